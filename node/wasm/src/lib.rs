@@ -1,0 +1,45 @@
+//! The embedded sandbox: runs a function that is a WASI preview 1 command, under limits.
+//!
+//! ```text
+//! Sandbox::new(Settings)                       once a node
+//!   .compile(digest, bytes).await -> Module    once a function: checked, bounded, cached on disk
+//!   .run(&module, Invocation)     -> Running   once a call: a fresh instance each time
+//!       .head().await             -> Head      status and headers, or why there is none
+//!       .split()                  -> (Body, End)
+//!           Body: Stream<Item = Result<Bytes, Failure>>   dropping it stops the guest
+//!           End:  Future<Output = Report>                 always resolves
+//! ```
+//!
+//! Call order for one [`Running`]: [`Running::head`] once, then [`Running::split`] (or
+//! [`Running::collect`]). Every call ends in exactly one [`Report`]; dropping the [`Running`] or its
+//! [`Body`], or [`Canceller::cancel`], ends it with [`Failure::Cancelled`].
+//!
+//! # The convention
+//!
+//! That of OpenFaaS's classic watchdog: the request's body on standard input, `Http_*` in the
+//! environment, the answer on standard output; exit status 0 is status 200 and
+//! any other is 500 with `exit status N`, the output and the standard error as its text. The content
+//! type is the function's variable `content_type`, else the request's, else
+//! `application/octet-stream`. With [`Invocation::cgi`] the output begins with a header block as in
+//! RFC 3875, which sets status and headers.
+//!
+//! # When the head goes out
+//!
+//! A status can only be right if the exit status is known, and a stream can only be prompt if it is
+//! not. So the head is held back until the guest has ended, or has written [`HEAD_HOLD_BYTES`], or
+//! [`HEAD_HOLD_TIME`] has passed since its first byte of output, whichever comes first. After that
+//! every write goes straight to the body, and a guest that fails has its body cut by an `Err`.
+
+mod compile;
+mod failure;
+mod invocation;
+mod running;
+mod sandbox;
+mod settings;
+
+pub use compile::{CompileError, Module};
+pub use failure::Failure;
+pub use invocation::{Input, Invocation, Limits};
+pub use running::{Body, Canceller, End, HEAD_HOLD_BYTES, HEAD_HOLD_TIME, Head, Report, Running};
+pub use sandbox::{Error, Sandbox};
+pub use settings::Settings;
