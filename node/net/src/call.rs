@@ -1,0 +1,426 @@
+//! Calls: HTTP/2 over one long-lived stream for each peer in use.
+//!
+//! libp2p's Yamux can stand still when both ends write a whole window without reading. HTTP/2
+//! cannot run into that: its connection always reads, and what it may be sent is bounded by its
+//! own windows, so a body that nobody takes stops its sender and nothing else.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
+    },
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, Uri, uri::PathAndQuery};
+use http_body::{Frame, SizeHint};
+use hyper::{
+    body::Incoming,
+    client::conn::{TrySendError, http2::SendRequest},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use libp2p::Stream;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio_util::compat::FuturesAsyncReadCompatExt as _;
+
+use crate::{
+    Body, BoxError, CallError, Limits, Net, PeerKey, body,
+    conn::{Conn, Lease, Place, Protocol},
+    request,
+    shared::{Shared, count},
+};
+
+/// Bytes of an HTTP/2 frame: more would only be split again by Yamux and Noise.
+const FRAME_BYTES_MAX: u32 = 64 * 1024;
+
+/// Bytes of one body that wait to be written; what was polled ahead of the peer's window.
+const SEND_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of a call's head, decoded.
+const HEAD_BYTES_MAX: u32 = 64 * 1024;
+
+/// HTTP/2 wants an authority; ours means nothing and is taken off again at the other end.
+const AUTHORITY: &str = "peer";
+
+/// The call streams that we keep, one for each peer in use.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    slots: Mutex<HashMap<PeerKey, Arc<Slot>>>,
+    ids: AtomicU64,
+}
+
+/// One peer's place in the pool; its lock is held while a stream is opened.
+type Slot = tokio::sync::Mutex<Option<Client>>;
+
+/// A call stream in use.
+#[derive(Clone, Debug)]
+struct Client {
+    id: u64,
+    sender: SendRequest<Outgoing>,
+    conn: Arc<Conn>,
+    activity: Arc<Activity>,
+}
+
+impl Client {
+    fn is_usable(&self) -> bool {
+        !self.sender.is_closed() && !self.conn.is_evicted()
+    }
+}
+
+/// When a call stream was last used.
+#[derive(Debug)]
+struct Activity {
+    calls: AtomicUsize,
+    last: Mutex<Instant>,
+}
+
+impl Activity {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { calls: AtomicUsize::new(0), last: Mutex::new(Instant::now()) })
+    }
+
+    /// How long from now on the stream may stay unused; `None` if that is over.
+    fn left(&self, idle: Duration) -> Option<Duration> {
+        if self.calls.load(SeqCst) > 0 {
+            return Some(idle);
+        }
+        let left = idle.saturating_sub(lock(&self.last).elapsed());
+        (!left.is_zero()).then_some(left)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A call under way: keeps its connection and stream from being idle. Dropping it hangs up.
+struct Ongoing {
+    activity: Arc<Activity>,
+    _lease: Lease,
+    _hang_up: oneshot::Sender<Infallible>,
+}
+
+impl Ongoing {
+    fn new(client: &Client, hang_up: oneshot::Sender<Infallible>) -> Self {
+        client.activity.calls.fetch_add(1, SeqCst);
+        Self {
+            activity: client.activity.clone(),
+            _lease: Lease::new(&client.conn),
+            _hang_up: hang_up,
+        }
+    }
+}
+
+impl Drop for Ongoing {
+    fn drop(&mut self) {
+        *lock(&self.activity.last) = Instant::now();
+        self.activity.calls.fetch_sub(1, SeqCst);
+    }
+}
+
+impl Pool {
+    pub(crate) async fn call(
+        &self,
+        net: &Net,
+        to: &PeerKey,
+        mut request: Request<Body>,
+    ) -> Result<Response<Body>, CallError> {
+        let uri = match absolute(&request) {
+            Ok(absolute) => std::mem::replace(request.uri_mut(), absolute),
+            Err(why) => return Err(not_sent(Some(request), why)),
+        };
+        // The body is the caller's again whenever nothing of the request has left.
+        let restored = |mut request: Request<Outgoing>| {
+            *request.uri_mut() = uri.clone();
+            Some(request.map(|outgoing| outgoing.body))
+        };
+        let (mut hang_up, hung_up) = oneshot::channel();
+        let mut request = request.map(|body| Outgoing { body, hung_up });
+        loop {
+            let (mut client, fresh) = match self.client(net, to).await {
+                Ok(client) => client,
+                Err(why) => return Err(not_sent(restored(request), why)),
+            };
+            let ongoing = Ongoing::new(&client, hang_up);
+            let mut error = match client.sender.try_send_request(request).await {
+                Ok(response) => {
+                    return Ok(response.map(|incoming| body(Held { body: incoming, _held: ongoing })));
+                }
+                Err(error) => error,
+            };
+            self.forget(to, client.id);
+            let Some(unsent) = error.take_message() else {
+                return Err(classify(error));
+            };
+            if fresh {
+                return Err(not_sent(restored(unsent), "call stream closed"));
+            }
+            // The kept stream had been closed: nothing was sent, so a new one may be tried.
+            (hang_up, request) = again(unsent);
+        }
+    }
+
+    /// A usable call stream to a peer, and whether it is new.
+    async fn client(&self, net: &Net, to: &PeerKey) -> Result<(Client, bool), &'static str> {
+        let slot = lock(&self.slots).entry(*to).or_default().clone();
+        let mut kept = slot.lock().await;
+        if let Some(client) = kept.as_ref().filter(|client| client.is_usable()) {
+            return Ok((client.clone(), false));
+        }
+        let opened = self.open(net, to).await;
+        match &opened {
+            Ok(client) => *kept = Some(client.clone()),
+            Err(_) => {
+                *kept = None;
+                lock(&self.slots).remove(to);
+            }
+        }
+        opened.map(|client| (client, true))
+    }
+
+    async fn open(&self, net: &Net, to: &PeerKey) -> Result<Client, &'static str> {
+        let opening = request::open(net, to, Protocol::Call);
+        let limits = &net.shared.limits;
+        let opening = tokio::time::timeout(limits.dial_timeout + limits.open_timeout, opening);
+        let opened = opening.await.map_err(|_| "no call stream in time")?;
+        let opened = opened.map_err(|_| "peer could not be reached")?;
+        let mut stream = opened.stream;
+        stream.ignore_for_keep_alive();
+        let (sender, connection) = client_builder(limits)
+            .handshake(TokioIo::new(stream.compat()))
+            .await
+            .map_err(|_| "no call stream")?;
+        let id = self.ids.fetch_add(1, Relaxed);
+        let activity = Activity::new();
+        let client = Client { id, sender, conn: opened.conn, activity: activity.clone() };
+        let keeper = Keeper {
+            shared: Arc::downgrade(&net.shared),
+            peer: *to,
+            id,
+            activity,
+            idle: limits.call_idle,
+            _place: opened.place,
+        };
+        tokio::spawn(keeper.keep(connection));
+        Ok(client)
+    }
+
+    /// Drops a client from the pool, unless it was replaced already.
+    fn forget(&self, peer: &PeerKey, id: u64) {
+        let mut slots = lock(&self.slots);
+        let Some(slot) = slots.get(peer) else {
+            return;
+        };
+        // A held lock means that somebody is replacing the client at this moment.
+        let ours = slot.try_lock().is_ok_and(|kept| kept.as_ref().is_some_and(|it| it.id == id));
+        if ours {
+            slots.remove(peer);
+        }
+    }
+
+    pub(crate) fn clear(&self) {
+        lock(&self.slots).clear();
+    }
+}
+
+/// Runs a call stream until it fails or has been idle for long enough.
+struct Keeper {
+    shared: Weak<Shared>,
+    peer: PeerKey,
+    id: u64,
+    activity: Arc<Activity>,
+    idle: Duration,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Keeper {
+    async fn keep<F: Future>(self, connection: F) {
+        let mut connection = std::pin::pin!(connection);
+        while let Some(left) = self.activity.left(self.idle) {
+            if tokio::time::timeout(left, &mut connection).await.is_ok() {
+                return self.forget();
+            }
+        }
+        // With its last sender gone, the connection says goodbye and ends.
+        self.forget();
+        connection.await;
+    }
+
+    fn forget(&self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.pool.forget(&self.peer, self.id);
+        }
+    }
+}
+
+fn client_builder(limits: &Limits) -> hyper::client::conn::http2::Builder<TokioExecutor> {
+    let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(limits.call_window_bytes)
+        .initial_connection_window_size(limits.calls_window_bytes)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .max_header_list_size(HEAD_BYTES_MAX)
+        .max_send_buf_size(SEND_BYTES_MAX);
+    builder
+}
+
+/// Serves a peer's call stream in tasks of its own.
+pub(crate) fn serve(shared: &Arc<Shared>, conn: &Arc<Conn>, mut stream: Stream, place: Place) {
+    let limits = &shared.limits;
+    let calls = Place::take(&conn.remote, |remote| &remote.call_streams, limits.call_streams_max);
+    let Some(calls) = calls else {
+        return count(&shared.counts.streams_dropped);
+    };
+    stream.ignore_for_keep_alive();
+    let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .auto_date_header(false)
+        .max_concurrent_streams(limits.calls_in_flight_max)
+        .initial_stream_window_size(limits.call_window_bytes)
+        .initial_connection_window_size(limits.calls_window_bytes)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .max_header_list_size(HEAD_BYTES_MAX)
+        .max_send_buf_size(SEND_BYTES_MAX);
+    let (shared, conn) = (shared.clone(), conn.clone());
+    let service = service_fn(move |request| answer(shared.clone(), conn.clone(), request));
+    let serving = builder.serve_connection(TokioIo::new(stream.compat()), service);
+    tokio::spawn(async move {
+        if let Err(error) = serving.await {
+            tracing::debug!(%error, "call stream ended");
+        }
+        drop((place, calls));
+    });
+}
+
+async fn answer(
+    shared: Arc<Shared>,
+    conn: Arc<Conn>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let lease = Lease::new(&conn);
+    let Some(up) = shared.up() else {
+        let mut gone = Response::new(crate::empty());
+        *gone.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
+        return Ok(gone);
+    };
+    count(&shared.counts.calls_heard);
+    let (mut parts, incoming) = request.into_parts();
+    let path = parts.uri.path_and_query().cloned();
+    parts.uri = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    let request = Request::from_parts(parts, body(incoming));
+    let response = up.calls.call(conn.remote.key, request).await;
+    Ok(response.map(|outgoing| body(Held { body: outgoing, _held: lease })))
+}
+
+/// The URI that HTTP/2 wants.
+fn absolute(request: &Request<Body>) -> Result<Uri, &'static str> {
+    if request.method() == Method::CONNECT {
+        return Err("CONNECT is no call");
+    }
+    let path = request.uri().path_and_query().cloned();
+    Uri::builder()
+        .scheme("http")
+        .authority(AUTHORITY)
+        .path_and_query(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
+        .build()
+        .map_err(|_| "path does not fit HTTP/2")
+}
+
+fn not_sent(request: Option<Request<Body>>, why: impl Into<String>) -> CallError {
+    CallError::NotSent { request: request.map(Box::new), why: why.into() }
+}
+
+/// An unsent request with a new end to hang up by.
+fn again(
+    request: Request<Outgoing>,
+) -> (oneshot::Sender<Infallible>, Request<Outgoing>) {
+    let (hang_up, hung_up) = oneshot::channel();
+    (hang_up, request.map(|outgoing| Outgoing { hung_up, ..outgoing }))
+}
+
+/// Tells a request that the peer says it never looked at from one that it may have begun.
+fn classify(error: TrySendError<Request<Outgoing>>) -> CallError {
+    let error = error.into_error();
+    let mut why = error.to_string();
+    let mut below = std::error::Error::source(&error);
+    let mut refused = false;
+    while let Some(error) = below {
+        why = format!("{why}: {error}");
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            let reset = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            // h2 reports a GOAWAY on streams past the last one that the peer processed, alone.
+            refused |= error.is_remote() && (reset || error.is_go_away());
+        }
+        below = error.source();
+    }
+    if refused { not_sent(None, why) } else { CallError::MayHaveStarted { why } }
+}
+
+/// A request's body on its way out; ends with an error when the caller has hung up, so that an
+/// upload does not outlive its call.
+#[derive(Debug)]
+struct Outgoing {
+    body: Body,
+    hung_up: oneshot::Receiver<Infallible>,
+}
+
+impl http_body::Body for Outgoing {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if Pin::new(&mut self.hung_up).poll(cx).is_ready() {
+            return Poll::Ready(Some(Err("caller hung up".into())));
+        }
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A body that holds something until it is dropped.
+struct Held<B, T> {
+    body: B,
+    _held: T,
+}
+
+impl<B, T> http_body::Body for Held<B, T>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    T: Unpin,
+{
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

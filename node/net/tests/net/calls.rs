@@ -1,0 +1,254 @@
+//! HTTP calls between nodes.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use http_body::Frame;
+use http_body_util::BodyExt as _;
+use peerless_net::{Body, CallError, CallHandler, PeerKey, body, empty, full};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc;
+
+use crate::common::*;
+
+const MIB: usize = 1024 * 1024;
+
+fn get(path: &str) -> Request<Body> {
+    Request::get(path).body(empty()).unwrap()
+}
+
+/// A body made as it is asked for, each MiB unlike the last.
+struct Made {
+    chunk: u8,
+    left: usize,
+}
+
+impl http_body::Body for Made {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        self.left -= 1;
+        self.chunk = self.chunk.wrapping_mul(31).wrapping_add(7);
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from(vec![self.chunk; MIB])))))
+    }
+}
+
+async fn digest<B>(body: B) -> (usize, Vec<u8>)
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Debug,
+{
+    let (mut body, mut size, mut hash) = (body, 0, Sha256::new());
+    while let Some(frame) = body.frame().await {
+        let data = frame.unwrap().into_data().unwrap_or_default();
+        size += data.len();
+        hash.update(&data);
+    }
+    (size, hash.finalize().to_vec())
+}
+
+#[tokio::test]
+async fn a_call_arrives_as_it_was_sent() {
+    let (caller, host) = (node().await, node().await);
+    caller.knows(&host);
+    let request = Request::put("/a/b?c=d%20e").header("host", "f.example").header("x-y", "z");
+    let response = caller.net.call(&host.key, request.body(empty()).unwrap()).await.unwrap();
+    assert_eq!(response.status(), 418);
+    assert_eq!(response.headers()["x-from"], caller.key[0].to_string());
+    assert!(!response.headers().contains_key("date"), "nothing is added");
+    let text = text(response).await;
+    assert!(text.starts_with("PUT /a/b?c=d%20e {"), "{text}");
+    assert!(text.contains("\"host\": \"f.example\"") && text.contains("\"x-y\": \"z\""), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_bodies_stream_both_ways() {
+    let (caller, host) = (node().await, node().await);
+    caller.knows(&host);
+    let made = || Made { chunk: 1, left: 64 };
+    let request = Request::post("/echo").body(body(made())).unwrap();
+    let response = caller.net.call(&host.key, request).await.unwrap();
+    let back = soon("the echo", digest(response.into_body())).await;
+    assert_eq!(back, digest(made()).await);
+    assert_eq!(back.0, 64 * MIB);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_calls_share_one_stream() {
+    let (caller, host) = (node().await, node().await);
+    caller.knows(&host);
+    let calls = (0..64).map(|number| {
+        let net = caller.net.clone();
+        let key = host.key;
+        async move {
+            let request = Request::post("/echo").body(full(format!("call {number}"))).unwrap();
+            let response = net.call(&key, request).await.unwrap();
+            assert_eq!(text(response).await, format!("call {number}"));
+        }
+    });
+    futures::future::join_all(calls).await;
+    assert_eq!(host.net.counters().calls_heard, 64);
+    assert_eq!(caller.net.counters().connections_opened, 1);
+}
+
+/// A call that never ends, and tells of what happens to it.
+struct Endless(mpsc::UnboundedSender<&'static str>);
+
+struct Tell(mpsc::UnboundedSender<&'static str>, &'static str);
+
+impl Drop for Tell {
+    fn drop(&mut self) {
+        let _ = self.0.send(self.1);
+    }
+}
+
+/// A body that gives one byte and then nothing.
+struct Stuck(bool, Tell);
+
+impl http_body::Body for Stuck {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if std::mem::replace(&mut self.0, true) {
+            return Poll::Pending;
+        }
+        let _ = self.1.0.send("body");
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"x")))))
+    }
+}
+
+impl CallHandler for Endless {
+    fn call(&self, _: PeerKey, request: Request<Body>) -> BoxFuture<'static, Response<Body>> {
+        let tell = self.0.clone();
+        Box::pin(async move {
+            if request.uri().path() == "/head" {
+                let _dropped = Tell(tell.clone(), "call dropped");
+                let _ = tell.send("called");
+                std::future::pending::<()>().await;
+            }
+            if request.uri().path() == "/upload" {
+                let mut upload = request.into_body();
+                tokio::spawn(async move {
+                    while let Some(Ok(_)) = upload.frame().await {}
+                    let _ = tell.send("upload over");
+                });
+                return Response::new(empty());
+            }
+            Response::new(body(Stuck(false, Tell(tell, "body dropped"))))
+        })
+    }
+}
+
+#[tokio::test]
+async fn the_host_learns_that_the_caller_hung_up() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let host = node_with(Arc::new(Endless(tell)), |_| {}).await;
+    let caller = node().await;
+    caller.knows(&host);
+    let mut heard = async || soon("word from the host", told.recv()).await.unwrap();
+
+    let (net, key) = (caller.net.clone(), host.key);
+    let call = tokio::spawn(async move { net.call(&key, get("/head")).await });
+    assert_eq!(heard().await, "called");
+    call.abort();
+    assert_eq!(heard().await, "call dropped");
+
+    let response = caller.net.call(&host.key, get("/body")).await.unwrap();
+    assert_eq!(heard().await, "body");
+    drop(response);
+    assert_eq!(heard().await, "body dropped");
+}
+
+#[tokio::test]
+async fn an_upload_does_not_outlive_its_call() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let host = node_with(Arc::new(Endless(tell.clone())), |_| {}).await;
+    let caller = node().await;
+    caller.knows(&host);
+    let request = Request::post("/upload").body(body(Stuck(false, Tell(tell, "sent")))).unwrap();
+    let response = caller.net.call(&host.key, request).await.unwrap();
+    drop(response);
+    let mut seen = vec![];
+    while seen.len() < 3 {
+        seen.push(soon("the end of the upload", told.recv()).await.unwrap());
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, ["body", "sent", "upload over"]);
+}
+
+#[tokio::test]
+async fn a_call_to_a_peer_that_is_gone_was_not_sent() {
+    let (caller, host) = (node().await, node().await);
+    caller.knows(&host);
+    caller.net.call(&host.key, get("/first")).await.unwrap();
+    host.net.close().await;
+    let request = Request::post("/x?y").body(full("kept")).unwrap();
+    match caller.net.call(&host.key, request).await {
+        Err(CallError::NotSent { request: Some(request), .. }) => {
+            assert_eq!(request.uri(), "/x?y");
+            assert_eq!(request.into_body().collect().await.unwrap().to_bytes(), "kept");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_breaks_under_way_may_have_started() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let host = node_with(Arc::new(Endless(tell)), |_| {}).await;
+    let caller = node().await;
+    caller.knows(&host);
+    let (net, key) = (caller.net.clone(), host.key);
+    let call = tokio::spawn(async move { net.call(&key, get("/head")).await });
+    soon("the call", told.recv()).await.unwrap();
+    host.net.close().await;
+    let error = call.await.unwrap().unwrap_err();
+    assert!(matches!(error, CallError::MayHaveStarted { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn calls_go_on_after_the_host_restarts() {
+    let (caller, host) = (node().await, node().await);
+    caller.knows(&host);
+    caller.net.call(&host.key, get("/1")).await.unwrap();
+    let (keypair, listen) = (host.keypair.clone(), vec![host.address()]);
+    host.net.close().await;
+    let again = node_with(Arc::new(Echo), |settings| {
+        settings.keypair = keypair;
+        settings.listen = listen;
+    })
+    .await;
+    caller.net.call(&again.key, get("/2")).await.unwrap();
+    assert_eq!(again.net.counters().calls_heard, 1);
+}
+
+#[tokio::test]
+async fn an_unused_call_stream_is_closed_and_reopened() {
+    let idle = std::time::Duration::from_millis(50);
+    let (host, caller) =
+        (node().await, node_with(Arc::new(Echo), |s| s.limits.call_idle = idle).await);
+    caller.knows(&host);
+    for round in 0..5 {
+        let response = caller.net.call(&host.key, get(&format!("/{round}"))).await.unwrap();
+        assert!(text(response).await.starts_with(&format!("GET /{round}")));
+        tokio::time::sleep(idle * 2).await;
+    }
+    assert_eq!(caller.net.counters().connections_opened, 1);
+}

@@ -1,0 +1,1 @@
+//! Hostile peers, made of raw libp2p.
