@@ -190,18 +190,17 @@ impl Pool {
         let opening = tokio::time::timeout(limits.dial_timeout + limits.open_timeout, opening);
         let opened = opening.await.map_err(|_| "no call stream in time")?;
         let opened = opened.map_err(|_| "peer could not be reached")?;
-        let mut stream = opened.stream;
-        stream.ignore_for_keep_alive();
         let (sender, connection) = client_builder(limits)
-            .handshake(TokioIo::new(stream.compat()))
+            .handshake(TokioIo::new(opened.stream.compat()))
             .await
             .map_err(|_| "no call stream")?;
         let id = self.ids.fetch_add(1, Relaxed);
         let activity = Activity::new();
-        let client = Client { id, sender, conn: opened.conn, activity: activity.clone() };
+        let conn = opened.conn;
+        let client = Client { id, sender, conn: conn.clone(), activity: activity.clone() };
         let keeper = Keeper {
             shared: Arc::downgrade(&net.shared),
-            peer: *to,
+            conn,
             id,
             activity,
             idle: limits.call_idle,
@@ -232,7 +231,7 @@ impl Pool {
 /// Runs a call stream until it fails or has been idle for long enough.
 struct Keeper {
     shared: Weak<Shared>,
-    peer: PeerKey,
+    conn: Arc<Conn>,
     id: u64,
     activity: Arc<Activity>,
     idle: Duration,
@@ -241,20 +240,27 @@ struct Keeper {
 
 impl Keeper {
     async fn keep<F: Future>(self, connection: F) {
-        let mut connection = std::pin::pin!(connection);
-        while let Some(left) = self.activity.left(self.idle) {
-            if tokio::time::timeout(left, &mut connection).await.is_ok() {
-                return self.forget();
+        {
+            let mut connection = std::pin::pin!(connection);
+            let ended = tokio::select! {
+                _ = &mut connection => true,
+                () = self.unused() => false,
+                () = self.conn.evicted() => false,
+            };
+            if let Some(shared) = self.shared.upgrade() {
+                shared.pool.forget(&self.conn.remote.key, self.id);
+            }
+            // With its last sender gone, the connection says goodbye and ends.
+            if !ended {
+                connection.await;
             }
         }
-        // With its last sender gone, the connection says goodbye and ends.
-        self.forget();
-        connection.await;
+        self.conn.wake();
     }
 
-    fn forget(&self) {
-        if let Some(shared) = self.shared.upgrade() {
-            shared.pool.forget(&self.peer, self.id);
+    async fn unused(&self) {
+        while let Some(left) = self.activity.left(self.idle) {
+            tokio::time::sleep(left).await;
         }
     }
 }
@@ -272,13 +278,12 @@ fn client_builder(limits: &Limits) -> hyper::client::conn::http2::Builder<TokioE
 }
 
 /// Serves a peer's call stream in tasks of its own.
-pub(crate) fn serve(shared: &Arc<Shared>, conn: &Arc<Conn>, mut stream: Stream, place: Place) {
+pub(crate) fn serve(shared: &Arc<Shared>, conn: &Arc<Conn>, stream: Stream, place: Place) {
     let limits = &shared.limits;
     let calls = Place::take(&conn.remote, |remote| &remote.call_streams, limits.call_streams_max);
     let Some(calls) = calls else {
         return count(&shared.counts.streams_dropped);
     };
-    stream.ignore_for_keep_alive();
     let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
@@ -289,14 +294,25 @@ pub(crate) fn serve(shared: &Arc<Shared>, conn: &Arc<Conn>, mut stream: Stream, 
         .max_frame_size(FRAME_BYTES_MAX)
         .max_header_list_size(HEAD_BYTES_MAX)
         .max_send_buf_size(SEND_BYTES_MAX);
-    let (shared, conn) = (shared.clone(), conn.clone());
-    let service = service_fn(move |request| answer(shared.clone(), conn.clone(), request));
+    let service = {
+        let (shared, conn) = (shared.clone(), conn.clone());
+        service_fn(move |request| answer(shared.clone(), conn.clone(), request))
+    };
     let serving = builder.serve_connection(TokioIo::new(stream.compat()), service);
+    let conn = conn.clone();
     tokio::spawn(async move {
-        if let Err(error) = serving.await {
-            tracing::debug!(%error, "call stream ended");
+        {
+            let mut serving = std::pin::pin!(serving);
+            tokio::select! {
+                _ = &mut serving => {}
+                () = conn.evicted() => {
+                    serving.as_mut().graceful_shutdown();
+                    let _ = serving.await;
+                }
+            }
         }
         drop((place, calls));
+        conn.wake();
     });
 }
 

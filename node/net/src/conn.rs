@@ -12,6 +12,7 @@ use std::{
 use futures::task::AtomicWaker;
 use libp2p::{Multiaddr, PeerId, Stream, multiaddr::Protocol as Part, swarm::ConnectionId};
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use crate::{Limits, PeerKey};
 
@@ -73,7 +74,7 @@ pub(crate) struct Conn {
     pub(crate) opens: mpsc::Sender<Open>,
     busy: AtomicUsize,
     used: AtomicU64,
-    evicted: AtomicBool,
+    evicted: CancellationToken,
     closing: AtomicBool,
     waker: AtomicWaker,
     rtt_us: AtomicU64,
@@ -97,7 +98,7 @@ impl Conn {
             opens,
             busy: AtomicUsize::new(0),
             used: AtomicU64::new(USES.fetch_add(1, Relaxed)),
-            evicted: AtomicBool::new(false),
+            evicted: CancellationToken::new(),
             closing: AtomicBool::new(false),
             waker: AtomicWaker::new(),
             rtt_us: AtomicU64::new(0),
@@ -117,17 +118,28 @@ impl Conn {
     }
 
     pub(crate) fn is_evicted(&self) -> bool {
-        self.evicted.load(SeqCst)
+        self.evicted.is_cancelled()
+    }
+
+    /// Waits until the connection is taken out of use.
+    pub(crate) async fn evicted(&self) {
+        self.evicted.cancelled().await;
     }
 
     pub(crate) fn last_used(&self) -> u64 {
         self.used.load(Relaxed)
     }
 
-    /// Takes the connection out of use. Its own task closes it as soon as no stream is open or
-    /// being negotiated, so that a peer's request under way is never cut by this.
+    /// Takes the connection out of use. Call streams say goodbye (HTTP/2's GOAWAY), and the
+    /// connection's own task closes it as soon as no stream is open or being negotiated, so that
+    /// nothing that the peer has begun is cut by this, or left in doubt.
     pub(crate) fn evict(&self) {
-        self.evicted.store(true, SeqCst);
+        self.evicted.cancel();
+        self.wake();
+    }
+
+    /// Has the connection's task look at [`Conn::keep`] again.
+    pub(crate) fn wake(&self) {
         self.waker.wake();
     }
 
@@ -143,7 +155,7 @@ impl Conn {
 
     /// True for the first caller only: closing is asked for once.
     pub(crate) fn begin_closing(&self) -> bool {
-        self.evicted.store(true, SeqCst);
+        self.evicted.cancel();
         !self.closing.swap(true, SeqCst)
     }
 
@@ -174,7 +186,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.0.used.store(USES.fetch_add(1, Relaxed), Relaxed);
         if self.0.busy.fetch_sub(1, SeqCst) == 1 && self.0.is_evicted() {
-            self.0.waker.wake();
+            self.0.wake();
         }
     }
 }

@@ -107,7 +107,8 @@ fn listen_error(address: Multiaddr, error: TransportError<io::Error>) -> StartEr
         TransportError::MultiaddrNotSupported(_) => {
             io::Error::new(io::ErrorKind::Unsupported, "not a TCP address")
         }
-        TransportError::Other(cause) => cause,
+        // Transports wrap what the system said; its kind is what a caller can act on.
+        TransportError::Other(cause) => io::Error::new(kind(&cause), cause.to_string()),
     };
     StartError::Listen { address, cause }
 }
@@ -402,31 +403,36 @@ impl Dial {
 /// still in use from an earlier connection, or both sides dialled at the same instant and each
 /// took the other for the listener.
 fn may_be_the_port(error: &SwarmError) -> bool {
-    let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
     match error {
         SwarmError::Transport(errors) => errors.iter().any(|(_, error)| match error {
             TransportError::MultiaddrNotSupported(_) => false,
-            TransportError::Other(error) => !refused(error) && !root(error, refused),
+            TransportError::Other(error) => kind(error) != io::ErrorKind::ConnectionRefused,
         }),
         _ => false,
     }
 }
 
-/// Whether an I/O error somewhere below another fits; transports wrap them.
-fn root(error: &io::Error, fits: impl Fn(&io::Error) -> bool) -> bool {
-    let mut below = error.get_ref().map(|error| error as &(dyn std::error::Error + 'static));
+/// The kind of the innermost I/O error: transports wrap them.
+fn kind(error: &io::Error) -> io::ErrorKind {
+    let mut kind = error.kind();
+    let mut below: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = below {
-        if error.downcast_ref::<io::Error>().is_some_and(&fits) {
-            return true;
-        }
-        below = error.source();
+        below = match error.downcast_ref::<io::Error>() {
+            Some(error) => {
+                kind = error.kind();
+                // An io::Error's source() skips the very error it wraps.
+                error.get_ref().map(|inner| inner as &(dyn std::error::Error + 'static))
+            }
+            None => error.source(),
+        };
     }
-    error.to_string().contains("Connection refused")
+    kind
 }
 
 fn dial_error(error: &SwarmError) -> DialError {
     match error {
-        SwarmError::LocalPeerId { .. } => DialError::Own,
+        // The swarm takes our own listening addresses off the list.
+        SwarmError::LocalPeerId { .. } | SwarmError::NoAddresses => DialError::Own,
         SwarmError::WrongPeerId { obtained, .. } => DialError::WrongPeer(*obtained),
         SwarmError::Denied { cause } => match cause.downcast_ref::<Denied>() {
             Some(Denied::Full) => DialError::NoRoom,

@@ -199,6 +199,7 @@ async fn a_call_to_a_peer_that_is_gone_was_not_sent() {
     caller.knows(&host);
     caller.net.call(&host.key, get("/first")).await.unwrap();
     host.net.close().await;
+    until("the loss", || !caller.net.is_connected(&host.key)).await;
     let request = Request::post("/x?y").body(full("kept")).unwrap();
     match caller.net.call(&host.key, request).await {
         Err(CallError::NotSent { request: Some(request), .. }) => {
@@ -230,6 +231,7 @@ async fn calls_go_on_after_the_host_restarts() {
     caller.net.call(&host.key, get("/1")).await.unwrap();
     let (keypair, listen) = (host.keypair.clone(), vec![host.address()]);
     host.net.close().await;
+    until("the loss", || !caller.net.is_connected(&host.key)).await;
     let again = node_with(Arc::new(Echo), |settings| {
         settings.keypair = keypair;
         settings.listen = listen;

@@ -30,7 +30,7 @@ impl CallHandler for Echo {
                 return http::Response::new(body(request.into_body()));
             }
             let text = format!("{} {} {:?}", request.method(), request.uri(), request.headers());
-            let response = http::Response::builder().status(418).header("x-from", from[0]);
+            let response = http::Response::builder().status(418).header("x-from", u16::from(from[0]));
             response.body(full(text)).unwrap()
         })
     }

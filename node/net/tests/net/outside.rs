@@ -1,1 +1,110 @@
 //! An outside client: rust-libp2p's own Kademlia, under our protocol's name.
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use libp2p::{
+    StreamProtocol, Swarm, identify, kad,
+    swarm::{NetworkBehaviour, SwarmEvent},
+};
+use peerless_net::{Event, Kind, PeerId, peer_id};
+
+use crate::common::*;
+
+#[derive(NetworkBehaviour)]
+struct Client {
+    identify: identify::Behaviour,
+    kad: kad::Behaviour<kad::store::MemoryStore>,
+}
+
+fn client() -> Swarm<Client> {
+    libp2p::SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_tcp(
+            libp2p::tcp::Config::default(),
+            libp2p::noise::Config::new,
+            libp2p::yamux::Config::default,
+        )
+        .unwrap()
+        .with_behaviour(|key| {
+            let me = key.public().to_peer_id();
+            let name = StreamProtocol::new("/peerless/test/kad/1");
+            Client {
+                identify: identify::Behaviour::new(identify::Config::new(
+                    "/outside/1".into(),
+                    key.public(),
+                )),
+                kad: kad::Behaviour::with_config(
+                    me,
+                    kad::store::MemoryStore::new(me),
+                    kad::Config::new(name),
+                ),
+            }
+        })
+        .unwrap()
+        .build()
+}
+
+/// A protobuf field of bytes.
+fn field(number: u8, value: &[u8], out: &mut Vec<u8>) {
+    out.push(number << 3 | 2);
+    out.push(u8::try_from(value.len()).expect("short"));
+    out.extend_from_slice(value);
+}
+
+/// Answers GET_PROVIDERS (type 3) with one provider; anything else with no peers at all.
+fn respond(body: &[u8], provider: PeerId) -> Bytes {
+    let kind = if body[0] == 8 { body[1] } else { 0 };
+    let mut answer = vec![8, kind];
+    if kind == 3 {
+        let mut peer = Vec::new();
+        field(1, &provider.to_bytes(), &mut peer);
+        field(2, &"/ip4/192.0.2.1/tcp/4001".parse::<libp2p::Multiaddr>().unwrap().to_vec(), &mut peer);
+        field(9, &peer, &mut answer);
+    }
+    answer.into()
+}
+
+#[tokio::test]
+async fn libp2p_kademlia_finds_providers_through_us() {
+    let mut node = node().await;
+    let (id, address) = (peer_id(&node.key).unwrap(), node.address());
+    let provider = PeerId::random();
+    tokio::spawn(async move {
+        while let Some(event) = node.events.recv().await {
+            if let Event::Request { kind, body, reply, .. } = event {
+                assert_eq!(kind, Kind::Kad);
+                reply.send(respond(&body, provider));
+            }
+        }
+    });
+    let mut client = client();
+    // Known to Kademlia only once identify has said that we speak its protocol.
+    client.dial(address.clone()).unwrap();
+    let key = kad::RecordKey::new(&[&[0x12, 0x20][..], &[7; 32]].concat());
+    let found = soon("the providers", async {
+        loop {
+            match client.select_next_some().await {
+                SwarmEvent::Behaviour(ClientEvent::Identify(identify::Event::Received {
+                    info,
+                    ..
+                })) => {
+                    assert!(info.protocols.iter().any(|name| name == &"/peerless/test/kad/1"));
+                    client.behaviour_mut().kad.add_address(&id, address.clone());
+                    client.behaviour_mut().kad.get_providers(key.clone());
+                }
+                SwarmEvent::Behaviour(ClientEvent::Kad(
+                    kad::Event::OutboundQueryProgressed {
+                        result: kad::QueryResult::GetProviders(result),
+                        ..
+                    },
+                )) => {
+                    if let Ok(kad::GetProvidersOk::FoundProviders { providers, .. }) = result {
+                        return providers;
+                    }
+                }
+                _ => {}
+            }
+        }
+    });
+    assert_eq!(found.await.into_iter().collect::<Vec<_>>(), [provider]);
+}
