@@ -54,8 +54,15 @@ impl Behaviour {
         address: &Multiaddr,
     ) -> Result<Handler, ConnectionDenied> {
         let (sender, opens) = Shared::opens();
-        let conn = self.shared.admit(id, peer, address, sender).map_err(|why| self.deny(why))?;
-        Ok(Handler { shared: self.shared.clone(), conn, opens })
+        let conn = self
+            .shared
+            .admit(id, peer, address, sender)
+            .map_err(|why| self.deny(why))?;
+        Ok(Handler {
+            shared: self.shared.clone(),
+            conn,
+            opens,
+        })
     }
 }
 

@@ -82,7 +82,10 @@ struct Activity {
 
 impl Activity {
     fn new() -> Arc<Self> {
-        Arc::new(Self { calls: AtomicUsize::new(0), last: Mutex::new(Instant::now()) })
+        Arc::new(Self {
+            calls: AtomicUsize::new(0),
+            last: Mutex::new(Instant::now()),
+        })
     }
 
     /// How long from now on the stream may stay unused; `None` if that is over.
@@ -150,7 +153,12 @@ impl Pool {
             let ongoing = Ongoing::new(&client, hang_up);
             let mut error = match client.sender.try_send_request(request).await {
                 Ok(response) => {
-                    return Ok(response.map(|incoming| body(Held { body: incoming, _held: ongoing })));
+                    return Ok(response.map(|incoming| {
+                        body(Held {
+                            body: incoming,
+                            _held: ongoing,
+                        })
+                    }));
                 }
                 Err(error) => error,
             };
@@ -197,7 +205,12 @@ impl Pool {
         let id = self.ids.fetch_add(1, Relaxed);
         let activity = Activity::new();
         let conn = opened.conn;
-        let client = Client { id, sender, conn: conn.clone(), activity: activity.clone() };
+        let client = Client {
+            id,
+            sender,
+            conn: conn.clone(),
+            activity: activity.clone(),
+        };
         let keeper = Keeper {
             shared: Arc::downgrade(&net.shared),
             conn,
@@ -217,7 +230,9 @@ impl Pool {
             return;
         };
         // A held lock means that somebody is replacing the client at this moment.
-        let ours = slot.try_lock().is_ok_and(|kept| kept.as_ref().is_some_and(|it| it.id == id));
+        let ours = slot
+            .try_lock()
+            .is_ok_and(|kept| kept.as_ref().is_some_and(|it| it.id == id));
         if ours {
             slots.remove(peer);
         }
@@ -280,7 +295,11 @@ fn client_builder(limits: &Limits) -> hyper::client::conn::http2::Builder<TokioE
 /// Serves a peer's call stream in tasks of its own.
 pub(crate) fn serve(shared: &Arc<Shared>, conn: &Arc<Conn>, stream: Stream, place: Place) {
     let limits = &shared.limits;
-    let calls = Place::take(&conn.remote, |remote| &remote.call_streams, limits.call_streams_max);
+    let calls = Place::take(
+        &conn.remote,
+        |remote| &remote.call_streams,
+        limits.call_streams_max,
+    );
     let Some(calls) = calls else {
         return count(&shared.counts.streams_dropped);
     };
@@ -333,7 +352,12 @@ async fn answer(
     parts.uri = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
     let request = Request::from_parts(parts, body(incoming));
     let response = up.calls.call(conn.remote.key, request).await;
-    Ok(response.map(|outgoing| body(Held { body: outgoing, _held: lease })))
+    Ok(response.map(|outgoing| {
+        body(Held {
+            body: outgoing,
+            _held: lease,
+        })
+    }))
 }
 
 /// The URI that HTTP/2 wants.
@@ -351,15 +375,22 @@ fn absolute(request: &Request<Body>) -> Result<Uri, &'static str> {
 }
 
 fn not_sent(request: Option<Request<Body>>, why: impl Into<String>) -> CallError {
-    CallError::NotSent { request: request.map(Box::new), why: why.into() }
+    CallError::NotSent {
+        request: request.map(Box::new),
+        why: why.into(),
+    }
 }
 
 /// An unsent request with a new end to hang up by.
-fn again(
-    request: Request<Outgoing>,
-) -> (oneshot::Sender<Infallible>, Request<Outgoing>) {
+fn again(request: Request<Outgoing>) -> (oneshot::Sender<Infallible>, Request<Outgoing>) {
     let (hang_up, hung_up) = oneshot::channel();
-    (hang_up, request.map(|outgoing| Outgoing { hung_up, ..outgoing }))
+    (
+        hang_up,
+        request.map(|outgoing| Outgoing {
+            hung_up,
+            ..outgoing
+        }),
+    )
 }
 
 /// Tells a request that the peer says it never looked at from one that it may have begun.
@@ -377,7 +408,11 @@ fn classify(error: TrySendError<Request<Outgoing>>) -> CallError {
         }
         below = error.source();
     }
-    if refused { not_sent(None, why) } else { CallError::MayHaveStarted { why } }
+    if refused {
+        not_sent(None, why)
+    } else {
+        CallError::MayHaveStarted { why }
+    }
 }
 
 /// A request's body on its way out; ends with an error when the caller has hung up, so that an

@@ -235,7 +235,11 @@ impl Remote {
 
     /// The newest connection that is in use.
     pub(crate) fn live(&self) -> Option<Arc<Conn>> {
-        self.conns().iter().rev().find(|conn| !conn.is_evicted()).cloned()
+        self.conns()
+            .iter()
+            .rev()
+            .find(|conn| !conn.is_evicted())
+            .cloned()
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -245,7 +249,11 @@ impl Remote {
     /// Takes a request from the peer's rate; false when it is over.
     pub(crate) fn take(&self, limits: &Limits) -> bool {
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
-        bucket.take(Instant::now(), limits.requests_per_second_max, limits.requests_burst_max)
+        bucket.take(
+            Instant::now(),
+            limits.requests_per_second_max,
+            limits.requests_burst_max,
+        )
     }
 
     /// Counts a strike; true when the peer is out.
@@ -268,7 +276,10 @@ impl Place {
         counter: fn(&Remote) -> &AtomicUsize,
         max: usize,
     ) -> Option<Self> {
-        let place = Self { remote: remote.clone(), counter };
+        let place = Self {
+            remote: remote.clone(),
+            counter,
+        };
         let taken = counter(remote).fetch_add(1, SeqCst);
         (taken < max).then_some(place)
     }
@@ -292,14 +303,22 @@ const TOKEN: u64 = 1_000_000;
 
 impl Bucket {
     fn new(burst: u32) -> Self {
-        Self { level: u64::from(burst) * TOKEN, at: None }
+        Self {
+            level: u64::from(burst) * TOKEN,
+            at: None,
+        }
     }
 
     fn take(&mut self, now: Instant, per_second: u32, burst: u32) -> bool {
-        let since = self.at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        let since = self
+            .at
+            .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         let us = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
         let gained = us.saturating_mul(u64::from(per_second));
-        self.level = self.level.saturating_add(gained).min(u64::from(burst) * TOKEN);
+        self.level = self
+            .level
+            .saturating_add(gained)
+            .min(u64::from(burst) * TOKEN);
         self.at = Some(now);
         let enough = self.level >= TOKEN;
         if enough {
@@ -333,7 +352,13 @@ mod tests {
         assert_eq!(of("/ip4/127.0.0.1/tcp/1"), None);
         assert_eq!(of("/ip6/::1/tcp/1"), None);
         assert_eq!(of("/ip6/2001:db8::1/tcp/1"), of("/ip6/2001:db8::2/tcp/9"));
-        assert_ne!(of("/ip6/2001:db8::1/tcp/1"), of("/ip6/2001:db8:0:1::1/tcp/1"));
-        assert_eq!(of("/ip4/192.0.2.1/tcp/1"), of("/ip6/::ffff:192.0.2.1/tcp/1"));
+        assert_ne!(
+            of("/ip6/2001:db8::1/tcp/1"),
+            of("/ip6/2001:db8:0:1::1/tcp/1")
+        );
+        assert_eq!(
+            of("/ip4/192.0.2.1/tcp/1"),
+            of("/ip6/::ffff:192.0.2.1/tcp/1")
+        );
     }
 }

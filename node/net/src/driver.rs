@@ -10,7 +10,10 @@ use std::{
 use futures::StreamExt as _;
 use libp2p::{
     Multiaddr, PeerId, Swarm, SwarmBuilder,
-    core::{ConnectedPoint, transport::{ListenerId, TransportError}},
+    core::{
+        ConnectedPoint,
+        transport::{ListenerId, TransportError},
+    },
     identify, noise, ping,
     swarm::{
         ConnectionId, DialError as SwarmError, NetworkBehaviour, SwarmEvent,
@@ -49,9 +52,17 @@ type Dialled = oneshot::Sender<Result<PeerKey, DialError>>;
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Connect to a peer, unless connected, by whichever dial is under way or else by this one.
-    Connect { peer: PeerKey, addresses: Vec<Multiaddr>, done: Dialled },
+    Connect {
+        peer: PeerKey,
+        addresses: Vec<Multiaddr>,
+        done: Dialled,
+    },
     /// Connect to an address, unless connected to the peer it is said to be of.
-    Dial { peer: Option<PeerKey>, address: Multiaddr, done: Dialled },
+    Dial {
+        peer: Option<PeerKey>,
+        address: Multiaddr,
+        done: Dialled,
+    },
     /// End.
     Close { done: oneshot::Sender<()> },
 }
@@ -72,7 +83,10 @@ pub(crate) async fn start(
     let names = names.ok_or_else(|| StartError::Name(settings.network.clone()))?;
     let (sender, events) = mpsc::channel(settings.limits.events_max.max(1));
     let (closes, closing) = mpsc::unbounded_channel();
-    let up = Up { events: sender.clone(), calls };
+    let up = Up {
+        events: sender.clone(),
+        calls,
+    };
     let shared = Arc::new(Shared::new(me, settings.limits.clone(), names, up, closes));
     let mut swarm = build(&settings, Behaviour::new(shared.clone(), closing))?;
     for address in &settings.external {
@@ -114,14 +128,21 @@ fn listen_error(address: Multiaddr, error: TransportError<io::Error>) -> StartEr
 }
 
 fn build(settings: &Settings, streams: Behaviour) -> Result<Swarm<Node>, StartError> {
-    let Settings { keypair, network, agent, limits, .. } = settings;
+    let Settings {
+        keypair,
+        network,
+        agent,
+        limits,
+        ..
+    } = settings;
     let version = format!("/peerless/{network}/1");
     let identify = identify::Config::new(version, keypair.public())
         .with_agent_version(agent.clone())
         .with_push_listen_addr_updates(true)
         .with_cache_size(0);
-    let ping =
-        ping::Config::new().with_interval(limits.ping_interval).with_timeout(limits.ping_timeout);
+    let ping = ping::Config::new()
+        .with_interval(limits.ping_interval)
+        .with_timeout(limits.ping_timeout);
     let node = Node {
         streams,
         identify: identify::Behaviour::new(identify),
@@ -134,7 +155,11 @@ fn build(settings: &Settings, streams: Behaviour) -> Result<Swarm<Node>, StartEr
     };
     let swarm = SwarmBuilder::with_existing_identity(keypair.clone())
         .with_tokio()
-        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, muxer)
+        .with_tcp(
+            tcp::Config::default().nodelay(true),
+            noise::Config::new,
+            muxer,
+        )
         .map_err(|error| StartError::Transport(error.to_string()))?
         .with_behaviour(|_| node)
         .map_err(|error| StartError::Transport(error.to_string()))?
@@ -272,7 +297,11 @@ impl Driver {
         }
         let connected = self.shared.live(&peer).is_some();
         for done in self.waiting.remove(&peer).unwrap_or_default() {
-            let _ = done.send(if connected { Ok(peer) } else { Err(error.clone()) });
+            let _ = done.send(if connected {
+                Ok(peer)
+            } else {
+                Err(error.clone())
+            });
         }
     }
 
@@ -281,18 +310,34 @@ impl Driver {
             SwarmEvent::Behaviour(NodeEvent::Streams(never)) => match never {},
             SwarmEvent::Behaviour(NodeEvent::Identify(event)) => self.identified(event),
             SwarmEvent::Behaviour(NodeEvent::Ping(event)) => self.pinged(&event),
-            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+            SwarmEvent::ConnectionEstablished {
+                peer_id,
+                connection_id,
+                endpoint,
+                ..
+            } => {
                 self.established(peer_id, connection_id, &endpoint);
             }
-            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
+            SwarmEvent::ConnectionClosed {
+                peer_id,
+                num_established: 0,
+                ..
+            } => {
                 if let Some(peer) = peer_key(&peer_id) {
                     self.outbox.lost(peer);
                 }
             }
-            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+            SwarmEvent::OutgoingConnectionError {
+                connection_id,
+                error,
+                ..
+            } => {
                 self.unestablished(connection_id, &error);
             }
-            SwarmEvent::NewListenAddr { listener_id, address } => {
+            SwarmEvent::NewListenAddr {
+                listener_id,
+                address,
+            } => {
                 tracing::info!(%address, "listening");
                 self.shared.own_address(address.clone(), true);
                 self.listening.push(address);
@@ -305,7 +350,9 @@ impl Driver {
                 self.shared.own_address(address, false);
             }
             SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "listener"),
-            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+            SwarmEvent::ListenerClosed {
+                addresses, reason, ..
+            } => {
                 tracing::warn!(?addresses, ?reason, "listener closed");
             }
             _ => {}
@@ -334,7 +381,10 @@ impl Driver {
         };
         if let (Some(peer), SwarmError::Transport(errors)) = (dial.peer, error) {
             let mut book = self.shared.book();
-            for address in errors.iter().filter_map(|(to, _)| usable(&peer, to.clone())) {
+            for address in errors
+                .iter()
+                .filter_map(|(to, _)| usable(&peer, to.clone()))
+            {
                 book.failed(&peer, &address);
             }
         }
@@ -347,7 +397,12 @@ impl Driver {
     }
 
     fn identified(&mut self, event: identify::Event) {
-        let identify::Event::Received { connection_id, peer_id, info } = event else {
+        let identify::Event::Received {
+            connection_id,
+            peer_id,
+            info,
+        } = event
+        else {
             return;
         };
         let (Some(peer), Some(conn)) = (peer_key(&peer_id), self.shared.conn(connection_id)) else {
@@ -356,7 +411,9 @@ impl Driver {
         let claimed = info.listen_addrs.into_iter();
         let claimed = claimed.filter_map(|address| usable(&peer, address));
         let claimed = claimed.filter(|address| plausible(address, &conn.address));
-        let addresses: Vec<_> = claimed.take(self.shared.limits.addresses_per_peer_max).collect();
+        let addresses: Vec<_> = claimed
+            .take(self.shared.limits.addresses_per_peer_max)
+            .collect();
         let mut book = self.shared.book();
         for address in addresses.iter().rev() {
             book.learn(&peer, address.clone(), Rank::Claimed);
@@ -364,7 +421,14 @@ impl Driver {
         drop(book);
         let serves = info.protocols.contains(&self.shared.names.kad);
         let observed = conn.address.clone();
-        self.outbox.met(peer, Met { serves, addresses, observed });
+        self.outbox.met(
+            peer,
+            Met {
+                serves,
+                addresses,
+                observed,
+            },
+        );
     }
 
     fn pinged(&mut self, event: &ping::Event) {
@@ -382,7 +446,12 @@ impl Driver {
 
 impl Dial {
     fn new(peer: Option<PeerKey>, addresses: Vec<Multiaddr>, done: Option<Dialled>) -> Self {
-        Self { peer, addresses, done, own_port: false }
+        Self {
+            peer,
+            addresses,
+            done,
+            own_port: false,
+        }
     }
 
     /// `None` if there is nothing to dial.
@@ -390,12 +459,26 @@ impl Dial {
         let first = self.addresses.first()?.clone();
         let Some(peer) = self.peer else {
             let opts = DialOpts::unknown_peer_id().address(first);
-            return Some(if self.own_port { opts.allocate_new_port() } else { opts }.build());
+            return Some(
+                if self.own_port {
+                    opts.allocate_new_port()
+                } else {
+                    opts
+                }
+                .build(),
+            );
         };
         let opts = DialOpts::peer_id(peer_id(&peer)?)
             .condition(PeerCondition::Always)
             .addresses(self.addresses.clone());
-        Some(if self.own_port { opts.allocate_new_port() } else { opts }.build())
+        Some(
+            if self.own_port {
+                opts.allocate_new_port()
+            } else {
+                opts
+            }
+            .build(),
+        )
     }
 }
 
@@ -412,21 +495,18 @@ fn may_be_the_port(error: &SwarmError) -> bool {
     }
 }
 
-/// The kind of the innermost I/O error: transports wrap them.
+/// The kind of what the system said. Transports wrap it, some so that no source leads back to it;
+/// the number in the text is what always comes through.
 fn kind(error: &io::Error) -> io::ErrorKind {
-    let mut kind = error.kind();
-    let mut below: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = below {
-        below = match error.downcast_ref::<io::Error>() {
-            Some(error) => {
-                kind = error.kind();
-                // An io::Error's source() skips the very error it wraps.
-                error.get_ref().map(|inner| inner as &(dyn std::error::Error + 'static))
-            }
-            None => error.source(),
-        };
-    }
-    kind
+    let text = error.to_string();
+    let code = text
+        .rsplit_once("(os error ")
+        .and_then(|(_, rest)| rest.split(')').next());
+    let code = code.and_then(|code| code.parse().ok());
+    code.map_or_else(
+        || error.kind(),
+        |code| io::Error::from_raw_os_error(code).kind(),
+    )
 }
 
 fn dial_error(error: &SwarmError) -> DialError {

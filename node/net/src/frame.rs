@@ -73,7 +73,11 @@ async fn length<R: AsyncRead + Unpin>(from: &mut R, first: u8) -> Result<usize, 
         length |= usize::from(byte & 0x7f) << (7 * position);
         if byte & 0x80 == 0 {
             let minimal = byte != 0 || position == 0;
-            return if minimal { Ok(length) } else { Err(FrameError::Malformed) };
+            return if minimal {
+                Ok(length)
+            } else {
+                Err(FrameError::Malformed)
+            };
         }
         if position + 1 < LENGTH_BYTES_MAX {
             let mut next = [0];
@@ -129,12 +133,18 @@ mod tests {
     #[test]
     fn lengths_are_judged_before_the_body_is_read() {
         assert!(matches!(parse(&[10], 9), Err(FrameError::Oversize)));
-        assert!(matches!(parse(&[0xff, 0xff, 0x7f], 9), Err(FrameError::Oversize)));
+        assert!(matches!(
+            parse(&[0xff, 0xff, 0x7f], 9),
+            Err(FrameError::Oversize)
+        ));
     }
 
     #[test]
     fn varints_are_minimal_and_short() {
-        assert!(matches!(parse(&[0x81, 0x00], 9), Err(FrameError::Malformed)));
+        assert!(matches!(
+            parse(&[0x81, 0x00], 9),
+            Err(FrameError::Malformed)
+        ));
         assert!(matches!(parse(&[0xff; 10], 9), Err(FrameError::Malformed)));
     }
 
@@ -145,7 +155,9 @@ mod tests {
         for round in 0..20_000_usize {
             let bytes: Vec<u8> = (0..round % 24)
                 .map(|_| {
-                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    state = state
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1);
                     (state >> 56) as u8
                 })
                 .collect();

@@ -7,12 +7,8 @@ use libp2p::Multiaddr;
 use tokio::sync::mpsc;
 
 use crate::{
-    Body, CallError, Counters, DialError, Kind, PeerKey, PeerView, RequestError,
-    conn::Remote,
-    dial,
-    driver::Command,
-    request,
-    shared::Shared,
+    Body, CallError, Counters, DialError, Kind, PeerKey, PeerView, RequestError, conn::Remote,
+    dial, driver::Command, request, shared::Shared,
 };
 
 /// The network as the node uses it; cheap to clone, usable from any task.
@@ -95,7 +91,10 @@ impl Net {
 
     /// Whether a connection to the peer is open.
     pub fn is_connected(&self, peer: &PeerKey) -> bool {
-        self.shared.remote(peer).as_deref().is_some_and(Remote::is_connected)
+        self.shared
+            .remote(peer)
+            .as_deref()
+            .is_some_and(Remote::is_connected)
     }
 
     /// Closes every connection to a peer.

@@ -38,11 +38,7 @@ pub(crate) struct Opened {
 ///
 /// A connection that turns out to be closed before the stream is negotiated is replaced once:
 /// both sides close idle connections at will, so this happens in good health.
-pub(crate) async fn open(
-    net: &Net,
-    to: &PeerKey,
-    protocol: Protocol,
-) -> Result<Opened, OpenError> {
+pub(crate) async fn open(net: &Net, to: &PeerKey, protocol: Protocol) -> Result<Opened, OpenError> {
     let mut last = false;
     loop {
         let conn = connect(net, to).await?;
@@ -50,7 +46,14 @@ pub(crate) async fn open(
         let place = conn.remote.places.clone().acquire_owned().await;
         let place = place.map_err(|_| OpenError::Unreached)?;
         match conn.open(protocol).await {
-            Ok(stream) => return Ok(Opened { stream, conn, _lease: lease, place }),
+            Ok(stream) => {
+                return Ok(Opened {
+                    stream,
+                    conn,
+                    _lease: lease,
+                    place,
+                });
+            }
             Err(OpenError::Gone) if !last => {
                 conn.evict();
                 last = true;
@@ -68,8 +71,15 @@ async fn connect(net: &Net, to: &PeerKey) -> Result<Arc<Conn>, OpenError> {
     let known = net.shared.book().get(to);
     let addresses = dial::resolved(known, net.shared.limits.dial_timeout).await;
     let (done, dialled) = oneshot::channel();
-    let command = Command::Connect { peer: *to, addresses, done };
-    net.commands.send(command).await.map_err(|_| OpenError::Unreached)?;
+    let command = Command::Connect {
+        peer: *to,
+        addresses,
+        done,
+    };
+    net.commands
+        .send(command)
+        .await
+        .map_err(|_| OpenError::Unreached)?;
     match dialled.await {
         Ok(Ok(_)) => net.shared.live(to).ok_or(OpenError::Unreached),
         _ => Err(OpenError::Unreached),
@@ -97,7 +107,9 @@ pub(crate) async fn request(
         let mut opened = send(net, to, kind, &body, &sent).await?;
         receive(net, &mut opened, kind).await
     };
-    timeout(limit, exchange).await.unwrap_or_else(|_| late(&sent))
+    timeout(limit, exchange)
+        .await
+        .unwrap_or_else(|_| late(&sent))
 }
 
 pub(crate) async fn notify(
@@ -113,12 +125,18 @@ pub(crate) async fn notify(
         drop(opened);
         Ok(())
     };
-    timeout(limit, exchange).await.unwrap_or_else(|_| late(&sent))
+    timeout(limit, exchange)
+        .await
+        .unwrap_or_else(|_| late(&sent))
 }
 
 /// Time is up: before the stream was open the peer was not reached, after it nobody knows.
 fn late<T>(sent: &AtomicBool) -> Result<T, RequestError> {
-    Err(if sent.load(Relaxed) { RequestError::TimedOut } else { RequestError::Unreached })
+    Err(if sent.load(Relaxed) {
+        RequestError::TimedOut
+    } else {
+        RequestError::Unreached
+    })
 }
 
 async fn send(
@@ -131,10 +149,12 @@ async fn send(
     if body.len() > net.shared.frame_max(kind) {
         return Err(RequestError::TooLarge);
     }
-    let mut opened = open(net, to, kind.into()).await.map_err(|error| match error {
-        OpenError::Unsupported => RequestError::Unsupported,
-        OpenError::Unreached | OpenError::Gone => RequestError::Unreached,
-    })?;
+    let mut opened = open(net, to, kind.into())
+        .await
+        .map_err(|error| match error {
+            OpenError::Unsupported => RequestError::Unsupported,
+            OpenError::Unreached | OpenError::Gone => RequestError::Unreached,
+        })?;
     sent.store(true, Relaxed);
     // A peer that refuses may close before it has read everything: its word is waiting to be read
     // all the same, so a failure to write is not yet the answer.

@@ -37,7 +37,10 @@ pub(crate) fn accept(shared: &Arc<Shared>, conn: &Arc<Conn>, stream: Stream, pro
         }
         return refuse_apart(shared, conn, stream);
     };
-    let server = Server { shared: shared.clone(), conn: conn.clone() };
+    let server = Server {
+        shared: shared.clone(),
+        conn: conn.clone(),
+    };
     match protocol {
         Protocol::Kad => drop(tokio::spawn(server.serve(stream, Kind::Kad, place))),
         Protocol::Peer => drop(tokio::spawn(server.serve(stream, Kind::Peer, place))),
@@ -60,7 +63,10 @@ fn refuse_apart(shared: &Arc<Shared>, conn: &Arc<Conn>, mut stream: Stream) {
 /// Counts a refusal.
 fn refused(shared: &Shared, conn: &Conn) {
     count(&shared.counts.requests_refused);
-    let before = conn.remote.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let before = conn
+        .remote
+        .refused
+        .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     if before % REFUSALS_A_STRIKE == REFUSALS_A_STRIKE - 1 {
         shared.strike(&conn.remote);
     }
@@ -143,7 +149,12 @@ impl Server {
     async fn ask(&self, kind: Kind, body: Bytes) -> Option<Answer> {
         let (reply, answer) = oneshot::channel();
         let from = self.conn.remote.key;
-        let event = Event::Request { from, kind, body, reply: Reply(reply) };
+        let event = Event::Request {
+            from,
+            kind,
+            body,
+            reply: Reply(reply),
+        };
         let up = self.shared.up()?;
         match up.events.try_send(event) {
             Ok(()) => count(&self.shared.counts.requests_heard),

@@ -1,1 +1,401 @@
-//! Hostile peers, made of raw libp2p.
+//! Hostile peers, made of raw libp2p: each is cut off at a bounded cost while another peer's
+//! requests keep working.
+
+use std::time::Duration;
+
+use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _, channel::oneshot};
+use libp2p::{
+    Multiaddr, PeerId, Stream, StreamProtocol, Swarm,
+    core::{UpgradeInfo, upgrade::ReadyUpgrade},
+    swarm::{
+        ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm,
+        NetworkBehaviour, NotifyHandler, SubstreamProtocol, SwarmEvent, THandler, THandlerInEvent,
+        THandlerOutEvent, ToSwarm,
+        handler::{ConnectionEvent, FullyNegotiatedOutbound},
+    },
+};
+use peerless_net::{Counters, Kind, Settings, identity::Keypair};
+use tokio::sync::mpsc;
+
+use crate::common::*;
+
+const KAD: StreamProtocol = StreamProtocol::new("/peerless/test/kad/1");
+const CALL: StreamProtocol = StreamProtocol::new("/peerless/test/call/1");
+
+type Opened = oneshot::Sender<Stream>;
+
+/// Opens as many streams as it is told to, and holds no rule.
+struct Raw {
+    wanted: mpsc::UnboundedReceiver<(StreamProtocol, Opened)>,
+    peer: Option<(PeerId, ConnectionId)>,
+}
+
+#[derive(Default)]
+struct RawHandler(Vec<(StreamProtocol, Opened)>);
+
+impl NetworkBehaviour for Raw {
+    type ConnectionHandler = RawHandler;
+    type ToSwarm = std::convert::Infallible;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: PeerId,
+        _: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(RawHandler::default())
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        _: libp2p::core::Endpoint,
+        _: libp2p::core::transport::PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.peer = Some((peer, id));
+        Ok(RawHandler::default())
+    }
+
+    fn on_swarm_event(&mut self, _: FromSwarm) {}
+
+    fn on_connection_handler_event(
+        &mut self,
+        _: PeerId,
+        _: ConnectionId,
+        event: THandlerOutEvent<Self>,
+    ) {
+        match event {}
+    }
+
+    fn poll(
+        &mut self,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        let Some((peer_id, id)) = self.peer else {
+            return std::task::Poll::Pending;
+        };
+        match self.wanted.poll_recv(cx) {
+            std::task::Poll::Ready(Some(event)) => std::task::Poll::Ready(ToSwarm::NotifyHandler {
+                peer_id,
+                handler: NotifyHandler::One(id),
+                event,
+            }),
+            _ => std::task::Poll::Pending,
+        }
+    }
+}
+
+impl ConnectionHandler for RawHandler {
+    type FromBehaviour = (StreamProtocol, Opened);
+    type ToBehaviour = std::convert::Infallible;
+    type InboundProtocol = libp2p::core::upgrade::DeniedUpgrade;
+    type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
+    type InboundOpenInfo = ();
+    type OutboundOpenInfo = Opened;
+
+    fn listen_protocol(&self) -> SubstreamProtocol<Self::InboundProtocol> {
+        SubstreamProtocol::new(libp2p::core::upgrade::DeniedUpgrade, ())
+    }
+
+    fn connection_keep_alive(&self) -> bool {
+        true
+    }
+
+    fn on_behaviour_event(&mut self, event: Self::FromBehaviour) {
+        self.0.push(event);
+    }
+
+    fn poll(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<
+        ConnectionHandlerEvent<Self::OutboundProtocol, Opened, std::convert::Infallible>,
+    > {
+        let Some((name, opened)) = self.0.pop() else {
+            return std::task::Poll::Pending;
+        };
+        let upgrade = ReadyUpgrade::new(name);
+        debug_assert_eq!(upgrade.protocol_info().count(), 1);
+        let protocol = SubstreamProtocol::new(upgrade, opened);
+        std::task::Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol })
+    }
+
+    fn on_connection_event(
+        &mut self,
+        event: ConnectionEvent<
+            '_,
+            Self::InboundProtocol,
+            Self::OutboundProtocol,
+            (),
+            Self::OutboundOpenInfo,
+        >,
+    ) {
+        if let ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
+            protocol,
+            info,
+        }) = event
+        {
+            let _ = info.send(protocol);
+        }
+    }
+}
+
+/// A hostile peer connected to a victim.
+struct Hostile {
+    key: peerless_net::PeerKey,
+    keypair: Keypair,
+    wanted: mpsc::UnboundedSender<(StreamProtocol, Opened)>,
+    /// Ends when the connection has closed, however that came about.
+    closed: tokio::task::JoinHandle<()>,
+}
+
+fn swarm(keypair: &Keypair, raw: Raw) -> Swarm<Raw> {
+    libp2p::SwarmBuilder::with_existing_identity(keypair.clone())
+        .with_tokio()
+        .with_tcp(
+            libp2p::tcp::Config::default(),
+            libp2p::noise::Config::new,
+            libp2p::yamux::Config::default,
+        )
+        .unwrap()
+        .with_behaviour(|_| raw)
+        .unwrap()
+        .build()
+}
+
+impl Hostile {
+    async fn new(victim: &Node) -> Self {
+        Self::with(Keypair::generate_ed25519(), victim).await
+    }
+
+    async fn with(keypair: Keypair, victim: &Node) -> Self {
+        let (wanted, receiver) = mpsc::unbounded_channel();
+        let mut swarm = swarm(
+            &keypair,
+            Raw {
+                wanted: receiver,
+                peer: None,
+            },
+        );
+        swarm.dial(victim.address()).unwrap();
+        soon("a connection", async {
+            loop {
+                if let SwarmEvent::ConnectionEstablished { .. } = swarm.select_next_some().await {
+                    return;
+                }
+            }
+        })
+        .await;
+        let closed = tokio::spawn(async move {
+            loop {
+                if let SwarmEvent::ConnectionClosed { .. } = swarm.select_next_some().await {
+                    return;
+                }
+            }
+        });
+        let key = peerless_net::peer_key(&keypair.public().to_peer_id()).unwrap();
+        Self {
+            key,
+            keypair,
+            wanted,
+            closed,
+        }
+    }
+
+    /// A stream, unless the connection is closed or the victim refuses to negotiate.
+    async fn open(&self, name: StreamProtocol) -> Option<Stream> {
+        let (opened, stream) = oneshot::channel();
+        self.wanted.send((name, opened)).ok()?;
+        soon("a stream, or none", stream).await.ok()
+    }
+
+    async fn sends(&self, bytes: &[u8]) -> Option<Stream> {
+        let mut stream = self.open(KAD).await?;
+        stream.write_all(bytes).await.ok()?;
+        stream.flush().await.ok()?;
+        Some(stream)
+    }
+
+    async fn is_cut_off(self) {
+        soon("the end of the connection", self.closed)
+            .await
+            .unwrap();
+    }
+}
+
+async fn victim(change: impl FnOnce(&mut Settings)) -> (Node, Node) {
+    let victim = responder_with(change).await;
+    let honest = node().await;
+    honest.knows(&victim);
+    honest.asks(&victim, Kind::Kad, "before").await;
+    (victim, honest)
+}
+
+/// Sends the same bytes on stream after stream until it is cut off.
+async fn strikes_out(bytes: &[u8], counted: fn(&Counters) -> u64) {
+    let (victim, honest) = victim(|settings| settings.limits.strikes_max = 3).await;
+    let hostile = Hostile::new(&victim).await;
+    for _ in 0..3 {
+        let Some(mut stream) = hostile.sends(bytes).await else {
+            break;
+        };
+        // Each stream ends without an answer.
+        let mut answer = Vec::new();
+        let _ = soon("the end of the stream", stream.read_to_end(&mut answer)).await;
+        assert_eq!(answer, b"");
+        honest.asks(&victim, Kind::Kad, "meanwhile").await;
+    }
+    let keypair = hostile.keypair.clone();
+    hostile.is_cut_off().await;
+    let counters = victim.net.counters();
+    assert_eq!((counted(&counters), counters.peers_shunned), (3, 1));
+    // Nor is it let in again.
+    Hostile::with(keypair, &victim).await.is_cut_off().await;
+    assert_eq!(victim.net.counters().connections_denied, 1);
+    honest.asks(&victim, Kind::Peer, "after").await;
+}
+
+#[tokio::test]
+async fn garbage_frames_strike_out() {
+    strikes_out(&[0xff; 64], |counters| counters.frames_malformed).await;
+}
+
+#[tokio::test]
+async fn oversized_lengths_strike_out() {
+    strikes_out(&[0x81, 0x80, 0x01], |counters| counters.frames_oversize).await;
+}
+
+#[tokio::test]
+async fn empty_frames_strike_out() {
+    strikes_out(&[0], |counters| counters.frames_malformed).await;
+}
+
+#[tokio::test]
+async fn frames_that_never_end_are_cut_off() {
+    let (victim, honest) = victim(|settings| {
+        settings.limits.strikes_max = 4;
+        settings.limits.frame_timeout = Duration::from_millis(200);
+    })
+    .await;
+    let hostile = Hostile::new(&victim).await;
+    let mut streams = Vec::new();
+    for _ in 0..4 {
+        streams.push(hostile.sends(&[100, 1, 2, 3]).await.expect("a stream"));
+    }
+    honest.asks(&victim, Kind::Kad, "meanwhile").await;
+    hostile.is_cut_off().await;
+    assert_eq!(victim.net.counters().frames_late, 4);
+    honest.asks(&victim, Kind::Kad, "after").await;
+}
+
+/// A byte every now and then does not extend a frame's time.
+#[tokio::test]
+async fn a_slow_loris_is_cut_off() {
+    let (victim, honest) = victim(|settings| {
+        settings.limits.strikes_max = 1;
+        settings.limits.frame_timeout = Duration::from_millis(300);
+    })
+    .await;
+    let hostile = Hostile::new(&victim).await;
+    let mut stream = hostile.sends(&[100]).await.expect("a stream");
+    let drip = tokio::spawn(async move {
+        while stream.write_all(&[1]).await.is_ok() && stream.flush().await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    honest.asks(&victim, Kind::Kad, "meanwhile").await;
+    hostile.is_cut_off().await;
+    soon("the end of the drip", drip).await.unwrap();
+    assert_eq!(victim.net.counters().frames_late, 1);
+    honest.asks(&victim, Kind::Kad, "after").await;
+}
+
+/// Streams beyond the quota are refused in words, then dropped; none is handed to the node.
+#[tokio::test]
+async fn streams_without_end_are_refused() {
+    let (victim, honest) = victim(|settings| settings.limits.inbound_streams_max = 8).await;
+    let hostile = Hostile::new(&victim).await;
+    let heard = victim.net.counters().requests_heard;
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        held.push(hostile.open(KAD).await.expect("within the quota"));
+    }
+    for _ in 0..100 {
+        let mut over = hostile.open(KAD).await.expect("negotiated, then refused");
+        let mut answer = Vec::new();
+        let _ = soon("a refusal", over.read_to_end(&mut answer)).await;
+        assert!(matches!(answer[..], [] | [0]), "{answer:?}");
+    }
+    honest.asks(&victim, Kind::Kad, "meanwhile").await;
+    let counters = victim.net.counters();
+    assert_eq!(
+        (counters.requests_refused, counters.requests_heard),
+        (100, heard + 1)
+    );
+    drop(held);
+    // Within its quota again, it is served again.
+    soon("a place", async {
+        loop {
+            let mut stream = hostile.sends(&[1, 7]).await.expect("a stream");
+            let mut answer = [0; 3];
+            if stream.read_exact(&mut answer).await.is_ok() {
+                assert_eq!(answer, [2, b'k', 7]);
+                return;
+            }
+        }
+    })
+    .await;
+}
+
+/// A peer that goes on opening streams over its quota is cut off in the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_streams_is_cut_off() {
+    let victim = responder_with(|settings| {
+        settings.limits.inbound_streams_max = 0;
+        settings.limits.strikes_max = 2;
+    })
+    .await;
+    let hostile = Hostile::new(&victim).await;
+    let flood = async { while hostile.open(KAD).await.is_some() {} };
+    soon("the cut", flood).await;
+    hostile.is_cut_off().await;
+    assert_eq!(victim.net.counters().peers_shunned, 1);
+}
+
+/// Garbage in place of HTTP/2 ends that stream and nothing else.
+#[tokio::test]
+async fn garbage_calls_end_their_stream() {
+    let (victim, honest) = victim(|_| {}).await;
+    let hostile = Hostile::new(&victim).await;
+    for _ in 0..10 {
+        let mut stream = hostile.open(CALL).await.expect("a stream");
+        let _ = stream.write_all(&[0x55; 4096]).await;
+        let _ = stream.flush().await;
+        let mut answer = Vec::new();
+        let _ = soon("the end of the stream", stream.read_to_end(&mut answer)).await;
+    }
+    let call = http::Request::get("/").body(peerless_net::empty()).unwrap();
+    assert_eq!(
+        honest.net.call(&victim.key, call).await.unwrap().status(),
+        418
+    );
+    assert_eq!(victim.net.counters().calls_heard, 1);
+}
+
+/// Every connection of a peer counts towards the same quotas, and the oldest gives way.
+#[tokio::test]
+async fn connections_of_one_peer_are_few() {
+    let (victim, honest) = victim(|_| {}).await;
+    let keypair = Keypair::generate_ed25519();
+    let first = Hostile::with(keypair.clone(), &victim).await;
+    let mut others = Vec::new();
+    for _ in 0..4 {
+        others.push(Hostile::with(keypair.clone(), &victim).await);
+    }
+    first.is_cut_off().await;
+    assert!(victim.net.is_connected(&others[0].key));
+    honest.asks(&victim, Kind::Kad, "after").await;
+}
