@@ -2,6 +2,7 @@
 //! peerless-net --example throughput [MIB]`.
 
 #![allow(clippy::print_stdout, reason = "it prints what it measured")]
+#![allow(clippy::disallowed_methods, reason = "it measures time")]
 
 use std::{
     pin::Pin,
@@ -193,7 +194,7 @@ async fn main() {
     one_at_a_time(&caller, &key).await;
     let payload = Bytes::from(vec![1; 1024]);
     in_flight("1 KiB calls", 50_000, async || {
-        echo(&caller, &key, &payload).await
+        echo(&caller, &key, &payload).await;
     })
     .await;
     in_flight("1 KiB requests", 20_000, async || {

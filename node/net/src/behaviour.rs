@@ -31,15 +31,11 @@ use crate::{
 
 pub(crate) struct Behaviour {
     shared: Arc<Shared>,
-    closes: mpsc::UnboundedReceiver<(PeerId, ConnectionId)>,
 }
 
 impl Behaviour {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        closes: mpsc::UnboundedReceiver<(PeerId, ConnectionId)>,
-    ) -> Self {
-        Self { shared, closes }
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
     }
 
     fn deny(&self, denied: Denied) -> ConnectionDenied {
@@ -125,13 +121,14 @@ impl NetworkBehaviour for Behaviour {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        match self.closes.poll_recv(cx) {
-            Poll::Ready(Some((peer_id, id))) => Poll::Ready(ToSwarm::CloseConnection {
-                peer_id,
-                connection: CloseConnection::One(id),
-            }),
-            _ => Poll::Pending,
-        }
+        let Some((peer_id, id)) = self.shared.next_close(cx.waker()) else {
+            return Poll::Pending;
+        };
+        let connection = CloseConnection::One(id);
+        Poll::Ready(ToSwarm::CloseConnection {
+            peer_id,
+            connection,
+        })
     }
 }
 

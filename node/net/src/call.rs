@@ -30,7 +30,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::compat::FuturesAsyncReadCompatExt as _;
 
 use crate::{
-    Body, BoxError, CallError, Limits, Net, PeerKey, body,
+    Body, BoxError, CallError, Limits, Net, PeerKey, body, clock,
     conn::{Conn, Lease, Place, Protocol},
     request,
     shared::{Shared, count},
@@ -84,7 +84,7 @@ impl Activity {
     fn new() -> Arc<Self> {
         Arc::new(Self {
             calls: AtomicUsize::new(0),
-            last: Mutex::new(Instant::now()),
+            last: Mutex::new(clock::now()),
         })
     }
 
@@ -93,7 +93,7 @@ impl Activity {
         if self.calls.load(SeqCst) > 0 {
             return Some(idle);
         }
-        let left = idle.saturating_sub(lock(&self.last).elapsed());
+        let left = idle.saturating_sub(clock::now().saturating_duration_since(*lock(&self.last)));
         (!left.is_zero()).then_some(left)
     }
 }
@@ -122,7 +122,7 @@ impl Ongoing {
 
 impl Drop for Ongoing {
     fn drop(&mut self) {
-        *lock(&self.activity.last) = Instant::now();
+        *lock(&self.activity.last) = clock::now();
         self.activity.calls.fetch_sub(1, SeqCst);
     }
 }
@@ -182,12 +182,9 @@ impl Pool {
             return Ok((client.clone(), false));
         }
         let opened = self.open(net, to).await;
-        match &opened {
-            Ok(client) => *kept = Some(client.clone()),
-            Err(_) => {
-                *kept = None;
-                lock(&self.slots).remove(to);
-            }
+        *kept = opened.as_ref().ok().cloned();
+        if kept.is_none() {
+            lock(&self.slots).remove(to);
         }
         opened.map(|client| (client, true))
     }

@@ -14,7 +14,7 @@ use libp2p::{Multiaddr, PeerId, Stream, multiaddr::Protocol as Part, swarm::Conn
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Limits, PeerKey};
+use crate::{Limits, PeerKey, clock};
 
 /// The three protocols that streams are opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -250,7 +250,7 @@ impl Remote {
     pub(crate) fn take(&self, limits: &Limits) -> bool {
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
         bucket.take(
-            Instant::now(),
+            clock::now(),
             limits.requests_per_second_max,
             limits.requests_burst_max,
         )
@@ -334,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_bucket_gives_its_burst_and_then_its_rate() {
-        let start = Instant::now();
+        let start = clock::now();
         let mut bucket = Bucket::new(3);
         let mut take = |ms| bucket.take(start + Duration::from_millis(ms), 10, 3);
         assert!(take(0) && take(0) && take(0));

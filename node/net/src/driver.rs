@@ -1,7 +1,7 @@
 //! The swarm's task: a thin loop between libp2p, the handles' commands and the node's events.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashSet, VecDeque},
     io,
     sync::Arc,
     time::Duration,
@@ -82,13 +82,12 @@ pub(crate) async fn start(
     let names = Names::new(&settings.network);
     let names = names.ok_or_else(|| StartError::Name(settings.network.clone()))?;
     let (sender, events) = mpsc::channel(settings.limits.events_max.max(1));
-    let (closes, closing) = mpsc::unbounded_channel();
     let up = Up {
         events: sender.clone(),
         calls,
     };
-    let shared = Arc::new(Shared::new(me, settings.limits.clone(), names, up, closes));
-    let mut swarm = build(&settings, Behaviour::new(shared.clone(), closing))?;
+    let shared = Arc::new(Shared::new(me, settings.limits.clone(), names, up));
+    let mut swarm = build(&settings, Behaviour::new(shared.clone()))?;
     for address in &settings.external {
         swarm.add_external_address(address.clone());
         shared.own_address(address.clone(), true);
@@ -105,7 +104,7 @@ pub(crate) async fn start(
         swarm,
         events: sender,
         outbox: Outbox::default(),
-        listening: Vec::new(),
+        listening: VecDeque::new(),
         dials: BTreeMap::new(),
         waiting: BTreeMap::new(),
         bound: (!unbound.is_empty()).then_some(bound),
@@ -192,7 +191,7 @@ struct Driver {
     events: mpsc::Sender<Event>,
     outbox: Outbox,
     /// Bound addresses that the node has not heard of; bounded by our own interfaces.
-    listening: Vec<Multiaddr>,
+    listening: VecDeque<Multiaddr>,
     dials: BTreeMap<ConnectionId, Dial>,
     /// Who waits for a connection to a peer, whoever opens it.
     waiting: BTreeMap<PeerKey, Vec<Dialled>>,
@@ -221,18 +220,7 @@ impl Driver {
                     Some(Command::Close { done }) => break Some(done),
                     None => break None,
                 },
-                place = events.reserve(), if news => match place {
-                    Ok(place) => {
-                        let listening = self.listening.pop().map(Event::Listening);
-                        if let Some(event) = listening.or_else(|| self.outbox.next()) {
-                            place.send(event);
-                        }
-                    }
-                    Err(_) => {
-                        self.outbox.clear();
-                        self.listening.clear();
-                    }
-                },
+                place = events.reserve(), if news => self.tell(place.ok()),
             }
         };
         self.shared.clear();
@@ -240,6 +228,18 @@ impl Driver {
         drop(commands);
         if let Some(done) = done {
             let _ = done.send(());
+        }
+    }
+
+    /// Sends the next event to the place that is free for it; there is none once nobody listens.
+    fn tell(&mut self, place: Option<mpsc::Permit<'_, Event>>) {
+        let Some(place) = place else {
+            self.listening.clear();
+            return self.outbox.clear();
+        };
+        let listening = self.listening.pop_front().map(Event::Listening);
+        if let Some(event) = listening.or_else(|| self.outbox.next()) {
+            place.send(event);
         }
     }
 
@@ -340,7 +340,7 @@ impl Driver {
             } => {
                 tracing::info!(%address, "listening");
                 self.shared.own_address(address.clone(), true);
-                self.listening.push(address);
+                self.listening.push_back(address);
                 self.unbound.remove(&listener_id);
                 if self.unbound.is_empty() {
                     self.bound = None; // tells start

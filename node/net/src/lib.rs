@@ -53,6 +53,7 @@
 mod behaviour;
 mod book;
 mod call;
+mod clock;
 mod conn;
 mod dial;
 mod driver;

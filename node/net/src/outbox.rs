@@ -89,15 +89,12 @@ mod tests {
     }
 
     fn drain(outbox: &mut Outbox) -> String {
-        let mut text = String::new();
-        while let Some(event) = outbox.next() {
-            text += &match event {
-                Event::Met { peer, serves, .. } => format!("met {} {serves}; ", peer[0]),
-                Event::Lost { peer } => format!("lost {}; ", peer[0]),
-                _ => unreachable!("an outbox tells of peers alone"),
-            };
-        }
-        text
+        let event = |event| match event {
+            Event::Met { peer, serves, .. } => format!("met {} {serves}; ", peer[0]),
+            Event::Lost { peer } => format!("lost {}; ", peer[0]),
+            _ => unreachable!("an outbox tells of peers alone"),
+        };
+        std::iter::from_fn(|| outbox.next()).map(event).collect()
     }
 
     #[test]

@@ -129,14 +129,14 @@ impl Default for Limits {
             requests_per_second_max: 500,
             requests_burst_max: 2_000,
             strikes_max: 8,
-            shun: Duration::from_secs(60),
+            shun: Duration::from_mins(1),
             events_max: 1_024,
 
             calls_in_flight_max: 512,
             call_streams_max: 2,
             call_window_bytes: 1024 * 1024,
             calls_window_bytes: 8 * 1024 * 1024,
-            call_idle: Duration::from_secs(60),
+            call_idle: Duration::from_mins(1),
 
             ping_interval: Duration::from_secs(15),
             ping_timeout: Duration::from_secs(10),

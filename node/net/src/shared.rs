@@ -6,9 +6,11 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    task::Waker,
     time::Instant,
 };
 
+use futures::task::AtomicWaker;
 use libp2p::{Multiaddr, PeerId, StreamProtocol, swarm::ConnectionId};
 use tokio::sync::mpsc;
 
@@ -16,6 +18,7 @@ use crate::{
     CallHandler, Event, Kind, Limits, PeerKey, PeerView,
     book::{Book, Rank, usable},
     call::Pool,
+    clock,
     conn::{Conn, Open, Protocol, Remote, Source, source},
     peer_key,
 };
@@ -173,8 +176,10 @@ pub(crate) struct Shared {
     own: Mutex<BTreeSet<Multiaddr>>,
     table: Mutex<Table>,
     up: Mutex<Option<Arc<Up>>>,
-    /// Connections to close now, whatever they do. Each is asked for once, so it is bounded.
-    closes: mpsc::UnboundedSender<(PeerId, ConnectionId)>,
+    /// Connections to close now, whatever they do; each is here at most once.
+    closes: Mutex<Vec<(PeerId, ConnectionId)>>,
+    /// The task that closes them.
+    closer: AtomicWaker,
 }
 
 impl std::fmt::Debug for Shared {
@@ -190,13 +195,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub(crate) fn new(
-        me: PeerKey,
-        limits: Limits,
-        names: Names,
-        up: Up,
-        closes: mpsc::UnboundedSender<(PeerId, ConnectionId)>,
-    ) -> Self {
+    pub(crate) fn new(me: PeerKey, limits: Limits, names: Names, up: Up) -> Self {
         Self {
             me,
             names,
@@ -209,7 +208,8 @@ impl Shared {
             own: Mutex::default(),
             table: Mutex::default(),
             up: Mutex::new(Some(Arc::new(up))),
-            closes,
+            closes: Mutex::default(),
+            closer: AtomicWaker::new(),
             limits,
         }
     }
@@ -315,7 +315,7 @@ impl Shared {
         let key = peer_key(&peer).ok_or(Denied::Key)?;
         let mut table = lock(&self.table);
         if let Some(until) = table.shunned.get(&key) {
-            if *until > Instant::now() {
+            if *until > clock::now() {
                 return Err(Denied::Shunned);
             }
             table.shunned.remove(&key);
@@ -381,14 +381,23 @@ impl Shared {
     /// Closes a connection now, whatever it does.
     pub(crate) fn close(&self, conn: &Conn) {
         if conn.begin_closing() {
-            let _ = self.closes.send((conn.peer, conn.id));
+            lock(&self.closes).push((conn.peer, conn.id));
+            self.closer.wake();
         }
+    }
+
+    /// The next connection to close; the caller is woken when there is one.
+    pub(crate) fn next_close(&self, waker: &Waker) -> Option<(PeerId, ConnectionId)> {
+        self.closer.register(waker);
+        lock(&self.closes).pop()
     }
 
     pub(crate) fn disconnect(&self, peer: &PeerKey) {
         if let Some(remote) = self.remote(peer) {
             let conns = remote.conns().clone();
-            conns.iter().for_each(|conn| self.close(conn));
+            for conn in &conns {
+                self.close(conn);
+            }
         }
     }
 
@@ -397,7 +406,7 @@ impl Shared {
         if !remote.strike(&self.limits) {
             return;
         }
-        let until = Instant::now() + self.limits.shun;
+        let until = clock::now() + self.limits.shun;
         let mut table = lock(&self.table);
         if table.shunned.insert(remote.key, until).is_some() {
             return;

@@ -116,13 +116,13 @@ async fn many_calls_share_one_stream() {
 }
 
 /// A call that never ends, and tells of what happens to it.
-struct Endless(mpsc::UnboundedSender<&'static str>);
+struct Endless(mpsc::Sender<&'static str>);
 
-struct Tell(mpsc::UnboundedSender<&'static str>, &'static str);
+struct Tell(mpsc::Sender<&'static str>, &'static str);
 
 impl Drop for Tell {
     fn drop(&mut self) {
-        let _ = self.0.send(self.1);
+        let _ = self.0.try_send(self.1);
     }
 }
 
@@ -140,7 +140,7 @@ impl http_body::Body for Stuck {
         if std::mem::replace(&mut self.0, true) {
             return Poll::Pending;
         }
-        let _ = self.1.0.send("body");
+        let _ = self.1.0.try_send("body");
         Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"x")))))
     }
 }
@@ -151,14 +151,14 @@ impl CallHandler for Endless {
         Box::pin(async move {
             if request.uri().path() == "/head" {
                 let _dropped = Tell(tell.clone(), "call dropped");
-                let _ = tell.send("called");
+                let _ = tell.try_send("called");
                 std::future::pending::<()>().await;
             }
             if request.uri().path() == "/upload" {
                 let mut upload = request.into_body();
                 tokio::spawn(async move {
                     while let Some(Ok(_)) = upload.frame().await {}
-                    let _ = tell.send("upload over");
+                    let _ = tell.try_send("upload over");
                 });
                 return Response::new(empty());
             }
@@ -169,7 +169,7 @@ impl CallHandler for Endless {
 
 #[tokio::test]
 async fn the_host_learns_that_the_caller_hung_up() {
-    let (tell, mut told) = mpsc::unbounded_channel();
+    let (tell, mut told) = mpsc::channel(16);
     let host = node_with(Arc::new(Endless(tell)), |_| {}).await;
     let caller = node().await;
     caller.knows(&host);
@@ -189,7 +189,7 @@ async fn the_host_learns_that_the_caller_hung_up() {
 
 #[tokio::test]
 async fn an_upload_does_not_outlive_its_call() {
-    let (tell, mut told) = mpsc::unbounded_channel();
+    let (tell, mut told) = mpsc::channel(16);
     let host = node_with(Arc::new(Endless(tell.clone())), |_| {}).await;
     let caller = node().await;
     caller.knows(&host);
@@ -231,7 +231,7 @@ async fn a_call_to_a_peer_that_is_gone_was_not_sent() {
 
 #[tokio::test]
 async fn a_call_that_breaks_under_way_may_have_started() {
-    let (tell, mut told) = mpsc::unbounded_channel();
+    let (tell, mut told) = mpsc::channel(16);
     let host = node_with(Arc::new(Endless(tell)), |_| {}).await;
     let caller = node().await;
     caller.knows(&host);

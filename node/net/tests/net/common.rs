@@ -12,7 +12,7 @@ use peerless_net::{
 use tokio::{sync::mpsc, time::timeout};
 
 /// Far more than anything here takes, so that only a hang ends by it.
-pub(crate) const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_mins(1);
 
 pub(crate) const NETWORK: &str = "test";
 

@@ -26,7 +26,7 @@ type Opened = oneshot::Sender<Stream>;
 
 /// Opens as many streams as it is told to, and holds no rule.
 struct Raw {
-    wanted: mpsc::UnboundedReceiver<(StreamProtocol, Opened)>,
+    wanted: mpsc::Receiver<(StreamProtocol, Opened)>,
     peer: Option<(PeerId, ConnectionId)>,
 }
 
@@ -147,7 +147,7 @@ impl ConnectionHandler for RawHandler {
 struct Hostile {
     key: peerless_net::PeerKey,
     keypair: Keypair,
-    wanted: mpsc::UnboundedSender<(StreamProtocol, Opened)>,
+    wanted: mpsc::Sender<(StreamProtocol, Opened)>,
     /// Ends when the connection has closed, however that came about.
     closed: tokio::task::JoinHandle<()>,
 }
@@ -172,7 +172,7 @@ impl Hostile {
     }
 
     async fn with(keypair: Keypair, victim: &Node) -> Self {
-        let (wanted, receiver) = mpsc::unbounded_channel();
+        let (wanted, receiver) = mpsc::channel(16);
         let mut swarm = swarm(
             &keypair,
             Raw {
@@ -208,7 +208,7 @@ impl Hostile {
     /// A stream, unless the connection is closed or the victim refuses to negotiate.
     async fn open(&self, name: StreamProtocol) -> Option<Stream> {
         let (opened, stream) = oneshot::channel();
-        self.wanted.send((name, opened)).ok()?;
+        self.wanted.send((name, opened)).await.ok()?;
         soon("a stream, or none", stream).await.ok()
     }
 
@@ -219,7 +219,7 @@ impl Hostile {
         Some(stream)
     }
 
-    async fn is_cut_off(self) {
+    async fn ends_cut_off(self) {
         soon("the end of the connection", self.closed)
             .await
             .unwrap();
@@ -249,11 +249,11 @@ async fn strikes_out(bytes: &[u8], counted: fn(&Counters) -> u64) {
         honest.asks(&victim, Kind::Kad, "meanwhile").await;
     }
     let keypair = hostile.keypair.clone();
-    hostile.is_cut_off().await;
+    hostile.ends_cut_off().await;
     let counters = victim.net.counters();
     assert_eq!((counted(&counters), counters.peers_shunned), (3, 1));
     // Nor is it let in again.
-    Hostile::with(keypair, &victim).await.is_cut_off().await;
+    Hostile::with(keypair, &victim).await.ends_cut_off().await;
     assert_eq!(victim.net.counters().connections_denied, 1);
     honest.asks(&victim, Kind::Peer, "after").await;
 }
@@ -286,14 +286,14 @@ async fn frames_that_never_end_are_cut_off() {
         streams.push(hostile.sends(&[100, 1, 2, 3]).await.expect("a stream"));
     }
     honest.asks(&victim, Kind::Kad, "meanwhile").await;
-    hostile.is_cut_off().await;
+    hostile.ends_cut_off().await;
     assert_eq!(victim.net.counters().frames_late, 4);
     honest.asks(&victim, Kind::Kad, "after").await;
 }
 
 /// A byte every now and then does not extend a frame's time.
 #[tokio::test]
-async fn a_slow_loris_is_cut_off() {
+async fn a_slow_loris_ends_cut_off() {
     let (victim, honest) = victim(|settings| {
         settings.limits.strikes_max = 1;
         settings.limits.frame_timeout = Duration::from_millis(300);
@@ -307,7 +307,7 @@ async fn a_slow_loris_is_cut_off() {
         }
     });
     honest.asks(&victim, Kind::Kad, "meanwhile").await;
-    hostile.is_cut_off().await;
+    hostile.ends_cut_off().await;
     soon("the end of the drip", drip).await.unwrap();
     assert_eq!(victim.net.counters().frames_late, 1);
     honest.asks(&victim, Kind::Kad, "after").await;
@@ -352,7 +352,7 @@ async fn streams_without_end_are_refused() {
 
 /// A peer that goes on opening streams over its quota is cut off in the end.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_streams_is_cut_off() {
+async fn a_flood_of_streams_ends_cut_off() {
     let victim = responder_with(|settings| {
         settings.limits.inbound_streams_max = 0;
         settings.limits.strikes_max = 2;
@@ -361,7 +361,7 @@ async fn a_flood_of_streams_is_cut_off() {
     let hostile = Hostile::new(&victim).await;
     let flood = async { while hostile.open(KAD).await.is_some() {} };
     soon("the cut", flood).await;
-    hostile.is_cut_off().await;
+    hostile.ends_cut_off().await;
     assert_eq!(victim.net.counters().peers_shunned, 1);
 }
 
@@ -395,7 +395,7 @@ async fn connections_of_one_peer_are_few() {
     for _ in 0..4 {
         others.push(Hostile::with(keypair.clone(), &victim).await);
     }
-    first.is_cut_off().await;
+    first.ends_cut_off().await;
     assert!(victim.net.is_connected(&others[0].key));
     honest.asks(&victim, Kind::Kad, "after").await;
 }

@@ -50,7 +50,7 @@ async fn connections_make_room_for_each_other() {
 #[tokio::test]
 async fn busy_connections_are_kept() {
     let mut full = node_with(Arc::new(Echo), |settings| {
-        settings.limits.connections_max = 1
+        settings.limits.connections_max = 1;
     })
     .await;
     let (first, second) = (node().await, node().await);

@@ -107,13 +107,13 @@ async fn libp2p_kademlia_finds_providers_through_us() {
                     client.behaviour_mut().kad.get_providers(key.clone());
                 }
                 SwarmEvent::Behaviour(ClientEvent::Kad(kad::Event::OutboundQueryProgressed {
-                    result: kad::QueryResult::GetProviders(result),
+                    result:
+                        kad::QueryResult::GetProviders(Ok(kad::GetProvidersOk::FoundProviders {
+                            providers,
+                            ..
+                        })),
                     ..
-                })) => {
-                    if let Ok(kad::GetProvidersOk::FoundProviders { providers, .. }) = result {
-                        return providers;
-                    }
-                }
+                })) => return providers,
                 _ => {}
             }
         }
