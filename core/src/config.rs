@@ -104,7 +104,7 @@ impl Config {
             refresh_period: Span::minutes(10),
             renew_period: Span::minutes(10),
             host_life: Span::minutes(25),
-            hosts_max: 32,
+            hosts_max: 128,
             records_max: 65_536,
             known_life: Span::secs(30),
             known_max: 1024,

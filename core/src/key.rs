@@ -94,6 +94,11 @@ pub trait Peer: Copy + Ord + fmt::Debug {
     fn key(self) -> Key;
     /// The position of a name, by the same rule by which the host's network hashes names.
     fn position(name: &Name) -> Key;
+    /// The name under which an owner's nodes are found: where names are hashes, that of
+    /// `owner/OWNER`.
+    fn owner_name(owner: &Owner) -> Name {
+        Name(owner.0)
+    }
 }
 
 /// What a lookup is for.

@@ -7,13 +7,30 @@
 
 extern crate alloc;
 
+mod admission;
+mod call;
 pub mod config;
+mod hosting;
+mod job;
 pub mod key;
+mod known;
+mod lookup;
 pub mod machine;
+mod membership;
 pub mod message;
+mod owner;
+mod placement;
+pub mod planted;
+mod publish;
 pub mod random;
 pub mod record;
+mod records;
+mod repair;
+mod search;
+mod slab;
+mod table;
 pub mod time;
+mod timers;
 pub mod turn;
 
 pub use config::{Accept, Config, Setup};

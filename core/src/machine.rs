@@ -1,35 +1,505 @@
-//! The core itself: one `handle`, one `match`.
+//! The core itself: one `handle`, one `match`. What each arm does stands in the file of its rule;
+//! here is what all rules share: queries and their answers, deadlines, and what is being kept.
 
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::admission::Admission;
+use crate::call::Attempt;
 use crate::config::Setup;
-use crate::key::Peer;
-use crate::turn::{Input, Turn};
+use crate::hosting::{Arriving, Hosting};
+use crate::job::Job;
+use crate::key::{Name, Owner, Peer, Target};
+use crate::known::Known;
+use crate::message::{Answer, Message, Query, Tag};
+use crate::placement::Placement;
+use crate::publish::Publish;
+use crate::random::Random;
+use crate::record::Load;
+use crate::search::Search;
+use crate::slab::Slab;
+use crate::table::Table;
+use crate::time::Time;
+use crate::timers::{Timer, Timers};
+use crate::turn::{Effect, Event, Failure, Input, Item, Request, Ticket, Turn};
 
 /// One peer's every decision.
 #[derive(Debug)]
 pub struct Core<P: Peer> {
-    me: P,
+    pub(crate) me: P,
+    pub(crate) setup: Box<Setup>,
+    pub(crate) random: Random,
+    pub(crate) table: Table<P>,
+    /// How far the joining of the network has come.
+    pub(crate) join: crate::membership::Join,
+    /// Unknown askers that are being checked, and some that did not answer.
+    pub(crate) checks: Vec<P>,
+    pub(crate) mute: Vec<P>,
+    pub(crate) timers: Timers,
+    /// The wake that the host was asked for.
+    wake: Time,
+
+    /// Queries that wait for their answers.
+    queries: Slab<Asked<P>>,
+    /// What follows when something is kept.
+    keeps: Slab<AfterKeep<P>>,
+    /// What each user's request has become.
+    pub(crate) asks: BTreeMap<Ticket, Work>,
+    pub(crate) searches: Slab<Search<P>>,
+    pub(crate) publishes: Slab<Publish<P>>,
+    pub(crate) placements: Slab<Placement<P>>,
+    pub(crate) jobs: Slab<Job<P>>,
+    pub(crate) attempts: Slab<Attempt<P>>,
+
+    /// Records kept for others and for the owner, and who provides which name.
+    pub(crate) records: crate::records::Records<P>,
+    /// The other nodes that hold this node's owner key.
+    pub(crate) siblings: Vec<P>,
+    /// Functions that can be called here.
+    pub(crate) hosting: BTreeMap<Name, Hosting<P>>,
+    /// Functions that have a place here and are on their way.
+    pub(crate) arriving: BTreeMap<Name, Arriving<P>>,
+    pub(crate) probing: bool,
+    pub(crate) admission: Admission,
+    /// Hosts of functions, as lately found.
+    pub(crate) known: Known<P>,
+    /// How full other peers are, permille, as lately heard.
+    pub(crate) loads: Vec<(P, u32)>,
+}
+
+/// A query under way.
+#[derive(Debug)]
+struct Asked<P> {
+    peer: P,
+    purpose: Purpose,
+}
+
+/// What a query was asked for.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Purpose {
+    /// One step of a search.
+    Search(Tag),
+    /// To see whether a peer answers, so that it can enter the table.
+    Check,
+    /// To have something stored.
+    Publish(Tag),
+    /// To offer a function.
+    Offer(Tag),
+    /// To confirm it.
+    Confirm(Tag),
+    /// To tell something whose answer changes nothing.
+    Tell,
+    /// To see whether fellow hosts live.
+    Probe,
+    /// To compare the owner's sets.
+    Sync,
+}
+
+/// What a user's request has become.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Work {
+    Search(Tag),
+    Placement(Tag),
+    Publish(Tag),
+    Job(Tag),
+    Keep,
+}
+
+/// What follows when something is kept, or could not be.
+#[derive(Debug)]
+pub(crate) enum AfterKeep<P> {
+    Nothing,
+    /// Answer a query: kept, or not.
+    Answer {
+        to: P,
+        tag: Tag,
+        hosts: Vec<P>,
+    },
+    /// A function is served from now on.
+    Hosted {
+        function: Name,
+        version: u64,
+    },
+    /// A deployment is complete.
+    Deployed {
+        ticket: Ticket,
+        event: Box<Event<P>>,
+    },
+    /// A tombstone is kept here; now elsewhere.
+    Removed {
+        ticket: Ticket,
+        function: Name,
+    },
 }
 
 impl<P: Peer> Core<P> {
     /// A core that knows nobody. `seed` starts its chance; `incarnation` differs from that of any
     /// earlier start of the same peer whose answers could still come.
-    pub fn new(me: P, setup: &Setup, seed: u64, incarnation: u32) -> Self {
-        let _ = (setup, seed, incarnation);
-        Self { me }
+    pub fn new(me: P, setup: Setup, seed: u64, incarnation: u32) -> Self {
+        Self {
+            me,
+            setup: Box::new(setup),
+            random: Random::new(seed),
+            table: Table::new(),
+            join: crate::membership::Join::default(),
+            checks: Vec::new(),
+            mute: Vec::new(),
+            timers: Timers::default(),
+            wake: Time::NEVER,
+            queries: Slab::new(incarnation),
+            keeps: Slab::new(incarnation),
+            asks: BTreeMap::new(),
+            searches: Slab::new(incarnation),
+            publishes: Slab::new(incarnation),
+            placements: Slab::new(incarnation),
+            jobs: Slab::new(incarnation),
+            attempts: Slab::new(incarnation),
+            records: crate::records::Records::new(),
+            siblings: Vec::new(),
+            hosting: BTreeMap::new(),
+            arriving: BTreeMap::new(),
+            probing: false,
+            admission: Admission::new(incarnation),
+            known: Known::new(),
+            loads: Vec::new(),
+        }
     }
 
     /// Takes one input and appends what is to be done. Never fails, never blocks, bounded work.
     pub fn handle(&mut self, input: Input<P>, turn: &mut Turn<'_, P>) {
-        let _ = (input, turn, self.me);
+        match input {
+            Input::Ask(ticket, request) => self.ask(ticket, request, turn),
+            Input::Items { ticket, n, ended } => self.items(ticket, n, ended, turn),
+            Input::Taken { ticket, n } => self.taken(ticket, n, turn),
+            Input::Heard { from, message: Message::Query(tag, query) } => {
+                self.asked(from, tag, query, turn);
+            }
+            Input::Heard { from, message: Message::Answer(tag, answer) } => {
+                self.answered(from, tag, answer, turn);
+            }
+            Input::Failed { tag } => self.unanswered(tag, turn),
+            Input::Unreached { peer } => self.unreached(peer, turn),
+            Input::Met { peer, serves } => self.met(peer, serves, turn),
+            Input::Head { attempt, status, load } => self.head(attempt, status, load, turn),
+            Input::Ended { attempt, how } => self.ended(attempt, how, turn),
+            Input::Arrived { call, from, function, left } => {
+                self.arrived(call, from, function, left, turn);
+            }
+            Input::Gone { call } => self.gone(call, turn),
+            Input::RanHead { job } => self.ran_head(job, turn),
+            Input::RanEnd { job } => self.ran_end(job, turn),
+            Input::Installed { function, version, ok } => {
+                self.installed(function, version, ok, turn);
+            }
+            Input::Fetched { digest, ok } => self.fetched(digest, ok, turn),
+            Input::Kept { tag } => self.kept(tag, true, turn),
+            Input::NotKept { tag } => self.kept(tag, false, turn),
+            Input::Restored(item) => self.restored(item, turn),
+            Input::Wake => self.wake(turn),
+        }
+        self.rearm(turn);
+        debug_assert!(self.check(), "an invariant of the core is broken");
     }
 
-    /// Puts peers into the routing table as if they had answered: a converged start.
+    fn ask(&mut self, ticket: Ticket, request: Request<P>, turn: &mut Turn<'_, P>) {
+        if self.asks.len() >= turn.config.asks_max as usize || self.asks.contains_key(&ticket) {
+            turn.tell(ticket, Event::Failed(Failure::TooMany));
+            return;
+        }
+        match request {
+            Request::Lookup(target) => self.look_up(ticket, target, turn),
+            Request::Hosts(function) => self.find_hosts(ticket, function, turn),
+            Request::Deploy(record) => self.deploy(ticket, record, turn),
+            Request::Remove(record) => self.remove(ticket, record, turn),
+            Request::List => self.list(ticket, turn),
+            Request::Call { function, deadline, kept, idempotent } => {
+                self.call(ticket, function, deadline, kept, idempotent, turn);
+            }
+            Request::Many { function, deadline, retries } => {
+                self.many(ticket, function, deadline, retries, turn);
+            }
+            Request::Cancel(other) => self.cancel(ticket, other, turn),
+        }
+    }
+
+    fn cancel(&mut self, ticket: Ticket, other: Ticket, turn: &mut Turn<'_, P>) {
+        let work = self.asks.remove(&other);
+        match work {
+            Some(Work::Search(tag)) => drop(self.searches.remove(tag)),
+            Some(Work::Publish(tag)) => drop(self.publishes.remove(tag)),
+            Some(Work::Placement(tag)) => self.drop_placement(tag, turn),
+            Some(Work::Job(tag)) => self.drop_job(tag, turn),
+            Some(Work::Keep) | None => {}
+        }
+        if work.is_some() {
+            turn.tell(other, Event::Failed(Failure::Cancelled));
+        }
+        turn.tell(ticket, Event::Cancelled(work.is_some()));
+    }
+
+    /// Tells a user the end, unless that was told already.
+    pub(crate) fn conclude(&mut self, ticket: Ticket, event: Event<P>, turn: &mut Turn<'_, P>) {
+        debug_assert!(event.is_final(), "only a final event concludes a request");
+        if self.asks.remove(&ticket).is_some() {
+            turn.tell(ticket, event);
+        }
+    }
+
+    fn asked(&mut self, from: P, tag: Tag, query: Query<P>, turn: &mut Turn<'_, P>) {
+        self.check_asker(from, turn);
+        let answer = match query {
+            Query::Find(target) => Some(self.found(target, from, turn)),
+            Query::Hosts(name) => Some(self.found_hosts(name, from, turn)),
+            Query::Provide(name, record) => self.provide(from, tag, name, record, turn),
+            Query::Store(record) => self.store(from, tag, record, turn),
+            Query::Offer { record, waive } => {
+                let decline = self.consider(from, record, waive, turn);
+                Some(Answer::Offered { decline, load: self.load() })
+            }
+            Query::Confirm { function, version, sources, mates } => {
+                let known = self.confirmed(from, function, version, sources, mates, turn);
+                Some(Answer::Noted(known))
+            }
+            Query::Release { function, version } => {
+                Some(Answer::Noted(self.released(from, function, version)))
+            }
+            Query::Placed { function, version, failure } => {
+                Some(Answer::Noted(self.placed(from, function, version, failure, turn)))
+            }
+            Query::Probe(versions) => Some(self.probed(from, &versions, turn)),
+            Query::Sync { owner, records, have, range } => {
+                Some(self.synced(from, owner, &records, &have, range, turn))
+            }
+        };
+        if let Some(answer) = answer {
+            turn.send(from, Message::Answer(tag, answer));
+        }
+    }
+
+    /// Sends a query; its answer, or its absence, comes to the rule that `purpose` names.
+    pub(crate) fn query(
+        &mut self,
+        peer: P,
+        query: Query<P>,
+        purpose: Purpose,
+        turn: &mut Turn<'_, P>,
+    ) {
+        debug_assert!(peer != self.me, "a core does not send to itself");
+        let tag = self.queries.insert(Asked { peer, purpose });
+        self.timers.add(turn.now + turn.config.reply_timeout, Timer::Query(tag));
+        turn.send(peer, Message::Query(tag, query));
+    }
+
+    fn answered(&mut self, from: P, tag: Tag, answer: Answer<P>, turn: &mut Turn<'_, P>) {
+        // A stale answer, or one by another peer than was asked, is that peer's fault: dropped.
+        if self.queries.get(tag).is_none_or(|asked| asked.peer != from) {
+            return;
+        }
+        let purpose = self.queries.remove(tag).expect("it was just found").purpose;
+        self.known_to_live(from, turn);
+        if let Answer::Found { load, .. }
+        | Answer::Offered { load, .. }
+        | Answer::Probed { load, .. } = &answer
+        {
+            self.hear_load(from, *load);
+        }
+        match (purpose, answer) {
+            (Purpose::Search(search), Answer::Found { closer, hosts, record, .. }) => {
+                self.search_answered(search, from, &closer, hosts, record, turn);
+            }
+            (Purpose::Publish(publish), Answer::Stored { kept, newer, hosts }) => {
+                self.publish_answered(publish, from, kept, newer, &hosts, turn);
+            }
+            (Purpose::Offer(placement), Answer::Offered { decline, .. }) => {
+                self.offer_answered(placement, from, decline, turn);
+            }
+            (Purpose::Confirm(placement), Answer::Noted(known)) => {
+                self.confirm_answered(placement, from, known, turn);
+            }
+            (Purpose::Probe, Answer::Probed { serving, .. }) => {
+                self.probe_answered(from, &serving, turn);
+            }
+            (Purpose::Sync, Answer::Synced { records, want, more }) => {
+                self.sync_answered(from, &records, &want, more, turn);
+            }
+            (Purpose::Check, Answer::Found { .. }) => self.checked(from, true),
+            (Purpose::Tell, _) => {}
+            // An answer of another kind is none.
+            (purpose, _) => self.without_answer(from, purpose, turn),
+        }
+    }
+
+    fn unanswered(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
+        let Some(Asked { peer, purpose }) = self.queries.remove(tag) else {
+            return;
+        };
+        self.missed(peer, turn);
+        self.without_answer(peer, purpose, turn);
+    }
+
+    fn without_answer(&mut self, peer: P, purpose: Purpose, turn: &mut Turn<'_, P>) {
+        match purpose {
+            Purpose::Search(search) => self.search_failed(search, peer, turn),
+            Purpose::Publish(publish) => {
+                self.publish_answered(publish, peer, false, None, &[], turn);
+            }
+            Purpose::Offer(placement) => {
+                let silent = Some(crate::message::Decline::Silent);
+                self.offer_answered(placement, peer, silent, turn);
+            }
+            Purpose::Confirm(placement) => self.confirm_answered(placement, peer, false, turn),
+            Purpose::Probe => self.probe_missed(peer, turn),
+            Purpose::Check => self.checked(peer, false),
+            Purpose::Tell | Purpose::Sync => {}
+        }
+    }
+
+    /// Keeps an item through a crash; `after` follows when it is kept.
+    pub(crate) fn keep(&mut self, item: Item, after: AfterKeep<P>, turn: &mut Turn<'_, P>) {
+        let tag = self.keeps.insert(after);
+        turn.push(Effect::Keep { tag, item });
+    }
+
+    fn kept(&mut self, tag: Tag, ok: bool, turn: &mut Turn<'_, P>) {
+        match self.keeps.remove(tag) {
+            None | Some(AfterKeep::Nothing) => {}
+            Some(AfterKeep::Answer { to, tag, hosts }) => {
+                let answer = Answer::Stored { kept: ok, newer: None, hosts };
+                turn.send(to, Message::Answer(tag, answer));
+            }
+            Some(AfterKeep::Hosted { function, version }) => {
+                self.hosted(function, version, ok, turn);
+            }
+            Some(AfterKeep::Deployed { ticket, event }) => {
+                let event = if ok { *event } else { Event::Failed(Failure::NotKept) };
+                self.conclude(ticket, event, turn);
+            }
+            Some(AfterKeep::Removed { ticket, function }) => {
+                if ok {
+                    self.spread_tombstone(ticket, function, turn);
+                } else {
+                    self.conclude(ticket, Event::Failed(Failure::NotKept), turn);
+                }
+            }
+        }
+    }
+
+    fn wake(&mut self, turn: &mut Turn<'_, P>) {
+        self.wake = Time::NEVER;
+        while let Some((at, timer)) = self.timers.earliest() {
+            if at > turn.now {
+                break;
+            }
+            self.timers.pop();
+            self.due(timer, turn);
+        }
+    }
+
+    fn due(&mut self, timer: Timer, turn: &mut Turn<'_, P>) {
+        match timer {
+            Timer::Query(tag) => self.unanswered(tag, turn),
+            Timer::Search(tag) => self.search_late(tag, turn),
+            Timer::Placement(tag) => self.placement_due(tag, turn),
+            Timer::Job(tag) => self.job_due(tag, turn),
+            Timer::Attempt(tag) => self.attempt_late(tag, turn),
+            Timer::Queued(call) => self.queued_late(call, turn),
+            Timer::Arrival(function) => self.arrival_due(function, turn),
+            Timer::Heal(function) => self.heal(function, turn),
+            Timer::Renew(function) => self.renew(function, turn),
+            Timer::Refresh => self.refresh(turn),
+            Timer::Probe => self.probe(turn),
+            Timer::Sync => self.sync(turn),
+            Timer::Sweep => self.sweep(turn),
+        }
+    }
+
+    /// Whether what a deadline was for has ended before it.
+    fn is_stale(&self, timer: Timer) -> bool {
+        match timer {
+            Timer::Query(tag) => self.queries.get(tag).is_none(),
+            Timer::Search(tag) => self.searches.get(tag).is_none(),
+            Timer::Placement(tag) => self.placements.get(tag).is_none(),
+            Timer::Job(tag) => self.jobs.get(tag).is_none(),
+            Timer::Attempt(tag) => self.attempts.get(tag).is_none(),
+            Timer::Queued(call) => !self.admission.is_queued(call),
+            Timer::Arrival(function) => !self.arriving.contains_key(&function),
+            Timer::Heal(name) | Timer::Renew(name) => !self.hosting.contains_key(&name),
+            Timer::Refresh | Timer::Probe | Timer::Sync | Timer::Sweep => false,
+        }
+    }
+
+    /// Asks for a wake at the earliest deadline, unless one as early is outstanding.
+    fn rearm(&mut self, turn: &mut Turn<'_, P>) {
+        while let Some((at, timer)) = self.timers.earliest() {
+            if self.is_stale(timer) {
+                self.timers.pop();
+                continue;
+            }
+            if at < self.wake {
+                self.wake = at;
+                turn.push(Effect::WakeAt(at));
+            }
+            return;
+        }
+    }
+
+    /// How busy this peer is, as every answer says.
+    pub fn load(&self) -> Load {
+        let arriving = self.arriving.keys().filter(|name| !self.hosting.contains_key(name));
+        Load {
+            slots: self.setup.slots,
+            running: self.admission.running(),
+            queued: self.admission.queued(),
+            queue: self.setup.queue,
+            hosted: (self.hosting.len() + arriving.count()) as u16,
+            room: self.setup.room,
+        }
+    }
+
+    /// Puts peers into the routing table as if they had answered: a converged start. They must be
+    /// distinct, not this peer, and at most k a bucket.
     pub fn seed_table(&mut self, peers: impl IntoIterator<Item = P>) {
-        let _ = peers;
+        self.table.seed(self.me.key(), peers);
+        self.join = crate::membership::Join::Joined;
     }
 
-    /// The peers in the routing table, nearest buckets last.
+    /// The peers in the routing table, those that share least with this peer's position first.
     pub fn table(&self) -> impl Iterator<Item = P> + '_ {
-        [].into_iter()
+        self.table.iter()
+    }
+
+    /// The functions that can be called here, with their versions.
+    pub fn hosts(&self) -> impl Iterator<Item = (Name, u64)> + '_ {
+        self.hosting.iter().map(|(name, hosting)| (*name, hosting.record.version))
+    }
+
+    /// Requests of users, calls and queries that are under way: all zero in a core at rest.
+    pub fn pending(&self) -> [usize; 4] {
+        let calls = usize::from(self.admission.running() + self.admission.queued());
+        [self.asks.len(), self.attempts.len(), calls, self.queries.len()]
+    }
+
+    /// Whether `owner` is the one whose key this node holds.
+    pub(crate) fn owns(&self, owner: Owner) -> bool {
+        self.setup.owner == Some(owner)
+    }
+
+    /// The peers nearest to a target that are worth asking first.
+    pub(crate) fn nearest(&self, target: Target<P>, turn: &Turn<'_, P>) -> Vec<P> {
+        let k = usize::from(turn.config.k);
+        self.table.closest(self.me.key(), target.key(), k, None)
+    }
+
+    /// Invariants that hold after every input.
+    pub fn check(&self) -> bool {
+        self.admission.check(self.setup.slots, self.setup.queue)
+            && self.asks.values().all(|work| match *work {
+                Work::Search(tag) => self.searches.get(tag).is_some(),
+                Work::Placement(tag) => self.placements.get(tag).is_some(),
+                Work::Publish(tag) => self.publishes.get(tag).is_some(),
+                Work::Job(tag) => self.jobs.get(tag).is_some(),
+                Work::Keep => true,
+            })
     }
 }

@@ -42,7 +42,12 @@ pub enum Query<P> {
     /// Keep this record for others (`PUT_VALUE`). `Stored`.
     Store(Arc<Record>),
     /// Would you host this? Accepting reserves a place. `Offered`.
-    Offer(Arc<Record>),
+    Offer {
+        /// What.
+        record: Arc<Record>,
+        /// Whether being busier than the mean is no reason to decline.
+        waive: bool,
+    },
     /// Host it: fetch the code from one of `sources`; `mates` host it too. `Noted`.
     Confirm {
         /// Which function.

@@ -63,11 +63,7 @@ impl Record {
     }
 
     fn rank(&self) -> (u64, bool, Option<Digest>) {
-        (
-            self.version,
-            self.spec.is_none(),
-            self.spec.as_ref().map(|spec| spec.digest),
-        )
+        (self.version, self.spec.is_none(), self.spec.as_ref().map(|spec| spec.digest))
     }
 
     /// Whether it can still be kept at `now`.

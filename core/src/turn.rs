@@ -610,11 +610,7 @@ pub struct Turn<'a, P> {
 impl<'a, P> Turn<'a, P> {
     /// A turn at `now` that appends to `effects`.
     pub fn new(now: Time, config: &'a Config, effects: &'a mut Vec<Effect<P>>) -> Self {
-        Self {
-            now,
-            config,
-            effects,
-        }
+        Self { now, config, effects }
     }
 
     /// Appends an effect.

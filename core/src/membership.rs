@@ -1,0 +1,169 @@
+//! Joining the network, and keeping the table true: who enters it, and how it is refreshed.
+
+use crate::key::{Name, Peer, Target};
+use crate::machine::{Core, Purpose};
+use crate::message::Query;
+use crate::planted::{self, Bug};
+use crate::record::Load;
+use crate::search::{Kind, Then};
+use crate::time::Span;
+use crate::timers::Timer;
+use crate::turn::Turn;
+
+/// Unknown askers that are checked at once.
+const CHECKS_MAX: usize = 8;
+/// Peers that did not answer a check and are remembered for it.
+const MUTE_MAX: usize = 16;
+/// Loads of other peers that are remembered.
+const LOADS_MAX: usize = 64;
+/// Random names drawn to hit a bucket; a deeper bucket takes the best of them.
+const DRAWS_MAX: u32 = 256;
+/// How soon after joining the neighbourhood is searched again, for those who joined meanwhile.
+const SECOND_LOOK: Span = Span::secs(5);
+
+/// How far the joining has come.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Join {
+    /// Nobody was met.
+    #[default]
+    Alone,
+    /// Searching for our own position.
+    Looking,
+    /// Filling the table, this bucket next.
+    Filling(u32),
+    /// Done; the table is refreshed from time to time.
+    Joined,
+}
+
+impl<P: Peer> Core<P> {
+    pub(crate) fn met(&mut self, peer: P, serves: bool, turn: &mut Turn<'_, P>) {
+        if !serves || peer == self.me {
+            return;
+        }
+        self.known_to_live(peer, turn);
+        if self.join == Join::Alone {
+            self.join = Join::Looking;
+            self.search(Target::Peer(self.me), Kind::Find, Then::Join, turn);
+        }
+    }
+
+    /// The peer answered on an authenticated connection.
+    pub(crate) fn known_to_live(&mut self, peer: P, turn: &mut Turn<'_, P>) {
+        if peer != self.me {
+            self.table.answered(self.me.key(), peer, turn.config.k);
+        }
+    }
+
+    pub(crate) fn missed(&mut self, peer: P, turn: &mut Turn<'_, P>) {
+        self.table.missed(self.me.key(), peer, turn.config.misses_max);
+    }
+
+    pub(crate) fn unreached(&mut self, peer: P, turn: &mut Turn<'_, P>) {
+        self.missed(peer, turn);
+    }
+
+    /// Who asks is only hearsay until it has answered: if there is room for it in the table, it is
+    /// asked for our own neighbourhood.
+    pub(crate) fn check_asker(&mut self, from: P, turn: &mut Turn<'_, P>) {
+        let me = self.me.key();
+        if self.table.contains(me, from)
+            || !self.table.has_room(me, from, turn.config.k)
+            || self.checks.len() >= CHECKS_MAX
+            || self.checks.contains(&from)
+            || self.mute.contains(&from)
+            || planted::is(Bug::NeverCheck)
+        {
+            return;
+        }
+        self.checks.push(from);
+        self.query(from, Query::Find(Target::Peer(self.me)), Purpose::Check, turn);
+    }
+
+    /// A check ended. Who did not answer is not checked again soon: it may be a mere client.
+    pub(crate) fn checked(&mut self, peer: P, answered: bool) {
+        self.checks.retain(|other| *other != peer);
+        if !answered {
+            if self.mute.len() == MUTE_MAX {
+                self.mute.remove(0);
+            }
+            self.mute.push(peer);
+        }
+    }
+
+    /// A self-search, and so the join or a look around, has ended.
+    pub(crate) fn join_on(&mut self, turn: &mut Turn<'_, P>) {
+        match self.join {
+            Join::Alone | Join::Joined => {}
+            Join::Looking => {
+                self.join = Join::Filling(0);
+                self.enter(turn);
+                self.join_on(turn);
+            }
+            Join::Filling(bucket) if bucket < self.table.depth() => {
+                self.join = Join::Filling(bucket + 1);
+                let name = self.name_in(bucket);
+                self.search(Target::Name(name), Kind::Find, Then::Join, turn);
+            }
+            Join::Filling(_) => {
+                self.join = Join::Joined;
+                if turn.config.refresh_period > Span::ZERO {
+                    self.timers.add(turn.now + SECOND_LOOK, Timer::Refresh);
+                }
+            }
+        }
+    }
+
+    /// The neighbourhood is known: what needs a network begins.
+    fn enter(&mut self, turn: &mut Turn<'_, P>) {
+        self.settle_all(turn);
+        if self.setup.owner.is_some() {
+            self.announce_owner(turn);
+            self.timers.add(turn.now, Timer::Sync);
+        }
+    }
+
+    /// Searches for our own position, and for one random name in a bucket drawn at random.
+    pub(crate) fn refresh(&mut self, turn: &mut Turn<'_, P>) {
+        let period = turn.config.refresh_period;
+        let jitter = Span(self.random.below(period.0 / 4));
+        self.timers.add(turn.now + Span(period.0 - period.0 / 8) + jitter, Timer::Refresh);
+        self.search(Target::Peer(self.me), Kind::Find, Then::Nothing, turn);
+        let bucket = self.random.below(u64::from(self.table.depth())) as u32;
+        let name = self.name_in(bucket);
+        self.search(Target::Name(name), Kind::Find, Then::Nothing, turn);
+    }
+
+    /// A random name whose position shares `bucket` bits with ours, or nearly so: names hash to
+    /// positions, so that one can only be drawn.
+    fn name_in(&mut self, bucket: u32) -> Name {
+        let me = self.me.key();
+        let mut best = Name(self.random.bytes32());
+        let off = |name: &Name| me.shared_prefix(P::position(name)).abs_diff(bucket);
+        for _ in 0..DRAWS_MAX {
+            if off(&best) == 0 {
+                break;
+            }
+            let name = Name(self.random.bytes32());
+            if off(&name) < off(&best) {
+                best = name;
+            }
+        }
+        best
+    }
+
+    /// Remembers how full a peer that hosts functions is, in place of what it said before.
+    pub(crate) fn hear_load(&mut self, peer: P, load: Load) {
+        if load.room == 0 || peer == self.me {
+            return;
+        }
+        let used = load.used_permille();
+        if let Some((_, known)) = self.loads.iter_mut().find(|(other, _)| *other == peer) {
+            *known = used;
+        } else if self.loads.len() < LOADS_MAX {
+            self.loads.push((peer, used));
+        } else {
+            let at = self.random.below(LOADS_MAX as u64) as usize;
+            self.loads[at] = (peer, used);
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! Searches: what a lookup finds on its way, and who waits for it.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::key::{Name, Peer, Target};
+use crate::lookup::{Lookup, Next};
+use crate::machine::{Core, Purpose, Work};
+use crate::message::{Query, Tag};
+use crate::record::Record;
+use crate::timers::Timer;
+use crate::turn::{Cost, Event, Failure, Note, Ticket, Turn};
+
+/// A lookup under way.
+#[derive(Debug)]
+pub(crate) struct Search<P> {
+    target: Target<P>,
+    kind: Kind,
+    lookup: Lookup<P>,
+    /// Hosts that are of no use to whoever searches.
+    avoid: Vec<P>,
+    hosts: Vec<P>,
+    record: Option<Arc<Record>>,
+    then: Then,
+}
+
+/// What is asked for, and when it is enough.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// The closest peers.
+    Find,
+    /// The closest peers, and on the way the name's hosts and record.
+    Hosts,
+    /// Like `Hosts`, over the closest `n`.
+    Wide(u16),
+    /// The record and a first host: "a search for hosts ends at the first live ones".
+    FirstHosts,
+}
+
+/// Who waits.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Then {
+    Nothing,
+    Join,
+    Tell(Ticket),
+    TellHosts(Ticket),
+    Publish(Tag),
+    Place(Tag),
+    Job(Tag),
+    Settle(Name),
+    Siblings,
+}
+
+/// What a search came to.
+#[derive(Debug)]
+pub(crate) struct Outcome<P> {
+    pub(crate) closest: Vec<(P, u8)>,
+    pub(crate) hosts: Vec<P>,
+    pub(crate) record: Option<Arc<Record>>,
+    /// Of the closest, how many answered, and how many there are.
+    pub(crate) standing: (usize, usize),
+    pub(crate) cost: Cost,
+}
+
+impl<P> Outcome<P> {
+    /// Why there is nothing, where no record was found: "ignorance is not absence".
+    pub(crate) fn absence(&self) -> Failure {
+        let (answered, of) = self.standing;
+        if answered * 4 >= of * 3 {
+            Failure::Unknown
+        } else {
+            Failure::Incomplete { answered: answered as u8, of: of as u8 }
+        }
+    }
+}
+
+impl<P: Peer> Core<P> {
+    pub(crate) fn look_up(&mut self, ticket: Ticket, target: Target<P>, turn: &mut Turn<'_, P>) {
+        self.ask_search(ticket, target, Kind::Find, Then::Tell(ticket), turn);
+    }
+
+    pub(crate) fn find_hosts(&mut self, ticket: Ticket, name: Name, turn: &mut Turn<'_, P>) {
+        let then = Then::TellHosts(ticket);
+        self.ask_search(ticket, Target::Name(name), Kind::Hosts, then, turn);
+    }
+
+    fn ask_search(
+        &mut self,
+        ticket: Ticket,
+        target: Target<P>,
+        kind: Kind,
+        then: Then,
+        turn: &mut Turn<'_, P>,
+    ) {
+        let tag = self.prepare(target, kind, then, Vec::new(), turn);
+        self.asks.insert(ticket, Work::Search(tag));
+        self.step(tag, turn);
+    }
+
+    /// Starts a search; it may end before this returns.
+    pub(crate) fn search(
+        &mut self,
+        target: Target<P>,
+        kind: Kind,
+        then: Then,
+        turn: &mut Turn<'_, P>,
+    ) {
+        self.search_avoiding(target, kind, then, Vec::new(), turn);
+    }
+
+    pub(crate) fn search_avoiding(
+        &mut self,
+        target: Target<P>,
+        kind: Kind,
+        then: Then,
+        avoid: Vec<P>,
+        turn: &mut Turn<'_, P>,
+    ) {
+        let tag = self.prepare(target, kind, then, avoid, turn);
+        self.step(tag, turn);
+    }
+
+    fn prepare(
+        &mut self,
+        target: Target<P>,
+        kind: Kind,
+        then: Then,
+        avoid: Vec<P>,
+        turn: &mut Turn<'_, P>,
+    ) -> Tag {
+        let want = match kind {
+            Kind::Wide(n) => n,
+            Kind::Find | Kind::Hosts | Kind::FirstHosts => turn.config.k,
+        };
+        let seeds = self.nearest(target, turn);
+        let lookup = Lookup::new(target.key(), want, turn.config.alpha, &seeds);
+        // What this peer keeps for others it need not ask for.
+        let (mut hosts, record) = match (kind, target) {
+            (Kind::Find, _) | (_, Target::Peer(_)) => (Vec::new(), None),
+            (_, Target::Name(name)) => self.kept_of(name, self.me, turn),
+        };
+        hosts.retain(|host| !avoid.contains(host));
+        let search = Search { target, kind, lookup, avoid, hosts, record, then };
+        let tag = self.searches.insert(search);
+        self.timers.add(turn.now + turn.config.search_timeout, Timer::Search(tag));
+        tag
+    }
+
+    fn step(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
+        while let Some(search) = self.searches.get_mut(tag) {
+            if search.is_enough() {
+                return self.search_ended(tag, turn);
+            }
+            match search.lookup.next() {
+                Next::Wait => return,
+                Next::Done => return self.search_ended(tag, turn),
+                Next::Ask(peer) => {
+                    let query = match (search.kind, search.target) {
+                        (Kind::Find, target) | (_, target @ Target::Peer(_)) => Query::Find(target),
+                        (_, Target::Name(name)) => Query::Hosts(name),
+                    };
+                    self.query(peer, query, Purpose::Search(tag), turn);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn search_answered(
+        &mut self,
+        tag: Tag,
+        from: P,
+        closer: &[P],
+        hosts: Vec<P>,
+        record: Option<Arc<Record>>,
+        turn: &mut Turn<'_, P>,
+    ) {
+        let Some(search) = self.searches.get_mut(tag) else {
+            return;
+        };
+        let most = usize::from(turn.config.k);
+        search.lookup.answered(from, &closer[..closer.len().min(most)], self.me);
+        for host in hosts.into_iter().take(usize::from(turn.config.hosts_max)) {
+            if !search.hosts.contains(&host) && !search.avoid.contains(&host) {
+                search.hosts.push(host);
+            }
+        }
+        if let Some(record) = record
+            && search.target == Target::Name(record.function)
+            && record.lives(turn.now)
+            && search.record.as_ref().is_none_or(|known| record.supersedes(known))
+        {
+            search.record = Some(record);
+        }
+        self.step(tag, turn);
+    }
+
+    pub(crate) fn search_failed(&mut self, tag: Tag, peer: P, turn: &mut Turn<'_, P>) {
+        if let Some(search) = self.searches.get_mut(tag) {
+            search.lookup.failed(peer);
+            self.step(tag, turn);
+        }
+    }
+
+    pub(crate) fn search_late(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
+        if self.searches.get(tag).is_some() {
+            self.search_ended(tag, turn);
+        }
+    }
+
+    fn search_ended(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
+        let search = self.searches.remove(tag).expect("a search ends once");
+        let outcome = Outcome {
+            closest: search.lookup.closest().collect(),
+            standing: search.lookup.standing(),
+            cost: search.lookup.cost(),
+            hosts: search.hosts,
+            record: search.record,
+        };
+        let found = match search.kind {
+            Kind::Find => outcome.closest.len(),
+            Kind::Hosts | Kind::Wide(_) | Kind::FirstHosts => outcome.hosts.len(),
+        };
+        let ticket = match search.then {
+            Then::Tell(ticket) | Then::TellHosts(ticket) => Some(ticket),
+            Then::Job(job) => self.jobs.get(job).map(|job| job.ticket),
+            _ => None,
+        };
+        turn.note(|| Note::Searched {
+            ticket,
+            target: search.target,
+            found: found as u16,
+            cost: outcome.cost,
+        });
+        match search.then {
+            Then::Nothing => {}
+            Then::Join => self.join_on(turn),
+            Then::Tell(ticket) => {
+                let event = Event::Found { peers: outcome.closest, cost: outcome.cost };
+                self.conclude(ticket, event, turn);
+            }
+            Then::TellHosts(ticket) => self.tell_hosts(ticket, outcome, turn),
+            Then::Publish(publish) => self.publish_targets(publish, &outcome, turn),
+            Then::Place(placement) => self.placement_searched(placement, outcome, turn),
+            Then::Job(job) => self.job_searched(job, outcome, turn),
+            Then::Settle(function) => self.settle(function, outcome, turn),
+            Then::Siblings => self.siblings_found(&outcome.hosts, turn),
+        }
+    }
+
+    fn tell_hosts(&mut self, ticket: Ticket, outcome: Outcome<P>, turn: &mut Turn<'_, P>) {
+        let event = match outcome.record {
+            Some(record) if record.spec.is_some() => {
+                let hosts = outcome.hosts.iter().map(|host| (*host, None)).collect();
+                self.known.put(record.clone(), outcome.hosts, turn);
+                Event::Hosts { record, hosts, cost: outcome.cost }
+            }
+            Some(_) => Event::Failed(Failure::Unknown),
+            None => Event::Failed(outcome.absence()),
+        };
+        self.conclude(ticket, event, turn);
+    }
+}
+
+impl<P: Peer> Search<P> {
+    /// Whether a first host and the record are there, or the function is known to be removed.
+    fn is_enough(&self) -> bool {
+        let removed = self.record.as_ref().is_some_and(|record| record.spec.is_none());
+        let found = self.record.is_some() && !self.hosts.is_empty();
+        self.kind == Kind::FirstHosts && (removed || found)
+    }
+}

@@ -1,0 +1,99 @@
+//! Slots with epochs: from a tag to what it stands for in O(1), and never to something else.
+
+use alloc::vec::Vec;
+
+use crate::message::Tag;
+
+/// Values under tags. A slot's epoch grows with every use, so that a stale tag finds nothing; it
+/// wraps after 2³² uses, long after the last answer to the first use could come.
+#[derive(Debug)]
+pub(crate) struct Slab<T> {
+    entries: Vec<Entry<T>>,
+    free: Vec<u32>,
+    incarnation: u32,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    epoch: u32,
+    value: Option<T>,
+}
+
+impl<T> Slab<T> {
+    pub(crate) const fn new(incarnation: u32) -> Self {
+        Self { entries: Vec::new(), free: Vec::new(), incarnation }
+    }
+
+    pub(crate) fn insert(&mut self, value: T) -> Tag {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(Entry { epoch: 0, value: None });
+            self.entries.len() as u32 - 1
+        });
+        let entry = &mut self.entries[slot as usize];
+        entry.value = Some(value);
+        Tag { slot, epoch: entry.epoch, incarnation: self.incarnation }
+    }
+
+    pub(crate) fn get(&self, tag: Tag) -> Option<&T> {
+        let entry = self.entries.get(tag.slot as usize)?;
+        let same = entry.epoch == tag.epoch && self.incarnation == tag.incarnation;
+        entry.value.as_ref().filter(|_| same)
+    }
+
+    pub(crate) fn get_mut(&mut self, tag: Tag) -> Option<&mut T> {
+        let entry = self.entries.get_mut(tag.slot as usize)?;
+        let same = entry.epoch == tag.epoch && self.incarnation == tag.incarnation;
+        entry.value.as_mut().filter(|_| same)
+    }
+
+    pub(crate) fn remove(&mut self, tag: Tag) -> Option<T> {
+        self.get(tag)?;
+        let entry = &mut self.entries[tag.slot as usize];
+        entry.epoch = entry.epoch.wrapping_add(1);
+        self.free.push(tag.slot);
+        entry.value.take()
+    }
+
+    /// Everything, by slot.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Tag, &T)> {
+        self.entries.iter().enumerate().filter_map(|(slot, entry)| {
+            let incarnation = self.incarnation;
+            let tag = Tag { slot: slot as u32, epoch: entry.epoch, incarnation };
+            entry.value.as_ref().map(|value| (tag, value))
+        })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len() - self.free.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_tag_finds_nothing() {
+        let mut slab = Slab::new(7);
+        let first = slab.insert('a');
+        assert_eq!(slab.remove(first), Some('a'));
+        let second = slab.insert('b');
+        assert_eq!(first.slot, second.slot);
+        assert_eq!(slab.get(first), None);
+        assert_eq!(slab.remove(first), None);
+        assert_eq!(slab.get(Tag { incarnation: 6, ..second }), None);
+        assert_eq!(slab.get_mut(second), Some(&mut 'b'));
+        assert_eq!(slab.len(), 1);
+    }
+
+    #[test]
+    fn epochs_wrap() {
+        let mut slab = Slab::new(0);
+        slab.insert(());
+        slab.entries[0] = Entry { epoch: u32::MAX, value: Some(()) };
+        let last = Tag { slot: 0, epoch: u32::MAX, incarnation: 0 };
+        assert!(slab.remove(last).is_some());
+        assert_eq!(slab.insert(()).epoch, 0);
+        assert!(slab.get(last).is_none());
+    }
+}

@@ -1,0 +1,61 @@
+//! Every deadline of a core in one place, each with its reason.
+
+use alloc::collections::BinaryHeap;
+use core::cmp::Reverse;
+
+use crate::key::Name;
+use crate::message::Tag;
+use crate::time::Time;
+use crate::turn::Call;
+
+/// What is due.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Timer {
+    /// A query was not answered.
+    Query(Tag),
+    /// A search took too long.
+    Search(Tag),
+    /// A placement took too long, or has waited long enough for further hosts.
+    Placement(Tag),
+    /// A request to run something is too late, or may look for hosts again.
+    Job(Tag),
+    /// An attempt is too late.
+    Attempt(Tag),
+    /// A call has waited too long for a slot.
+    Queued(Call),
+    /// A place that was promised, or an install, took too long.
+    Arrival(Name),
+    /// A host may repair, or retire.
+    Heal(Name),
+    /// A host's records are to be renewed.
+    Renew(Name),
+    /// A part of the table is to be refreshed.
+    Refresh,
+    /// Fellow hosts are to be probed.
+    Probe,
+    /// The owner's nodes compare their sets.
+    Sync,
+    /// What has expired is to be dropped.
+    Sweep,
+}
+
+/// Deadlines, earliest first; equal ones in the order of [`Timer`]. An entry is not taken out when
+/// what it waits for ends: it is found stale when it comes up.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    heap: BinaryHeap<Reverse<(Time, Timer)>>,
+}
+
+impl Timers {
+    pub(crate) fn add(&mut self, at: Time, timer: Timer) {
+        self.heap.push(Reverse((at, timer)));
+    }
+
+    pub(crate) fn earliest(&self) -> Option<(Time, Timer)> {
+        self.heap.peek().map(|Reverse(entry)| *entry)
+    }
+
+    pub(crate) fn pop(&mut self) {
+        self.heap.pop();
+    }
+}
