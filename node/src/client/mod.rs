@@ -1,0 +1,1 @@
+//! Client commands: what a user types, said to a node over its HTTP API.

@@ -1,0 +1,1 @@
+//! The demo: a whole network on this machine, each step checked.
