@@ -51,10 +51,7 @@ struct Made {
 
 impl Made {
     fn new(mib: usize) -> Self {
-        Self {
-            chunk: Bytes::from(vec![7; CHUNK]),
-            left: mib * MIB / CHUNK,
-        }
+        Self { chunk: Bytes::from(vec![7; CHUNK]), left: mib * MIB / CHUNK }
     }
 }
 
@@ -87,41 +84,27 @@ async fn node() -> (Net, tokio::sync::mpsc::Receiver<Event>) {
     settings.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")];
     settings.limits.requests_per_second_max = 1_000_000;
     settings.limits.requests_burst_max = 1_000_000;
-    peerless_net::start(settings, Arc::new(Host))
-        .await
-        .expect("loopback is there")
+    peerless_net::start(settings, Arc::new(Host)).await.expect("loopback is there")
 }
 
 /// CPU time of the process so far, both nodes together.
 fn cpu() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: u64 = after
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|it| it.parse::<u64>().ok())
-        .sum();
+    let ticks: u64 =
+        after.split_whitespace().skip(11).take(2).filter_map(|it| it.parse::<u64>().ok()).sum();
     Duration::from_millis(ticks * 10)
 }
 
 /// A figure of `/proc/self/status` in KiB.
 fn status(name: &str) -> u64 {
     let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = text
-        .lines()
-        .find(|line| line.starts_with(name))
-        .unwrap_or_default();
-    line.split_whitespace()
-        .nth(1)
-        .and_then(|it| it.parse().ok())
-        .unwrap_or(0)
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|it| it.parse().ok()).unwrap_or(0)
 }
 
 async fn echo(net: &Net, to: &PeerKey, payload: &Bytes) {
-    let request = Request::post("/")
-        .body(full(payload.clone()))
-        .expect("a request");
+    let request = Request::post("/").body(full(payload.clone())).expect("a request");
     let response = net.call(to, request).await.expect("an answer");
     assert_eq!(drain(response.into_body()).await, payload.len());
 }
@@ -176,10 +159,7 @@ async fn bulk(name: &str, mib: usize, transfer: impl Future<Output = usize>) {
 
 #[tokio::main]
 async fn main() {
-    let mib = std::env::args()
-        .nth(1)
-        .and_then(|mib| mib.parse().ok())
-        .unwrap_or(1024);
+    let mib = std::env::args().nth(1).and_then(|mib| mib.parse().ok()).unwrap_or(1024);
     let (caller, _caller_events) = node().await;
     let (host, mut events) = node().await;
     tokio::spawn(async move {
@@ -199,37 +179,19 @@ async fn main() {
     .await;
     in_flight("1 KiB requests", 20_000, async || {
         let limit = Duration::from_secs(30);
-        let asked = caller
-            .request(&key, Kind::Peer, payload.clone(), limit)
-            .await;
+        let asked = caller.request(&key, Kind::Peer, payload.clone(), limit).await;
         assert_eq!(asked.as_ref(), Ok(&payload));
     })
     .await;
     bulk("down", mib, async {
-        let request = Request::get(format!("/give?{mib}"))
-            .body(empty())
-            .expect("a request");
-        drain(
-            caller
-                .call(&key, request)
-                .await
-                .expect("an answer")
-                .into_body(),
-        )
-        .await
+        let request = Request::get(format!("/give?{mib}")).body(empty()).expect("a request");
+        drain(caller.call(&key, request).await.expect("an answer").into_body()).await
     })
     .await;
     bulk("up", mib, async {
-        let request = Request::post("/take")
-            .body(body(Made::new(mib)))
-            .expect("a request");
+        let request = Request::post("/take").body(body(Made::new(mib))).expect("a request");
         let response = caller.call(&key, request).await.expect("an answer");
-        let size = response
-            .into_body()
-            .collect()
-            .await
-            .expect("a size")
-            .to_bytes();
+        let size = response.into_body().collect().await.expect("a size").to_bytes();
         String::from_utf8_lossy(&size).parse().expect("a number")
     })
     .await;

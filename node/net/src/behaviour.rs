@@ -50,15 +50,8 @@ impl Behaviour {
         address: &Multiaddr,
     ) -> Result<Handler, ConnectionDenied> {
         let (sender, opens) = Shared::opens();
-        let conn = self
-            .shared
-            .admit(id, peer, address, sender)
-            .map_err(|why| self.deny(why))?;
-        Ok(Handler {
-            shared: self.shared.clone(),
-            conn,
-            opens,
-        })
+        let conn = self.shared.admit(id, peer, address, sender).map_err(|why| self.deny(why))?;
+        Ok(Handler { shared: self.shared.clone(), conn, opens })
     }
 }
 
@@ -125,10 +118,7 @@ impl NetworkBehaviour for Behaviour {
             return Poll::Pending;
         };
         let connection = CloseConnection::One(id);
-        Poll::Ready(ToSwarm::CloseConnection {
-            peer_id,
-            connection,
-        })
+        Poll::Ready(ToSwarm::CloseConnection { peer_id, connection })
     }
 }
 

@@ -40,13 +40,7 @@ pub(crate) struct Book {
 
 impl Book {
     pub(crate) fn new(peers_max: usize, addresses_max: usize) -> Self {
-        Self {
-            peers_max,
-            addresses_max,
-            entries: HashMap::new(),
-            order: BTreeMap::new(),
-            clock: 0,
-        }
+        Self { peers_max, addresses_max, entries: HashMap::new(), order: BTreeMap::new(), clock: 0 }
     }
 
     /// Files an address that [`usable`] has let through.
@@ -72,10 +66,7 @@ impl Book {
     /// A dial failed: the address is tried last from now on.
     pub(crate) fn failed(&mut self, peer: &PeerKey, address: &Multiaddr) {
         if let Some(entry) = self.entries.get_mut(peer)
-            && let Some(index) = entry
-                .addresses
-                .iter()
-                .position(|(_, known)| known == address)
+            && let Some(index) = entry.addresses.iter().position(|(_, known)| known == address)
         {
             let (_, address) = entry.addresses.remove(index);
             entry.addresses.push((Rank::Hearsay, address));
@@ -85,11 +76,7 @@ impl Book {
     pub(crate) fn get(&self, peer: &PeerKey) -> Vec<Multiaddr> {
         let entry = self.entries.get(peer);
         entry.map_or_else(Vec::new, |entry| {
-            entry
-                .addresses
-                .iter()
-                .map(|(_, address)| address.clone())
-                .collect()
+            entry.addresses.iter().map(|(_, address)| address.clone()).collect()
         })
     }
 
@@ -217,9 +204,7 @@ mod tests {
         let key = libp2p::identity::Keypair::generate_ed25519().public();
         let id = key.to_peer_id();
         let peer = crate::peer_key(&id).unwrap();
-        let other = libp2p::identity::Keypair::generate_ed25519()
-            .public()
-            .to_peer_id();
+        let other = libp2p::identity::Keypair::generate_ed25519().public().to_peer_id();
         let ok = |text: String| usable(&peer, address(&text)).map(|address| address.to_string());
         let plain = "/ip4/192.0.2.1/tcp/1";
         assert_eq!(ok(plain.into()).as_deref(), Some(plain));
@@ -245,10 +230,7 @@ mod tests {
         let plausible = |of: &str, seen: &str| plausible(&address(of), &address(seen));
         assert!(!plausible("/ip4/192.168.0.2/tcp/1", "/ip4/8.8.8.8/tcp/1"));
         assert!(!plausible("/ip4/127.0.0.1/tcp/1", "/ip4/192.168.0.2/tcp/1"));
-        assert!(plausible(
-            "/ip4/192.168.0.2/tcp/1",
-            "/ip4/192.168.0.2/tcp/1"
-        ));
+        assert!(plausible("/ip4/192.168.0.2/tcp/1", "/ip4/192.168.0.2/tcp/1"));
         assert!(plausible("/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/1"));
         assert!(plausible("/dns4/peer.example/tcp/1", "/ip4/8.8.8.8/tcp/1"));
     }

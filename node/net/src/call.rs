@@ -32,7 +32,7 @@ use tokio_util::compat::FuturesAsyncReadCompatExt as _;
 use crate::{
     Body, BoxError, CallError, Limits, Net, PeerKey, body, clock,
     conn::{Conn, Lease, Place, Protocol},
-    request,
+    request, serve,
     shared::{Shared, count},
 };
 
@@ -55,8 +55,14 @@ pub(crate) struct Pool {
     ids: AtomicU64,
 }
 
-/// One peer's place in the pool; its lock is held while a stream is opened.
-type Slot = tokio::sync::Mutex<Option<Client>>;
+/// One peer's place in the pool.
+#[derive(Debug, Default)]
+struct Slot {
+    /// Locked while a stream is opened.
+    client: tokio::sync::Mutex<Option<Client>>,
+    /// Openings that failed.
+    failures: AtomicU64,
+}
 
 /// A call stream in use.
 #[derive(Clone, Debug)]
@@ -82,10 +88,7 @@ struct Activity {
 
 impl Activity {
     fn new() -> Arc<Self> {
-        Arc::new(Self {
-            calls: AtomicUsize::new(0),
-            last: Mutex::new(clock::now()),
-        })
+        Arc::new(Self { calls: AtomicUsize::new(0), last: Mutex::new(clock::now()) })
     }
 
     /// How long from now on the stream may stay unused; `None` if that is over.
@@ -153,12 +156,9 @@ impl Pool {
             let ongoing = Ongoing::new(&client, hang_up);
             let mut error = match client.sender.try_send_request(request).await {
                 Ok(response) => {
-                    return Ok(response.map(|incoming| {
-                        body(Held {
-                            body: incoming,
-                            _held: ongoing,
-                        })
-                    }));
+                    return Ok(
+                        response.map(|incoming| body(Held { body: incoming, _held: ongoing }))
+                    );
                 }
                 Err(error) => error,
             };
@@ -177,13 +177,20 @@ impl Pool {
     /// A usable call stream to a peer, and whether it is new.
     async fn client(&self, net: &Net, to: &PeerKey) -> Result<(Client, bool), &'static str> {
         let slot = lock(&self.slots).entry(*to).or_default().clone();
-        let mut kept = slot.lock().await;
+        let failures = slot.failures.load(SeqCst);
+        let mut kept = slot.client.lock().await;
         if let Some(client) = kept.as_ref().filter(|client| client.is_usable()) {
             return Ok((client.clone(), false));
+        }
+        // Whoever waited for an opening that failed has its answer: else many calls to a peer that
+        // is away would dial it one after another, each for the whole timeout.
+        if slot.failures.load(SeqCst) != failures {
+            return Err("peer could not be reached");
         }
         let opened = self.open(net, to).await;
         *kept = opened.as_ref().ok().cloned();
         if kept.is_none() {
+            slot.failures.fetch_add(1, SeqCst);
             lock(&self.slots).remove(to);
         }
         opened.map(|client| (client, true))
@@ -202,12 +209,7 @@ impl Pool {
         let id = self.ids.fetch_add(1, Relaxed);
         let activity = Activity::new();
         let conn = opened.conn;
-        let client = Client {
-            id,
-            sender,
-            conn: conn.clone(),
-            activity: activity.clone(),
-        };
+        let client = Client { id, sender, conn: conn.clone(), activity: activity.clone() };
         let keeper = Keeper {
             shared: Arc::downgrade(&net.shared),
             conn,
@@ -227,9 +229,8 @@ impl Pool {
             return;
         };
         // A held lock means that somebody is replacing the client at this moment.
-        let ours = slot
-            .try_lock()
-            .is_ok_and(|kept| kept.as_ref().is_some_and(|it| it.id == id));
+        let ours =
+            slot.client.try_lock().is_ok_and(|kept| kept.as_ref().is_some_and(|it| it.id == id));
         if ours {
             slots.remove(peer);
         }
@@ -292,13 +293,9 @@ fn client_builder(limits: &Limits) -> hyper::client::conn::http2::Builder<TokioE
 /// Serves a peer's call stream in tasks of its own.
 pub(crate) fn serve(shared: &Arc<Shared>, conn: &Arc<Conn>, stream: Stream, place: Place) {
     let limits = &shared.limits;
-    let calls = Place::take(
-        &conn.remote,
-        |remote| &remote.call_streams,
-        limits.call_streams_max,
-    );
+    let calls = Place::take(&conn.remote, |remote| &remote.call_streams, limits.call_streams_max);
     let Some(calls) = calls else {
-        return count(&shared.counts.streams_dropped);
+        return serve::refuse_call(shared, conn, stream);
     };
     let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
     builder
@@ -349,12 +346,7 @@ async fn answer(
     parts.uri = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
     let request = Request::from_parts(parts, body(incoming));
     let response = up.calls.call(conn.remote.key, request).await;
-    Ok(response.map(|outgoing| {
-        body(Held {
-            body: outgoing,
-            _held: lease,
-        })
-    }))
+    Ok(response.map(|outgoing| body(Held { body: outgoing, _held: lease })))
 }
 
 /// The URI that HTTP/2 wants.
@@ -372,22 +364,13 @@ fn absolute(request: &Request<Body>) -> Result<Uri, &'static str> {
 }
 
 fn not_sent(request: Option<Request<Body>>, why: impl Into<String>) -> CallError {
-    CallError::NotSent {
-        request: request.map(Box::new),
-        why: why.into(),
-    }
+    CallError::NotSent { request: request.map(Box::new), why: why.into() }
 }
 
 /// An unsent request with a new end to hang up by.
 fn again(request: Request<Outgoing>) -> (oneshot::Sender<Infallible>, Request<Outgoing>) {
     let (hang_up, hung_up) = oneshot::channel();
-    (
-        hang_up,
-        request.map(|outgoing| Outgoing {
-            hung_up,
-            ..outgoing
-        }),
-    )
+    (hang_up, request.map(|outgoing| Outgoing { hung_up, ..outgoing }))
 }
 
 /// Tells a request that the peer says it never looked at from one that it may have begun.
@@ -405,11 +388,7 @@ fn classify(error: TrySendError<Request<Outgoing>>) -> CallError {
         }
         below = error.source();
     }
-    if refused {
-        not_sent(None, why)
-    } else {
-        CallError::MayHaveStarted { why }
-    }
+    if refused { not_sent(None, why) } else { CallError::MayHaveStarted { why } }
 }
 
 /// A request's body on its way out; ends with an error when the caller has hung up, so that an

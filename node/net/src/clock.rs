@@ -2,10 +2,7 @@
 
 use std::time::Instant;
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the clock that everything else asks"
-)]
+#[expect(clippy::disallowed_methods, reason = "this is the clock that everything else asks")]
 pub(crate) fn now() -> Instant {
     Instant::now()
 }

@@ -208,7 +208,9 @@ pub(crate) struct Remote {
     pub(crate) refusing: AtomicUsize,
     /// Refusals so far.
     pub(crate) refused: AtomicUsize,
-    strikes: AtomicUsize,
+    /// Faults that are still forgiven.
+    patience: Mutex<Bucket>,
+    /// Requests that are still in the peer's rate.
     bucket: Mutex<Bucket>,
 }
 
@@ -223,8 +225,11 @@ impl Remote {
             in_flight: AtomicUsize::new(0),
             refusing: AtomicUsize::new(0),
             refused: AtomicUsize::new(0),
-            strikes: AtomicUsize::new(0),
-            bucket: Mutex::new(Bucket::new(limits.requests_burst_max)),
+            patience: Mutex::new(Bucket::new(limits.strikes_max, STRIKES_FORGIVEN)),
+            bucket: Mutex::new(Bucket::new(
+                limits.requests_burst_max,
+                u64::from(limits.requests_per_second_max) * TOKEN,
+            )),
         }
     }
 
@@ -235,11 +240,7 @@ impl Remote {
 
     /// The newest connection that is in use.
     pub(crate) fn live(&self) -> Option<Arc<Conn>> {
-        self.conns()
-            .iter()
-            .rev()
-            .find(|conn| !conn.is_evicted())
-            .cloned()
+        self.conns().iter().rev().find(|conn| !conn.is_evicted()).cloned()
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -247,18 +248,16 @@ impl Remote {
     }
 
     /// Takes a request from the peer's rate; false when it is over.
-    pub(crate) fn take(&self, limits: &Limits) -> bool {
+    pub(crate) fn take(&self) -> bool {
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
-        bucket.take(
-            clock::now(),
-            limits.requests_per_second_max,
-            limits.requests_burst_max,
-        )
+        bucket.take(clock::now())
     }
 
     /// Counts a strike; true when the peer is out.
-    pub(crate) fn strike(&self, limits: &Limits) -> bool {
-        self.strikes.fetch_add(1, Relaxed) + 1 >= limits.strikes_max as usize
+    pub(crate) fn strike(&self) -> bool {
+        let mut patience = self.patience.lock().unwrap_or_else(PoisonError::into_inner);
+        patience.take(clock::now());
+        patience.is_empty()
     }
 }
 
@@ -276,10 +275,7 @@ impl Place {
         counter: fn(&Remote) -> &AtomicUsize,
         max: usize,
     ) -> Option<Self> {
-        let place = Self {
-            remote: remote.clone(),
-            counter,
-        };
+        let place = Self { remote: remote.clone(), counter };
         let taken = counter(remote).fetch_add(1, SeqCst);
         (taken < max).then_some(place)
     }
@@ -291,40 +287,44 @@ impl Drop for Place {
     }
 }
 
-/// A token bucket in integers.
+/// A token bucket in integers: millionths of a token.
 #[derive(Debug)]
 struct Bucket {
-    /// Millionths of a token.
     level: u64,
+    full: u64,
+    per_second: u64,
     at: Option<Instant>,
 }
 
 const TOKEN: u64 = 1_000_000;
 
+/// Strikes forgiven a second: one a minute.
+const STRIKES_FORGIVEN: u64 = TOKEN / 60;
+
 impl Bucket {
-    fn new(burst: u32) -> Self {
-        Self {
-            level: u64::from(burst) * TOKEN,
-            at: None,
-        }
+    fn new(burst: u32, per_second: u64) -> Self {
+        let full = u64::from(burst) * TOKEN;
+        Self { level: full, full, per_second, at: None }
     }
 
-    fn take(&mut self, now: Instant, per_second: u32, burst: u32) -> bool {
-        let since = self
-            .at
-            .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        let us = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
-        let gained = us.saturating_mul(u64::from(per_second));
-        self.level = self
-            .level
-            .saturating_add(gained)
-            .min(u64::from(burst) * TOKEN);
-        self.at = Some(now);
+    fn take(&mut self, now: Instant) -> bool {
+        let since = self.at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        // A day fills any bucket, and keeps the product far from its limit.
+        let ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX).min(86_400_000);
+        // Only whole milliseconds count, so the rest of one must not be thrown away.
+        if ms > 0 || self.at.is_none() {
+            self.level = (self.level + ms.saturating_mul(self.per_second) / 1_000).min(self.full);
+            self.at = Some(now);
+        }
         let enough = self.level >= TOKEN;
         if enough {
             self.level -= TOKEN;
         }
         enough
+    }
+
+    fn is_empty(&self) -> bool {
+        self.level < TOKEN
     }
 }
 
@@ -335,8 +335,8 @@ mod tests {
     #[test]
     fn a_bucket_gives_its_burst_and_then_its_rate() {
         let start = clock::now();
-        let mut bucket = Bucket::new(3);
-        let mut take = |ms| bucket.take(start + Duration::from_millis(ms), 10, 3);
+        let mut bucket = Bucket::new(3, 10 * TOKEN);
+        let mut take = |ms| bucket.take(start + Duration::from_millis(ms));
         assert!(take(0) && take(0) && take(0));
         assert!(!take(0));
         assert!(!take(99));
@@ -352,13 +352,7 @@ mod tests {
         assert_eq!(of("/ip4/127.0.0.1/tcp/1"), None);
         assert_eq!(of("/ip6/::1/tcp/1"), None);
         assert_eq!(of("/ip6/2001:db8::1/tcp/1"), of("/ip6/2001:db8::2/tcp/9"));
-        assert_ne!(
-            of("/ip6/2001:db8::1/tcp/1"),
-            of("/ip6/2001:db8:0:1::1/tcp/1")
-        );
-        assert_eq!(
-            of("/ip4/192.0.2.1/tcp/1"),
-            of("/ip6/::ffff:192.0.2.1/tcp/1")
-        );
+        assert_ne!(of("/ip6/2001:db8::1/tcp/1"), of("/ip6/2001:db8:0:1::1/tcp/1"));
+        assert_eq!(of("/ip4/192.0.2.1/tcp/1"), of("/ip6/::ffff:192.0.2.1/tcp/1"));
     }
 }

@@ -41,15 +41,8 @@ pub(crate) async fn dial(net: &Net, address: Multiaddr) -> Result<PeerKey, DialE
     for ip in resolve(&target, patience).await? {
         let address = Multiaddr::from(ip).with(Part::Tcp(target.port));
         let (done, dialled) = oneshot::channel();
-        let command = Command::Dial {
-            peer,
-            address,
-            done,
-        };
-        net.commands
-            .send(command)
-            .await
-            .map_err(|_| DialError::NoRoom)?;
+        let command = Command::Dial { peer, address, done };
+        net.commands.send(command).await.map_err(|_| DialError::NoRoom)?;
         match dialled.await.unwrap_or(Err(DialError::NoRoom)) {
             Ok(peer) => return Ok(peer),
             Err(error) => last = error,
@@ -60,11 +53,7 @@ pub(crate) async fn dial(net: &Net, address: Multiaddr) -> Result<PeerKey, DialE
 
 fn parse(address: &Multiaddr) -> Option<Target> {
     let mut parts = address.iter();
-    let name = |name: &str, v4, v6| Host::Name {
-        name: name.to_owned(),
-        v4,
-        v6,
-    };
+    let name = |name: &str, v4, v6| Host::Name { name: name.to_owned(), v4, v6 };
     let host = match parts.next()? {
         Part::Ip4(ip) => Host::Ip(ip.into()),
         Part::Ip6(ip) => Host::Ip(ip.into()),
@@ -81,10 +70,7 @@ fn parse(address: &Multiaddr) -> Option<Target> {
         Some(_) => return None,
         None => None,
     };
-    parts
-        .next()
-        .is_none()
-        .then_some(Target { host, port, peer })
+    parts.next().is_none().then_some(Target { host, port, peer })
 }
 
 /// Addresses from the book with names replaced by what they resolve to, if they do.
@@ -92,10 +78,8 @@ pub(crate) async fn resolved(known: Vec<Multiaddr>, patience: Duration) -> Vec<M
     let mut addresses = Vec::with_capacity(known.len());
     for target in known.iter().filter_map(parse) {
         let ips = resolve(&target, patience).await.unwrap_or_default();
-        addresses.extend(
-            ips.into_iter()
-                .map(|ip| Multiaddr::from(ip).with(Part::Tcp(target.port))),
-        );
+        addresses
+            .extend(ips.into_iter().map(|ip| Multiaddr::from(ip).with(Part::Tcp(target.port))));
     }
     addresses
 }
@@ -105,25 +89,13 @@ async fn resolve(target: &Target, patience: Duration) -> Result<Vec<IpAddr>, Dia
         Host::Ip(ip) => return Ok(vec![*ip]),
         Host::Name { name, v4, v6 } => (name, *v4, *v6),
     };
-    let unresolved = |why: String| DialError::Unresolved {
-        name: name.clone(),
-        why,
-    };
-    let found = timeout(
-        patience,
-        tokio::net::lookup_host((name.as_str(), target.port)),
-    )
-    .await;
+    let unresolved = |why: String| DialError::Unresolved { name: name.clone(), why };
+    let found = timeout(patience, tokio::net::lookup_host((name.as_str(), target.port))).await;
     let found = found.map_err(|_| unresolved("no answer in time".into()))?;
     let found = found.map_err(|error| unresolved(error.to_string()))?;
     let mut seen = BTreeSet::new();
-    let wanted = found
-        .map(|socket| socket.ip())
-        .filter(|ip| if ip.is_ipv4() { v4 } else { v6 });
-    let ips: Vec<_> = wanted
-        .filter(|ip| seen.insert(*ip))
-        .take(RESOLVED_MAX)
-        .collect();
+    let wanted = found.map(|socket| socket.ip()).filter(|ip| if ip.is_ipv4() { v4 } else { v6 });
+    let ips: Vec<_> = wanted.filter(|ip| seen.insert(*ip)).take(RESOLVED_MAX).collect();
     if ips.is_empty() {
         return Err(unresolved("no address of this kind".into()));
     }

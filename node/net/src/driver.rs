@@ -9,17 +9,16 @@ use std::{
 
 use futures::StreamExt as _;
 use libp2p::{
-    Multiaddr, PeerId, Swarm, SwarmBuilder,
+    Multiaddr, PeerId, Swarm,
     core::{
         ConnectedPoint,
         transport::{ListenerId, TransportError},
     },
-    identify, noise, ping,
+    identify, ping,
     swarm::{
-        ConnectionId, DialError as SwarmError, NetworkBehaviour, SwarmEvent,
+        ConnectionId, DialError as SwarmError, SwarmEvent,
         dial_opts::{DialOpts, PeerCondition},
     },
-    tcp, yamux,
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -27,23 +26,15 @@ use tokio::{
 };
 
 use crate::{
-    CallHandler, DialError, Event, Net, PeerKey, Settings, StartError,
-    behaviour::Behaviour,
+    DialError, Event, PeerKey,
     book::{Rank, plausible, usable},
     outbox::{Met, Outbox},
     peer_id, peer_key,
-    shared::{Denied, Names, Shared, Up, count},
+    shared::{Denied, Shared, count},
+    start::{Node, NodeEvent, kind},
 };
 
-/// Yamux streams on a connection. Each is guaranteed 256 KiB of the fixed budget of 1 GiB, so this
-/// leaves 16 MiB for windows that grow with the round trip; the streams themselves are limited by
-/// [`Limits`](crate::Limits).
-const YAMUX_STREAMS_MAX: usize = 4_032;
-
-/// Commands that wait for the task; more wait in their callers.
-const COMMANDS_MAX: usize = 256;
-
-/// Time for bound addresses to be reported at the start, and for connections to close at the end.
+/// Time for connections to close at the end.
 const SETTLE: Duration = Duration::from_secs(2);
 
 type Dialled = oneshot::Sender<Result<PeerKey, DialError>>;
@@ -52,126 +43,11 @@ type Dialled = oneshot::Sender<Result<PeerKey, DialError>>;
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Connect to a peer, unless connected, by whichever dial is under way or else by this one.
-    Connect {
-        peer: PeerKey,
-        addresses: Vec<Multiaddr>,
-        done: Dialled,
-    },
+    Connect { peer: PeerKey, addresses: Vec<Multiaddr>, done: Dialled },
     /// Connect to an address, unless connected to the peer it is said to be of.
-    Dial {
-        peer: Option<PeerKey>,
-        address: Multiaddr,
-        done: Dialled,
-    },
+    Dial { peer: Option<PeerKey>, address: Multiaddr, done: Dialled },
     /// End.
     Close { done: oneshot::Sender<()> },
-}
-
-#[derive(NetworkBehaviour)]
-struct Node {
-    streams: Behaviour,
-    identify: identify::Behaviour,
-    ping: ping::Behaviour,
-}
-
-pub(crate) async fn start(
-    settings: Settings,
-    calls: Arc<dyn CallHandler>,
-) -> Result<(Net, mpsc::Receiver<Event>), StartError> {
-    let me = peer_key(&settings.keypair.public().to_peer_id()).ok_or(StartError::Key)?;
-    let names = Names::new(&settings.network);
-    let names = names.ok_or_else(|| StartError::Name(settings.network.clone()))?;
-    let (sender, events) = mpsc::channel(settings.limits.events_max.max(1));
-    let up = Up {
-        events: sender.clone(),
-        calls,
-    };
-    let shared = Arc::new(Shared::new(me, settings.limits.clone(), names, up));
-    let mut swarm = build(&settings, Behaviour::new(shared.clone()))?;
-    for address in &settings.external {
-        swarm.add_external_address(address.clone());
-        shared.own_address(address.clone(), true);
-    }
-    let mut unbound = HashSet::new();
-    for address in settings.listen {
-        let listener = swarm.listen_on(address.clone());
-        unbound.insert(listener.map_err(|error| listen_error(address, error))?);
-    }
-    let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
-    let (bound, all_bound) = oneshot::channel();
-    let driver = Driver {
-        shared: shared.clone(),
-        swarm,
-        events: sender,
-        outbox: Outbox::default(),
-        listening: VecDeque::new(),
-        dials: BTreeMap::new(),
-        waiting: BTreeMap::new(),
-        bound: (!unbound.is_empty()).then_some(bound),
-        unbound,
-    };
-    tokio::spawn(driver.run(receiver));
-    let _ = timeout(SETTLE, all_bound).await;
-    Ok((Net { shared, commands }, events))
-}
-
-fn listen_error(address: Multiaddr, error: TransportError<io::Error>) -> StartError {
-    let cause = match error {
-        TransportError::MultiaddrNotSupported(_) => {
-            io::Error::new(io::ErrorKind::Unsupported, "not a TCP address")
-        }
-        // Transports wrap what the system said; its kind is what a caller can act on.
-        TransportError::Other(cause) => io::Error::new(kind(&cause), cause.to_string()),
-    };
-    StartError::Listen { address, cause }
-}
-
-fn build(settings: &Settings, streams: Behaviour) -> Result<Swarm<Node>, StartError> {
-    let Settings {
-        keypair,
-        network,
-        agent,
-        limits,
-        ..
-    } = settings;
-    let version = format!("/peerless/{network}/1");
-    let identify = identify::Config::new(version, keypair.public())
-        .with_agent_version(agent.clone())
-        .with_push_listen_addr_updates(true)
-        .with_cache_size(0);
-    let ping = ping::Config::new()
-        .with_interval(limits.ping_interval)
-        .with_timeout(limits.ping_timeout);
-    let node = Node {
-        streams,
-        identify: identify::Behaviour::new(identify),
-        ping: ping::Behaviour::new(ping),
-    };
-    let muxer = || {
-        let mut config = yamux::Config::default();
-        config.set_max_num_streams(YAMUX_STREAMS_MAX);
-        config
-    };
-    let swarm = SwarmBuilder::with_existing_identity(keypair.clone())
-        .with_tokio()
-        .with_tcp(
-            tcp::Config::default().nodelay(true),
-            noise::Config::new,
-            muxer,
-        )
-        .map_err(|error| StartError::Transport(error.to_string()))?
-        .with_behaviour(|_| node)
-        .map_err(|error| StartError::Transport(error.to_string()))?
-        .with_swarm_config(|config| {
-            config
-                // Connections stay until our handler lets go of them, and then go at once.
-                .with_idle_connection_timeout(Duration::ZERO)
-                .with_max_negotiating_inbound_streams(limits.negotiating_streams_max)
-                .with_smart_dial()
-        })
-        .with_connection_timeout(limits.dial_timeout)
-        .build();
-    Ok(swarm)
 }
 
 /// A dial under way.
@@ -185,7 +61,7 @@ struct Dial {
     own_port: bool,
 }
 
-struct Driver {
+pub(crate) struct Driver {
     shared: Arc<Shared>,
     swarm: Swarm<Node>,
     events: mpsc::Sender<Event>,
@@ -201,7 +77,28 @@ struct Driver {
 }
 
 impl Driver {
-    async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+    /// A driver of a swarm that begins to listen; `bound` hears when every listener has.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        swarm: Swarm<Node>,
+        events: mpsc::Sender<Event>,
+        unbound: HashSet<ListenerId>,
+        bound: oneshot::Sender<()>,
+    ) -> Self {
+        Self {
+            shared,
+            swarm,
+            events,
+            outbox: Outbox::default(),
+            listening: VecDeque::new(),
+            dials: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            bound: (!unbound.is_empty()).then_some(bound),
+            unbound,
+        }
+    }
+
+    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let events = self.events.clone();
         let done = loop {
             let news = !self.outbox.is_empty() || !self.listening.is_empty();
@@ -297,11 +194,7 @@ impl Driver {
         }
         let connected = self.shared.live(&peer).is_some();
         for done in self.waiting.remove(&peer).unwrap_or_default() {
-            let _ = done.send(if connected {
-                Ok(peer)
-            } else {
-                Err(error.clone())
-            });
+            let _ = done.send(if connected { Ok(peer) } else { Err(error.clone()) });
         }
     }
 
@@ -310,34 +203,18 @@ impl Driver {
             SwarmEvent::Behaviour(NodeEvent::Streams(never)) => match never {},
             SwarmEvent::Behaviour(NodeEvent::Identify(event)) => self.identified(event),
             SwarmEvent::Behaviour(NodeEvent::Ping(event)) => self.pinged(&event),
-            SwarmEvent::ConnectionEstablished {
-                peer_id,
-                connection_id,
-                endpoint,
-                ..
-            } => {
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.established(peer_id, connection_id, &endpoint);
             }
-            SwarmEvent::ConnectionClosed {
-                peer_id,
-                num_established: 0,
-                ..
-            } => {
+            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
                 if let Some(peer) = peer_key(&peer_id) {
                     self.outbox.lost(peer);
                 }
             }
-            SwarmEvent::OutgoingConnectionError {
-                connection_id,
-                error,
-                ..
-            } => {
+            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
                 self.unestablished(connection_id, &error);
             }
-            SwarmEvent::NewListenAddr {
-                listener_id,
-                address,
-            } => {
+            SwarmEvent::NewListenAddr { listener_id, address } => {
                 tracing::info!(%address, "listening");
                 self.shared.own_address(address.clone(), true);
                 self.listening.push_back(address);
@@ -350,9 +227,7 @@ impl Driver {
                 self.shared.own_address(address, false);
             }
             SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "listener"),
-            SwarmEvent::ListenerClosed {
-                addresses, reason, ..
-            } => {
+            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
                 tracing::warn!(?addresses, ?reason, "listener closed");
             }
             _ => {}
@@ -381,10 +256,7 @@ impl Driver {
         };
         if let (Some(peer), SwarmError::Transport(errors)) = (dial.peer, error) {
             let mut book = self.shared.book();
-            for address in errors
-                .iter()
-                .filter_map(|(to, _)| usable(&peer, to.clone()))
-            {
+            for address in errors.iter().filter_map(|(to, _)| usable(&peer, to.clone())) {
                 book.failed(&peer, &address);
             }
         }
@@ -397,12 +269,7 @@ impl Driver {
     }
 
     fn identified(&mut self, event: identify::Event) {
-        let identify::Event::Received {
-            connection_id,
-            peer_id,
-            info,
-        } = event
-        else {
+        let identify::Event::Received { connection_id, peer_id, info } = event else {
             return;
         };
         let (Some(peer), Some(conn)) = (peer_key(&peer_id), self.shared.conn(connection_id)) else {
@@ -411,9 +278,7 @@ impl Driver {
         let claimed = info.listen_addrs.into_iter();
         let claimed = claimed.filter_map(|address| usable(&peer, address));
         let claimed = claimed.filter(|address| plausible(address, &conn.address));
-        let addresses: Vec<_> = claimed
-            .take(self.shared.limits.addresses_per_peer_max)
-            .collect();
+        let addresses: Vec<_> = claimed.take(self.shared.limits.addresses_per_peer_max).collect();
         let mut book = self.shared.book();
         for address in addresses.iter().rev() {
             book.learn(&peer, address.clone(), Rank::Claimed);
@@ -421,14 +286,7 @@ impl Driver {
         drop(book);
         let serves = info.protocols.contains(&self.shared.names.kad);
         let observed = conn.address.clone();
-        self.outbox.met(
-            peer,
-            Met {
-                serves,
-                addresses,
-                observed,
-            },
-        );
+        self.outbox.met(peer, Met { serves, addresses, observed });
     }
 
     fn pinged(&mut self, event: &ping::Event) {
@@ -446,12 +304,7 @@ impl Driver {
 
 impl Dial {
     fn new(peer: Option<PeerKey>, addresses: Vec<Multiaddr>, done: Option<Dialled>) -> Self {
-        Self {
-            peer,
-            addresses,
-            done,
-            own_port: false,
-        }
+        Self { peer, addresses, done, own_port: false }
     }
 
     /// `None` if there is nothing to dial.
@@ -459,26 +312,12 @@ impl Dial {
         let first = self.addresses.first()?.clone();
         let Some(peer) = self.peer else {
             let opts = DialOpts::unknown_peer_id().address(first);
-            return Some(
-                if self.own_port {
-                    opts.allocate_new_port()
-                } else {
-                    opts
-                }
-                .build(),
-            );
+            return Some(if self.own_port { opts.allocate_new_port() } else { opts }.build());
         };
         let opts = DialOpts::peer_id(peer_id(&peer)?)
             .condition(PeerCondition::Always)
             .addresses(self.addresses.clone());
-        Some(
-            if self.own_port {
-                opts.allocate_new_port()
-            } else {
-                opts
-            }
-            .build(),
-        )
+        Some(if self.own_port { opts.allocate_new_port() } else { opts }.build())
     }
 }
 
@@ -493,20 +332,6 @@ fn may_be_the_port(error: &SwarmError) -> bool {
         }),
         _ => false,
     }
-}
-
-/// The kind of what the system said. Transports wrap it, some so that no source leads back to it;
-/// the number in the text is what always comes through.
-fn kind(error: &io::Error) -> io::ErrorKind {
-    let text = error.to_string();
-    let code = text
-        .rsplit_once("(os error ")
-        .and_then(|(_, rest)| rest.split(')').next());
-    let code = code.and_then(|code| code.parse().ok());
-    code.map_or_else(
-        || error.kind(),
-        |code| io::Error::from_raw_os_error(code).kind(),
-    )
 }
 
 fn dial_error(error: &SwarmError) -> DialError {

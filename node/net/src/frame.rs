@@ -14,6 +14,12 @@ const FIRST_BYTES: usize = 1024;
 /// A frame that says *refused, and not looked at*.
 pub(crate) const REFUSAL: &[u8] = &[0];
 
+/// The same in HTTP/2: empty SETTINGS, then GOAWAY with no stream processed and no error.
+pub(crate) const CALL_REFUSAL: &[u8] = &[
+    0, 0, 0, 4, 0, 0, 0, 0, 0, // SETTINGS
+    0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // GOAWAY
+];
+
 #[derive(Debug)]
 pub(crate) enum FrameError {
     /// The stream failed, or ended inside the frame.
@@ -73,11 +79,7 @@ async fn length<R: AsyncRead + Unpin>(from: &mut R, first: u8) -> Result<usize, 
         length |= usize::from(byte & 0x7f) << (7 * position);
         if byte & 0x80 == 0 {
             let minimal = byte != 0 || position == 0;
-            return if minimal {
-                Ok(length)
-            } else {
-                Err(FrameError::Malformed)
-            };
+            return if minimal { Ok(length) } else { Err(FrameError::Malformed) };
         }
         if position + 1 < LENGTH_BYTES_MAX {
             let mut next = [0];
@@ -133,18 +135,12 @@ mod tests {
     #[test]
     fn lengths_are_judged_before_the_body_is_read() {
         assert!(matches!(parse(&[10], 9), Err(FrameError::Oversize)));
-        assert!(matches!(
-            parse(&[0xff, 0xff, 0x7f], 9),
-            Err(FrameError::Oversize)
-        ));
+        assert!(matches!(parse(&[0xff, 0xff, 0x7f], 9), Err(FrameError::Oversize)));
     }
 
     #[test]
     fn varints_are_minimal_and_short() {
-        assert!(matches!(
-            parse(&[0x81, 0x00], 9),
-            Err(FrameError::Malformed)
-        ));
+        assert!(matches!(parse(&[0x81, 0x00], 9), Err(FrameError::Malformed)));
         assert!(matches!(parse(&[0xff; 10], 9), Err(FrameError::Malformed)));
     }
 
@@ -155,9 +151,7 @@ mod tests {
         for round in 0..20_000_usize {
             let bytes: Vec<u8> = (0..round % 24)
                 .map(|_| {
-                    state = state
-                        .wrapping_mul(6_364_136_223_846_793_005)
-                        .wrapping_add(1);
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                     (state >> 56) as u8
                 })
                 .collect();

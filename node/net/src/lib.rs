@@ -64,6 +64,7 @@ mod request;
 mod serve;
 mod settings;
 mod shared;
+mod start;
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -323,5 +324,5 @@ pub async fn start(
     settings: Settings,
     calls: Arc<dyn CallHandler>,
 ) -> Result<(Net, tokio::sync::mpsc::Receiver<Event>), StartError> {
-    driver::start(settings, calls).await
+    start::start(settings, calls).await
 }

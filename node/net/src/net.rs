@@ -91,10 +91,7 @@ impl Net {
 
     /// Whether a connection to the peer is open.
     pub fn is_connected(&self, peer: &PeerKey) -> bool {
-        self.shared
-            .remote(peer)
-            .as_deref()
-            .is_some_and(Remote::is_connected)
+        self.shared.remote(peer).as_deref().is_some_and(Remote::is_connected)
     }
 
     /// Closes every connection to a peer.

@@ -51,17 +51,8 @@ impl Outbox {
             return Some(Event::Lost { peer });
         };
         self.told.insert(peer, met.clone());
-        let Met {
-            serves,
-            addresses,
-            observed,
-        } = met;
-        Some(Event::Met {
-            peer,
-            serves,
-            addresses,
-            observed,
-        })
+        let Met { serves, addresses, observed } = met;
+        Some(Event::Met { peer, serves, addresses, observed })
     }
 
     /// Nobody listens any more.
@@ -81,11 +72,7 @@ mod tests {
     use super::*;
 
     fn met(serves: bool) -> Met {
-        Met {
-            serves,
-            addresses: Vec::new(),
-            observed: Multiaddr::empty(),
-        }
+        Met { serves, addresses: Vec::new(), observed: Multiaddr::empty() }
     }
 
     fn drain(outbox: &mut Outbox) -> String {

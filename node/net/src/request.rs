@@ -47,12 +47,7 @@ pub(crate) async fn open(net: &Net, to: &PeerKey, protocol: Protocol) -> Result<
         let place = place.map_err(|_| OpenError::Unreached)?;
         match conn.open(protocol).await {
             Ok(stream) => {
-                return Ok(Opened {
-                    stream,
-                    conn,
-                    _lease: lease,
-                    place,
-                });
+                return Ok(Opened { stream, conn, _lease: lease, place });
             }
             Err(OpenError::Gone) if !last => {
                 conn.evict();
@@ -71,15 +66,8 @@ async fn connect(net: &Net, to: &PeerKey) -> Result<Arc<Conn>, OpenError> {
     let known = net.shared.book().get(to);
     let addresses = dial::resolved(known, net.shared.limits.dial_timeout).await;
     let (done, dialled) = oneshot::channel();
-    let command = Command::Connect {
-        peer: *to,
-        addresses,
-        done,
-    };
-    net.commands
-        .send(command)
-        .await
-        .map_err(|_| OpenError::Unreached)?;
+    let command = Command::Connect { peer: *to, addresses, done };
+    net.commands.send(command).await.map_err(|_| OpenError::Unreached)?;
     match dialled.await {
         Ok(Ok(_)) => net.shared.live(to).ok_or(OpenError::Unreached),
         _ => Err(OpenError::Unreached),
@@ -107,9 +95,7 @@ pub(crate) async fn request(
         let mut opened = send(net, to, kind, &body, &sent).await?;
         receive(net, &mut opened, kind).await
     };
-    timeout(limit, exchange)
-        .await
-        .unwrap_or_else(|_| late(&sent))
+    timeout(limit, exchange).await.unwrap_or_else(|_| late(&sent))
 }
 
 pub(crate) async fn notify(
@@ -125,18 +111,12 @@ pub(crate) async fn notify(
         drop(opened);
         Ok(())
     };
-    timeout(limit, exchange)
-        .await
-        .unwrap_or_else(|_| late(&sent))
+    timeout(limit, exchange).await.unwrap_or_else(|_| late(&sent))
 }
 
 /// Time is up: before the stream was open the peer was not reached, after it nobody knows.
 fn late<T>(sent: &AtomicBool) -> Result<T, RequestError> {
-    Err(if sent.load(Relaxed) {
-        RequestError::TimedOut
-    } else {
-        RequestError::Unreached
-    })
+    Err(if sent.load(Relaxed) { RequestError::TimedOut } else { RequestError::Unreached })
 }
 
 async fn send(
@@ -149,12 +129,10 @@ async fn send(
     if body.len() > net.shared.frame_max(kind) {
         return Err(RequestError::TooLarge);
     }
-    let mut opened = open(net, to, kind.into())
-        .await
-        .map_err(|error| match error {
-            OpenError::Unsupported => RequestError::Unsupported,
-            OpenError::Unreached | OpenError::Gone => RequestError::Unreached,
-        })?;
+    let mut opened = open(net, to, kind.into()).await.map_err(|error| match error {
+        OpenError::Unsupported => RequestError::Unsupported,
+        OpenError::Unreached | OpenError::Gone => RequestError::Unreached,
+    })?;
     sent.store(true, Relaxed);
     // A peer that refuses may close before it has read everything: its word is waiting to be read
     // all the same, so a failure to write is not yet the answer.

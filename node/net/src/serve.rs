@@ -31,16 +31,12 @@ pub(crate) fn accept(shared: &Arc<Shared>, conn: &Arc<Conn>, stream: Stream, pro
     let max = shared.limits.inbound_streams_max;
     let place = Place::take(&conn.remote, |remote| &remote.streams, max);
     let (Some(place), Some(_)) = (place, shared.up()) else {
-        if protocol == Protocol::Call {
-            count(&shared.counts.streams_dropped);
-            return;
-        }
-        return refuse_apart(shared, conn, stream);
+        return match protocol {
+            Protocol::Kad | Protocol::Peer => refuse_apart(shared, conn, stream, frame::REFUSAL),
+            Protocol::Call => refuse_call(shared, conn, stream),
+        };
     };
-    let server = Server {
-        shared: shared.clone(),
-        conn: conn.clone(),
-    };
+    let server = Server { shared: shared.clone(), conn: conn.clone() };
     match protocol {
         Protocol::Kad => drop(tokio::spawn(server.serve(stream, Kind::Kad, place))),
         Protocol::Peer => drop(tokio::spawn(server.serve(stream, Kind::Peer, place))),
@@ -48,12 +44,22 @@ pub(crate) fn accept(shared: &Arc<Shared>, conn: &Arc<Conn>, stream: Stream, pro
     }
 }
 
+/// Refuses a call stream: every call on it was not sent.
+pub(crate) fn refuse_call(shared: &Arc<Shared>, conn: &Arc<Conn>, stream: Stream) {
+    refuse_apart(shared, conn, stream, frame::CALL_REFUSAL);
+}
+
 /// Refuses a stream that is over its quota, in a task of its own.
-fn refuse_apart(shared: &Arc<Shared>, conn: &Arc<Conn>, mut stream: Stream) {
+fn refuse_apart(
+    shared: &Arc<Shared>,
+    conn: &Arc<Conn>,
+    mut stream: Stream,
+    refusal: &'static [u8],
+) {
     refused(shared, conn);
     match Place::take(&conn.remote, |remote| &remote.refusing, REFUSING_MAX) {
         Some(place) => drop(tokio::spawn(async move {
-            refuse(&mut stream).await;
+            refuse(&mut stream, refusal).await;
             drop(place);
         })),
         None => count(&shared.counts.streams_dropped),
@@ -63,18 +69,15 @@ fn refuse_apart(shared: &Arc<Shared>, conn: &Arc<Conn>, mut stream: Stream) {
 /// Counts a refusal.
 fn refused(shared: &Shared, conn: &Conn) {
     count(&shared.counts.requests_refused);
-    let before = conn
-        .remote
-        .refused
-        .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let before = conn.remote.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     if before % REFUSALS_A_STRIKE == REFUSALS_A_STRIKE - 1 {
         shared.strike(&conn.remote);
     }
 }
 
-async fn refuse(stream: &mut Stream) {
+async fn refuse(stream: &mut Stream, refusal: &[u8]) {
     let write = async {
-        stream.write_all(frame::REFUSAL).await?;
+        stream.write_all(refusal).await?;
         stream.close().await
     };
     let _ = timeout(REFUSAL_TIMEOUT, write).await;
@@ -98,9 +101,9 @@ impl Server {
                 |remote| &remote.in_flight,
                 limits.requests_in_flight_max,
             );
-            let (Some(_waiting), true) = (waiting, self.conn.remote.take(limits)) else {
+            let (Some(_waiting), true) = (waiting, self.conn.remote.take()) else {
                 refused(&self.shared, &self.conn);
-                return refuse(&mut stream).await;
+                return refuse(&mut stream, frame::REFUSAL).await;
             };
             match self.ask(kind, body).await {
                 Some(Answer::Body(body)) => {
@@ -111,7 +114,7 @@ impl Server {
                         return;
                     };
                 }
-                Some(Answer::Refuse) => return refuse(&mut stream).await,
+                Some(Answer::Refuse) => return refuse(&mut stream, frame::REFUSAL).await,
                 Some(Answer::Malformed) => {
                     count(&self.shared.counts.frames_malformed);
                     return self.shared.strike(&self.conn.remote);
@@ -149,12 +152,7 @@ impl Server {
     async fn ask(&self, kind: Kind, body: Bytes) -> Option<Answer> {
         let (reply, answer) = oneshot::channel();
         let from = self.conn.remote.key;
-        let event = Event::Request {
-            from,
-            kind,
-            body,
-            reply: Reply(reply),
-        };
+        let event = Event::Request { from, kind, body, reply: Reply(reply) };
         let up = self.shared.up()?;
         match up.events.try_send(event) {
             Ok(()) => count(&self.shared.counts.requests_heard),

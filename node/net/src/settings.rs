@@ -79,8 +79,8 @@ pub struct Limits {
     pub requests_per_second_max: u32,
     /// Requests one peer may send at once after a pause.
     pub requests_burst_max: u32,
-    /// Malformed, oversized or unfinished frames until a peer is disconnected and shunned; they
-    /// are counted while it stays connected.
+    /// Faults at once (malformed, oversized or unfinished frames, each 256th refusal) until a peer
+    /// is disconnected and shunned; one is forgiven a minute.
     pub strikes_max: u32,
     /// How long a peer that struck out is not let in.
     pub shun: Duration,
@@ -89,7 +89,7 @@ pub struct Limits {
 
     /// Calls from one peer at once; more wait on the caller's side.
     pub calls_in_flight_max: u32,
-    /// Inbound call streams a peer may hold; one is the rule, two while one is replaced.
+    /// Inbound call streams a peer may hold; one is the rule, more while one is replaced.
     pub call_streams_max: usize,
     /// Bytes of one call's body, each way, that may lie unread.
     pub call_window_bytes: u32,
@@ -133,7 +133,7 @@ impl Default for Limits {
             events_max: 1_024,
 
             calls_in_flight_max: 512,
-            call_streams_max: 2,
+            call_streams_max: 4,
             call_window_bytes: 1024 * 1024,
             calls_window_bytes: 8 * 1024 * 1024,
             call_idle: Duration::from_mins(1),

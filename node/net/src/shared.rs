@@ -97,11 +97,7 @@ impl Names {
         }
         let name =
             |what| StreamProtocol::try_from_owned(format!("/peerless/{network}/{what}/1")).ok();
-        Some(Self {
-            kad: name("kad")?,
-            peer: name("peer")?,
-            call: name("call")?,
-        })
+        Some(Self { kad: name("kad")?, peer: name("peer")?, call: name("call")? })
     }
 
     pub(crate) fn of(&self, protocol: Protocol) -> &StreamProtocol {
@@ -143,10 +139,7 @@ impl Table {
 
     /// The connection to give up for a newcomer.
     fn idlest(&self) -> Option<&Arc<Conn>> {
-        let idle = self
-            .conns
-            .values()
-            .filter(|conn| !conn.is_evicted() && conn.is_idle());
+        let idle = self.conns.values().filter(|conn| !conn.is_evicted() && conn.is_idle());
         idle.min_by_key(|conn| conn.last_used())
     }
 }
@@ -184,9 +177,7 @@ pub(crate) struct Shared {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared")
-            .field("names", &self.names)
-            .finish_non_exhaustive()
+        f.debug_struct("Shared").field("names", &self.names).finish_non_exhaustive()
     }
 }
 
@@ -201,10 +192,7 @@ impl Shared {
             names,
             counts: Counts::default(),
             pool: Pool::default(),
-            book: Mutex::new(Book::new(
-                limits.book_peers_max,
-                limits.addresses_per_peer_max,
-            )),
+            book: Mutex::new(Book::new(limits.book_peers_max, limits.addresses_per_peer_max)),
             own: Mutex::default(),
             table: Mutex::default(),
             up: Mutex::new(Some(Arc::new(up))),
@@ -230,10 +218,11 @@ impl Shared {
     }
 
     pub(crate) fn learn(&self, peer: &PeerKey, addresses: impl IntoIterator<Item = Multiaddr>) {
-        let usable = addresses
-            .into_iter()
-            .filter_map(|address| usable(peer, address));
+        let usable = addresses.into_iter().filter_map(|address| usable(peer, address));
         let usable: Vec<_> = usable.take(self.limits.addresses_per_peer_max).collect();
+        if *peer == self.me {
+            return;
+        }
         let mut book = self.book();
         for address in usable {
             book.learn(peer, address, Rank::Hearsay);
@@ -323,10 +312,8 @@ impl Shared {
         self.make_room(&mut table)?;
         let source = table.pending.remove(&id).flatten();
         let remotes = &mut table.remotes;
-        let remote = remotes
-            .entry(key)
-            .or_insert_with(|| Arc::new(Remote::new(key, &self.limits)))
-            .clone();
+        let remote =
+            remotes.entry(key).or_insert_with(|| Arc::new(Remote::new(key, &self.limits))).clone();
         let conn = Conn::new(id, peer, remote.clone(), address.clone(), source, opens);
         let conn = Arc::new(conn);
         let oldest = {
@@ -403,7 +390,7 @@ impl Shared {
 
     /// Counts a fault of a peer; disconnects and shuts it out when it is one too many.
     pub(crate) fn strike(&self, remote: &Remote) {
-        if !remote.strike(&self.limits) {
+        if !remote.strike() {
             return;
         }
         let until = clock::now() + self.limits.shun;

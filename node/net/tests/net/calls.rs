@@ -64,23 +64,14 @@ where
 async fn a_call_arrives_as_it_was_sent() {
     let (caller, host) = (node().await, node().await);
     caller.knows(&host);
-    let request = Request::put("/a/b?c=d%20e")
-        .header("host", "f.example")
-        .header("x-y", "z");
-    let response = caller
-        .net
-        .call(&host.key, request.body(empty()).unwrap())
-        .await
-        .unwrap();
+    let request = Request::put("/a/b?c=d%20e").header("host", "f.example").header("x-y", "z");
+    let response = caller.net.call(&host.key, request.body(empty()).unwrap()).await.unwrap();
     assert_eq!(response.status(), 418);
     assert_eq!(response.headers()["x-from"], caller.key[0].to_string());
     assert!(!response.headers().contains_key("date"), "nothing is added");
     let text = text(response).await;
     assert!(text.starts_with("PUT /a/b?c=d%20e {"), "{text}");
-    assert!(
-        text.contains("\"host\": \"f.example\"") && text.contains("\"x-y\": \"z\""),
-        "{text}"
-    );
+    assert!(text.contains("\"host\": \"f.example\"") && text.contains("\"x-y\": \"z\""), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,9 +94,7 @@ async fn many_calls_share_one_stream() {
         let net = caller.net.clone();
         let key = host.key;
         async move {
-            let request = Request::post("/echo")
-                .body(full(format!("call {number}")))
-                .unwrap();
+            let request = Request::post("/echo").body(full(format!("call {number}"))).unwrap();
             let response = net.call(&key, request).await.unwrap();
             assert_eq!(text(response).await, format!("call {number}"));
         }
@@ -193,9 +182,7 @@ async fn an_upload_does_not_outlive_its_call() {
     let host = node_with(Arc::new(Endless(tell.clone())), |_| {}).await;
     let caller = node().await;
     caller.knows(&host);
-    let request = Request::post("/upload")
-        .body(body(Stuck(false, Tell(tell, "sent"))))
-        .unwrap();
+    let request = Request::post("/upload").body(body(Stuck(false, Tell(tell, "sent")))).unwrap();
     let response = caller.net.call(&host.key, request).await.unwrap();
     drop(response);
     let mut seen = vec![];
@@ -215,15 +202,9 @@ async fn a_call_to_a_peer_that_is_gone_was_not_sent() {
     until("the loss", || !caller.net.is_connected(&host.key)).await;
     let request = Request::post("/x?y").body(full("kept")).unwrap();
     match caller.net.call(&host.key, request).await {
-        Err(CallError::NotSent {
-            request: Some(request),
-            ..
-        }) => {
+        Err(CallError::NotSent { request: Some(request), .. }) => {
             assert_eq!(request.uri(), "/x?y");
-            assert_eq!(
-                request.into_body().collect().await.unwrap().to_bytes(),
-                "kept"
-            );
+            assert_eq!(request.into_body().collect().await.unwrap().to_bytes(), "kept");
         }
         other => panic!("{other:?}"),
     }
@@ -263,19 +244,39 @@ async fn calls_go_on_after_the_host_restarts() {
 #[tokio::test]
 async fn an_unused_call_stream_is_closed_and_reopened() {
     let idle = std::time::Duration::from_millis(50);
-    let (host, caller) = (
-        node().await,
-        node_with(Arc::new(Echo), |s| s.limits.call_idle = idle).await,
-    );
+    let (host, caller) =
+        (node().await, node_with(Arc::new(Echo), |s| s.limits.call_idle = idle).await);
     caller.knows(&host);
     for round in 0..5 {
-        let response = caller
-            .net
-            .call(&host.key, get(&format!("/{round}")))
-            .await
-            .unwrap();
+        let response = caller.net.call(&host.key, get(&format!("/{round}"))).await.unwrap();
         assert!(text(response).await.starts_with(&format!("GET /{round}")));
         tokio::time::sleep(idle * 2).await;
     }
     assert_eq!(caller.net.counters().connections_opened, 1);
+}
+
+/// A peer that takes no more call streams says so, and the caller knows that nothing started.
+#[tokio::test]
+async fn a_refused_call_was_not_sent() {
+    let host = node_with(Arc::new(Echo), |s| s.limits.call_streams_max = 0).await;
+    let caller = node().await;
+    caller.knows(&host);
+    for _ in 0..20 {
+        let error = caller.net.call(&host.key, get("/")).await.unwrap_err();
+        assert!(matches!(error, CallError::NotSent { .. }), "{error}");
+    }
+    assert_eq!(host.net.counters().calls_heard, 0);
+}
+
+/// Many calls to a peer that is away share one dial, and its failure.
+#[tokio::test]
+async fn calls_to_a_peer_that_is_away_fail_together() {
+    let (caller, host) = (node().await, node().await);
+    caller.knows(&host);
+    host.net.close().await;
+    let calls = (0..64).map(|_| caller.net.call(&host.key, get("/")));
+    for result in soon("every failure", futures::future::join_all(calls)).await {
+        assert!(matches!(result, Err(CallError::NotSent { request: Some(_), .. })));
+    }
+    assert!(caller.net.counters().dials_failed <= 2);
 }

@@ -29,15 +29,9 @@ impl CallHandler for Echo {
             if request.uri().path() == "/echo" {
                 return http::Response::new(body(request.into_body()));
             }
-            let text = format!(
-                "{} {} {:?}",
-                request.method(),
-                request.uri(),
-                request.headers()
-            );
-            let response = http::Response::builder()
-                .status(418)
-                .header("x-from", u16::from(from[0]));
+            let text = format!("{} {} {:?}", request.method(), request.uri(), request.headers());
+            let response =
+                http::Response::builder().status(418).header("x-from", u16::from(from[0]));
             response.body(full(text)).unwrap()
         })
     }
@@ -61,12 +55,7 @@ pub(crate) async fn node_with(
     change(&mut settings);
     let keypair = settings.keypair.clone();
     let (net, events) = peerless_net::start(settings, calls).await.unwrap();
-    Node {
-        key: net.me(),
-        net,
-        keypair,
-        events,
-    }
+    Node { key: net.me(), net, keypair, events }
 }
 
 pub(crate) async fn node() -> Node {
@@ -84,10 +73,7 @@ pub(crate) async fn responder_with(change: impl FnOnce(&mut Settings)) -> Node {
     let mut events = std::mem::replace(&mut node.events, unused);
     tokio::spawn(async move {
         while let Some(event) = events.recv().await {
-            if let Event::Request {
-                kind, body, reply, ..
-            } = event
-            {
+            if let Event::Request { kind, body, reply, .. } = event {
                 reply.send(answer(kind, &body));
             }
         }
@@ -134,9 +120,7 @@ impl Node {
 
 /// Waits, but not for ever.
 pub(crate) async fn soon<F: Future>(what: &str, future: F) -> F::Output {
-    timeout(LONG, future)
-        .await
-        .unwrap_or_else(|_| panic!("{what} did not come"))
+    timeout(LONG, future).await.unwrap_or_else(|_| panic!("{what} did not come"))
 }
 
 /// Waits until something has become so. For what has no event to wait for.

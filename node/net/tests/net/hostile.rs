@@ -173,13 +173,7 @@ impl Hostile {
 
     async fn with(keypair: Keypair, victim: &Node) -> Self {
         let (wanted, receiver) = mpsc::channel(16);
-        let mut swarm = swarm(
-            &keypair,
-            Raw {
-                wanted: receiver,
-                peer: None,
-            },
-        );
+        let mut swarm = swarm(&keypair, Raw { wanted: receiver, peer: None });
         swarm.dial(victim.address()).unwrap();
         soon("a connection", async {
             loop {
@@ -197,12 +191,7 @@ impl Hostile {
             }
         });
         let key = peerless_net::peer_key(&keypair.public().to_peer_id()).unwrap();
-        Self {
-            key,
-            keypair,
-            wanted,
-            closed,
-        }
+        Self { key, keypair, wanted, closed }
     }
 
     /// A stream, unless the connection is closed or the victim refuses to negotiate.
@@ -220,9 +209,7 @@ impl Hostile {
     }
 
     async fn ends_cut_off(self) {
-        soon("the end of the connection", self.closed)
-            .await
-            .unwrap();
+        soon("the end of the connection", self.closed).await.unwrap();
     }
 }
 
@@ -331,10 +318,7 @@ async fn streams_without_end_are_refused() {
     }
     honest.asks(&victim, Kind::Kad, "meanwhile").await;
     let counters = victim.net.counters();
-    assert_eq!(
-        (counters.requests_refused, counters.requests_heard),
-        (100, heard + 1)
-    );
+    assert_eq!((counters.requests_refused, counters.requests_heard), (100, heard + 1));
     drop(held);
     // Within its quota again, it is served again.
     soon("a place", async {
@@ -378,10 +362,7 @@ async fn garbage_calls_end_their_stream() {
         let _ = soon("the end of the stream", stream.read_to_end(&mut answer)).await;
     }
     let call = http::Request::get("/").body(peerless_net::empty()).unwrap();
-    assert_eq!(
-        honest.net.call(&victim.key, call).await.unwrap().status(),
-        418
-    );
+    assert_eq!(honest.net.call(&victim.key, call).await.unwrap().status(), 418);
     assert_eq!(victim.net.counters().calls_heard, 1);
 }
 

@@ -29,21 +29,11 @@ async fn connections_make_room_for_each_other() {
             asker.net.call(&other.key, call).await.unwrap();
         }
     }
-    let connected = |node: &Node| {
-        node.net
-            .peers()
-            .iter()
-            .filter(|view| view.connected)
-            .count()
-    };
+    let connected = |node: &Node| node.net.peers().iter().filter(|view| view.connected).count();
     for node in &nodes {
         until("room", || connected(node) <= 8).await;
     }
-    assert!(
-        nodes
-            .iter()
-            .any(|node| node.net.counters().connections_evicted > 0)
-    );
+    assert!(nodes.iter().any(|node| node.net.counters().connections_evicted > 0));
 }
 
 /// A connection with a request under way is not given up; a newcomer is turned away instead.
@@ -57,19 +47,16 @@ async fn busy_connections_are_kept() {
     first.knows(&full);
     second.knows(&full);
     let (net, key) = (first.net.clone(), full.key);
-    let ask = tokio::spawn(async move {
-        net.request(&key, Kind::Peer, Bytes::from_static(b"x"), LONG)
-            .await
-    });
+    let ask =
+        tokio::spawn(
+            async move { net.request(&key, Kind::Peer, Bytes::from_static(b"x"), LONG).await },
+        );
     let reply = full.event(|event| match event {
         Event::Request { reply, .. } => Some(reply),
         _ => None,
     });
     let reply = reply.await;
-    let turned_away = second
-        .net
-        .request(&key, Kind::Peer, Bytes::from_static(b"y"), LONG)
-        .await;
+    let turned_away = second.net.request(&key, Kind::Peer, Bytes::from_static(b"y"), LONG).await;
     assert!(turned_away.is_err());
     reply.send(Bytes::from_static(b"z"));
     assert_eq!(ask.await.unwrap().as_deref(), Ok(&b"z"[..]));
@@ -77,10 +64,10 @@ async fn busy_connections_are_kept() {
 
     // Now that it is idle, it makes room.
     let (net, key) = (second.net.clone(), full.key);
-    let ask = tokio::spawn(async move {
-        net.request(&key, Kind::Peer, Bytes::from_static(b"y"), LONG)
-            .await
-    });
+    let ask =
+        tokio::spawn(
+            async move { net.request(&key, Kind::Peer, Bytes::from_static(b"y"), LONG).await },
+        );
     let reply = full.event(|event| match event {
         Event::Request { reply, .. } => Some(reply),
         _ => None,
@@ -139,10 +126,7 @@ async fn a_flood_is_refused_beyond_its_rate() {
     for _ in 0..10 {
         asker.asks(&other, Kind::Kad, "in time").await;
     }
-    let over = asker
-        .net
-        .request(&other.key, Kind::Kad, Bytes::from_static(b"x"), LONG)
-        .await;
+    let over = asker.net.request(&other.key, Kind::Kad, Bytes::from_static(b"x"), LONG).await;
     assert_eq!(over, Err(RequestError::Refused));
     assert_eq!(other.net.counters().requests_refused, 1);
 }

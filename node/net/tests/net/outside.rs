@@ -60,10 +60,7 @@ fn respond(body: &[u8], provider: PeerId) -> Bytes {
         field(1, &provider.to_bytes(), &mut peer);
         field(
             2,
-            &"/ip4/192.0.2.1/tcp/4001"
-                .parse::<libp2p::Multiaddr>()
-                .unwrap()
-                .to_vec(),
+            &"/ip4/192.0.2.1/tcp/4001".parse::<libp2p::Multiaddr>().unwrap().to_vec(),
             &mut peer,
         );
         field(9, &peer, &mut answer);
@@ -78,10 +75,7 @@ async fn libp2p_kademlia_finds_providers_through_us() {
     let provider = PeerId::random();
     tokio::spawn(async move {
         while let Some(event) = node.events.recv().await {
-            if let Event::Request {
-                kind, body, reply, ..
-            } = event
-            {
+            if let Event::Request { kind, body, reply, .. } = event {
                 assert_eq!(kind, Kind::Kad);
                 reply.send(respond(&body, provider));
             }
@@ -98,11 +92,7 @@ async fn libp2p_kademlia_finds_providers_through_us() {
                     info,
                     ..
                 })) => {
-                    assert!(
-                        info.protocols
-                            .iter()
-                            .any(|name| name == &"/peerless/test/kad/1")
-                    );
+                    assert!(info.protocols.iter().any(|name| name == &"/peerless/test/kad/1"));
                     client.behaviour_mut().kad.add_address(&id, address.clone());
                     client.behaviour_mut().kad.get_providers(key.clone());
                 }

@@ -26,19 +26,11 @@ async fn sixty_four_at_once() {
     asker.knows(&other);
     let texts: Vec<_> = (0..64).map(|number| format!("request {number}")).collect();
     let asked = texts.iter().enumerate().map(|(number, text)| {
-        let kind = if number % 2 == 0 {
-            Kind::Kad
-        } else {
-            Kind::Peer
-        };
+        let kind = if number % 2 == 0 { Kind::Kad } else { Kind::Peer };
         asker.asks(&other, kind, text)
     });
     futures::future::join_all(asked).await;
-    assert_eq!(
-        asker.net.counters().connections_opened,
-        1,
-        "one dial serves them all"
-    );
+    assert_eq!(asker.net.counters().connections_opened, 1, "one dial serves them all");
 }
 
 #[tokio::test]
@@ -46,27 +38,14 @@ async fn peers_are_met_and_lost() {
     let (mut one, mut two) = (node().await, node().await);
     assert_eq!(one.net.dial(two.address()).await, Ok(two.key));
     let met = |event| match event {
-        Event::Met {
-            peer,
-            serves,
-            addresses,
-            ..
-        } => Some((peer, serves, addresses)),
+        Event::Met { peer, serves, addresses, .. } => Some((peer, serves, addresses)),
         _ => None,
     };
     assert_eq!(one.event(met).await, (two.key, true, vec![two.address()]));
     assert_eq!(two.event(met).await, (one.key, true, vec![one.address()]));
     assert_eq!(two.net.addresses_of(&one.key), [one.address()]);
-    until("a round trip", || {
-        one.net.peers().iter().any(|view| view.rtt.is_some())
-    })
-    .await;
-    assert!(
-        one.net
-            .peers()
-            .iter()
-            .all(|view| view.connected && view.peer == two.key)
-    );
+    until("a round trip", || one.net.peers().iter().any(|view| view.rtt.is_some())).await;
+    assert!(one.net.peers().iter().all(|view| view.connected && view.peer == two.key));
     two.net.close().await;
     let lost = |event| match event {
         Event::Lost { peer } => Some(peer),
@@ -79,11 +58,7 @@ async fn peers_are_met_and_lost() {
 #[tokio::test]
 async fn an_unknown_peer_and_a_closed_one_are_unreached() {
     let (asker, other) = (node().await, responder().await);
-    let ask = || {
-        asker
-            .net
-            .request(&other.key, Kind::Kad, Bytes::from_static(b"x"), LONG)
-    };
+    let ask = || asker.net.request(&other.key, Kind::Kad, Bytes::from_static(b"x"), LONG);
     assert_eq!(ask().await, Err(RequestError::Unreached));
     asker.knows(&other);
     assert_eq!(ask().await.as_deref(), Ok(&b"kx"[..]));
@@ -96,9 +71,7 @@ async fn a_peer_that_restarts_on_its_key_and_port_is_found_again() {
     let (asker, other) = (node().await, responder().await);
     asker.knows(&other);
     for round in 0..3 {
-        asker
-            .asks(&other, Kind::Peer, &format!("before {round}"))
-            .await;
+        asker.asks(&other, Kind::Peer, &format!("before {round}")).await;
     }
     let (keypair, listen) = (other.keypair.clone(), vec![other.address()]);
     other.net.close().await;
@@ -147,15 +120,9 @@ async fn a_notice_arrives_without_an_answer() {
     let (teller, mut other) = (node().await, node().await);
     teller.knows(&other);
     let body = Bytes::from_static(b"provider");
-    teller
-        .net
-        .notify(&other.key, Kind::Kad, body.clone(), LONG)
-        .await
-        .unwrap();
+    teller.net.notify(&other.key, Kind::Kad, body.clone(), LONG).await.unwrap();
     let heard = other.event(|event| match event {
-        Event::Request {
-            from, kind, body, ..
-        } => Some((from, kind, body)),
+        Event::Request { from, kind, body, .. } => Some((from, kind, body)),
         _ => None,
     });
     assert_eq!(heard.await, (teller.key, Kind::Kad, body));
@@ -168,29 +135,17 @@ async fn dialling_says_what_is_wrong() {
     let named = |at: &Node, who: &Node| -> Multiaddr {
         format!("{}/p2p/{}", at.address(), id(who)).parse().unwrap()
     };
-    assert_eq!(
-        one.net.dial(named(&two, &three)).await,
-        Err(DialError::WrongPeer(id(&two)))
-    );
+    assert_eq!(one.net.dial(named(&two, &three)).await, Err(DialError::WrongPeer(id(&two))));
     assert_eq!(one.net.dial(named(&two, &two)).await, Ok(two.key));
     assert_eq!(one.net.dial(named(&two, &one)).await, Err(DialError::Own));
     assert_eq!(one.net.dial(one.address()).await, Err(DialError::Own));
-    let port = three
-        .address()
-        .to_string()
-        .replace("/ip4/127.0.0.1", "/dns4/localhost");
+    let port = three.address().to_string().replace("/ip4/127.0.0.1", "/dns4/localhost");
     assert_eq!(one.net.dial(port.parse().unwrap()).await, Ok(three.key));
     let udp: Multiaddr = "/ip4/127.0.0.1/udp/1".parse().unwrap();
-    assert_eq!(
-        one.net.dial(udp.clone()).await,
-        Err(DialError::Unsupported(udp))
-    );
+    assert_eq!(one.net.dial(udp.clone()).await, Err(DialError::Unsupported(udp)));
     let gone = two.address();
     two.net.close().await;
-    assert!(matches!(
-        one.net.dial(gone).await,
-        Err(DialError::Failed(_))
-    ));
+    assert!(matches!(one.net.dial(gone).await, Err(DialError::Failed(_))));
 }
 
 #[tokio::test]
@@ -205,10 +160,7 @@ async fn a_port_in_use_is_named() {
     let address: Multiaddr = format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap();
     settings.listen = vec![address.clone()];
     match peerless_net::start(settings, std::sync::Arc::new(Echo)).await {
-        Err(StartError::Listen {
-            address: named,
-            cause,
-        }) => {
+        Err(StartError::Listen { address: named, cause }) => {
             assert_eq!(named, address);
             assert_eq!(cause.kind(), std::io::ErrorKind::AddrInUse);
         }
@@ -224,23 +176,13 @@ async fn a_wildcard_is_expanded_to_interfaces() {
     let node = node_with(std::sync::Arc::new(Echo), change).await;
     let own = node.net.own_addresses();
     assert!(!own.is_empty());
-    assert!(
-        own.iter()
-            .all(|address| !address.to_string().contains("0.0.0.0")),
-        "{own:?}"
-    );
+    assert!(own.iter().all(|address| !address.to_string().contains("0.0.0.0")), "{own:?}");
 }
 
 #[tokio::test]
 async fn other_networks_are_not_peers() {
-    let (asker, other) = (
-        node().await,
-        responder_with(|s| s.network = "other".into()).await,
-    );
+    let (asker, other) = (node().await, responder_with(|s| s.network = "other".into()).await);
     asker.knows(&other);
-    let asked = asker
-        .net
-        .request(&other.key, Kind::Kad, Bytes::from_static(b"x"), LONG)
-        .await;
+    let asked = asker.net.request(&other.key, Kind::Kad, Bytes::from_static(b"x"), LONG).await;
     assert_eq!(asked, Err(RequestError::Unsupported));
 }
