@@ -104,8 +104,9 @@ impl<P: Peer> Core<P> {
         job.searching = true;
         job.searches += 1;
         let target = Target::Name(job.function);
-        let first = !job.is_many() || job.searches == 1 && job.hosts.is_empty();
-        let kind = if first { SearchKind::FirstHosts } else { SearchKind::Hosts };
+        job.partial = job.is_many() && job.hosts.is_empty();
+        let kind =
+            if job.partial || !job.is_many() { SearchKind::FirstHosts } else { SearchKind::Hosts };
         self.search(target, kind, Then::Job(tag), turn);
     }
 
@@ -115,7 +116,6 @@ impl<P: Peer> Core<P> {
         };
         job.searching = false;
         let absence = outcome.absence();
-        let first_of_many = job.is_many() && job.searches == 1;
         match outcome.record {
             Some(record) if record.spec.is_none() => {
                 self.end_job_by(tag, &Failure::Unknown, turn);
@@ -150,7 +150,7 @@ impl<P: Peer> Core<P> {
         job.hostless_since = Time::NEVER;
         if job.is_many() {
             // The first search ended at a first host: now for the others.
-            let wait = if first_of_many { Span::ZERO } else { turn.config.rehost_period };
+            let wait = if job.partial { Span::ZERO } else { turn.config.rehost_period };
             job.rehost_at = turn.now + wait;
             self.wake_job(tag, turn.now + wait, turn);
         }

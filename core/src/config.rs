@@ -98,7 +98,7 @@ impl Config {
         Self {
             k: 20,
             alpha: 3,
-            reply_timeout: Span::secs(2),
+            reply_timeout: Span::ms(1500),
             misses_max: 2,
             search_timeout: Span::secs(20),
             refresh_period: Span::minutes(10),

@@ -423,6 +423,9 @@ impl<P: Peer> Core<P> {
             }
             return;
         }
+        if self.arriving.get(&function).is_some_and(|a| a.stage != Stage::Settling) {
+            return;
+        }
         // Updated elsewhere: the old version serves until the new one is here.
         let mates: Vec<P> = hosting.mates.iter().map(|mate| mate.peer).collect();
         let mut sources = mates.clone();

@@ -34,6 +34,8 @@ pub(crate) struct Job<P> {
     pub(crate) hosts: Vec<Host<P>>,
     /// Whether a search for hosts is under way.
     pub(crate) searching: bool,
+    /// Whether that search ends at the first host, though all are wanted.
+    pub(crate) partial: bool,
     /// Searches made.
     pub(crate) searches: u32,
     /// When to look for further hosts.
@@ -178,6 +180,7 @@ impl<P: Peer> Job<P> {
             record: None,
             hosts: Vec::new(),
             searching: false,
+            partial: false,
             searches: 0,
             rehost_at: Time::NEVER,
             wake_at: Time::NEVER,

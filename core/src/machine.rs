@@ -56,6 +56,8 @@ pub struct Core<P: Peer> {
     pub(crate) records: crate::records::Records<P>,
     /// The other nodes that hold this node's owner key.
     pub(crate) siblings: Vec<P>,
+    /// When this node last told the holders that it is one of them.
+    pub(crate) owner_told_at: Time,
     /// Functions that can be called here.
     pub(crate) hosting: BTreeMap<Name, Hosting<P>>,
     /// Functions that have a place here and are on their way.
@@ -157,6 +159,7 @@ impl<P: Peer> Core<P> {
             attempts: Slab::new(incarnation),
             records: crate::records::Records::new(),
             siblings: Vec::new(),
+            owner_told_at: Time(0),
             hosting: BTreeMap::new(),
             arriving: BTreeMap::new(),
             probing: false,
@@ -351,7 +354,8 @@ impl<P: Peer> Core<P> {
             Purpose::Confirm(placement) => self.confirm_answered(placement, peer, false, turn),
             Purpose::Probe => self.probe_missed(peer, turn),
             Purpose::Check => self.checked(peer, false),
-            Purpose::Tell | Purpose::Sync => {}
+            Purpose::Sync => self.lose_sibling(peer),
+            Purpose::Tell => {}
         }
     }
 
@@ -431,6 +435,11 @@ impl<P: Peer> Core<P> {
 
     /// Asks for a wake at the earliest deadline, unless one as early is outstanding.
     fn rearm(&mut self, turn: &mut Turn<'_, P>) {
+        if self.timers.is_crowded() {
+            let mut timers = core::mem::take(&mut self.timers);
+            timers.clear(|timer| self.is_stale(timer));
+            self.timers = timers;
+        }
         while let Some((at, timer)) = self.timers.earliest() {
             if self.is_stale(timer) {
                 self.timers.pop();

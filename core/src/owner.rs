@@ -59,6 +59,7 @@ impl<P: Peer> Core<P> {
     /// Lets the owner's other nodes find this one.
     pub(crate) fn announce_owner(&mut self, turn: &mut Turn<'_, P>) {
         if let Some(owner) = self.setup.owner {
+            self.owner_told_at = turn.now;
             let what = What::Provide(P::owner_name(&owner), None);
             self.publish(what, AfterPublish::Siblings, turn);
         }
@@ -96,15 +97,24 @@ impl<P: Peer> Core<P> {
         for peer in self.siblings.clone() {
             self.compare(peer, None, turn);
         }
-        self.announce_owner(turn);
+        if turn.now.since(self.owner_told_at) >= turn.config.renew_period {
+            self.announce_owner(turn);
+        } else {
+            self.seek_siblings(turn);
+        }
     }
 
-    /// Tells a sibling a page of the names and versions that this node has, after `after`.
+    /// A sibling that does not answer is found again when it does.
+    pub(crate) fn lose_sibling(&mut self, peer: P) {
+        self.siblings.retain(|other| *other != peer);
+    }
+
+    /// Tells a sibling a page of the names and versions that this node has, from `after` on.
     fn compare(&mut self, peer: P, after: Option<Name>, turn: &mut Turn<'_, P>) {
         let Some(owner) = self.setup.owner else {
             return;
         };
-        let records = self.records.of(owner).filter(|r| Some(r.function) > after);
+        let records = self.records.of(owner).filter(|r| Some(r.function) >= after);
         let most = usize::from(turn.config.sync_have_max);
         let have: Vec<_> = records.map(|r| (r.function, r.version)).take(most + 1).collect();
         let first = after.map_or(Name([0; 32]), |name| name);

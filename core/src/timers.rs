@@ -44,7 +44,12 @@ pub(crate) enum Timer {
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
     heap: BinaryHeap<Reverse<(Time, Timer)>>,
+    /// Entries that were live at the last clearing.
+    live: usize,
 }
+
+/// Entries below which no clearing pays.
+const CLEAR_MIN: usize = 64;
 
 impl Timers {
     pub(crate) fn add(&mut self, at: Time, timer: Timer) {
@@ -57,5 +62,16 @@ impl Timers {
 
     pub(crate) fn pop(&mut self) {
         self.heap.pop();
+    }
+
+    /// Whether so many entries may be stale that clearing them pays.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.heap.len() > CLEAR_MIN + 2 * self.live
+    }
+
+    /// Takes out what is stale: a busy gateway's long deadlines, nearly all of them met.
+    pub(crate) fn clear(&mut self, is_stale: impl Fn(Timer) -> bool) {
+        self.heap.retain(|Reverse((_, timer))| !is_stale(*timer));
+        self.live = self.heap.len();
     }
 }
