@@ -80,7 +80,7 @@ pub fn encode_query(query: &Query<NodeId>, book: &dyn Addresses) -> (Kind, Bytes
         Query::Find(_) | Query::Hosts(_) => (Kind::Kad, kad::encode_query(query).into()),
         Query::Provide(..)
         | Query::Store(_)
-        | Query::Offer(_)
+        | Query::Offer { .. }
         | Query::Confirm { .. }
         | Query::Release { .. }
         | Query::Placed { .. }

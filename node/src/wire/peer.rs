@@ -65,7 +65,10 @@ pub(crate) fn encode_query(query: &Query<NodeId>, book: &dyn Addresses) -> Vec<u
             }
         }),
         Query::Store(record) => message.message(STORE, |m| m.bytes(2, &record.bytes)),
-        Query::Offer(record) => message.message(OFFER, |m| m.bytes(2, &record.bytes)),
+        Query::Offer { record, waive } => message.message(OFFER, |m| {
+            m.bytes(2, &record.bytes);
+            m.uint(3, u64::from(*waive));
+        }),
         Query::Confirm { function, version, sources, mates } => message.message(CONFIRM, |m| {
             write_version(m, function, *version);
             for peer in sources {
@@ -105,7 +108,7 @@ pub(crate) fn decode_query(bytes: &[u8]) -> Result<Asked, WireError> {
     let query = match field {
         PROVIDE => Query::Provide(fields.name()?, fields.record.map(read_record).transpose()?),
         STORE => Query::Store(fields.record()?),
-        OFFER => Query::Offer(fields.record()?),
+        OFFER => Query::Offer { record: fields.record()?, waive: fields.third != 0 },
         CONFIRM => {
             let (function, version) = fields.version()?;
             Query::Confirm { function, version, sources: fields.sources, mates: fields.mates }

@@ -71,7 +71,7 @@ fn a_query() -> impl Strategy<Value = Query<NodeId>> {
         a_fn_name().prop_map(Query::Hosts),
         (a_fn_name(), option::of(record())).prop_map(|(name, record)| Query::Provide(name, record)),
         record().prop_map(Query::Store),
-        record().prop_map(Query::Offer),
+        (record(), any::<bool>()).prop_map(|(record, waive)| Query::Offer { record, waive }),
         (a_fn_name(), any::<u64>(), peers(20), peers(32)).prop_map(
             |(function, version, sources, mates)| Query::Confirm {
                 function,
@@ -231,7 +231,7 @@ fn others_can_get_a_record_by_its_name() {
 
 #[test]
 fn a_forged_record_never_reaches_the_core() {
-    let (kind, bytes) = encode_query(&Query::Offer(a_record()), &NoBook);
+    let (kind, bytes) = encode_query(&Query::Store(a_record()), &NoBook);
     let mut bytes = bytes.to_vec();
     *bytes.last_mut().unwrap() ^= 1;
     let error = decode_query(kind, NodeId::new([1; 32]), &bytes).unwrap_err();
