@@ -1,0 +1,237 @@
+//! Calls between machines: a reliable transport that loses time instead of packets, and what either
+//! end sees when the other one dies.
+
+use peerless_core::{Ending, Input, Load, Name, Refusal, Span, Tag, Time};
+
+use crate::chance::Concern;
+use crate::desk::{Incoming, Outgoing};
+use crate::peer::Index;
+use crate::scenario::{Silence, Spread};
+use crate::world::{Happening, World};
+
+/// What crosses the network for calls, or is seen of a connection that breaks.
+#[derive(Copy, Clone, Debug)]
+pub(crate) enum Packet {
+    /// The call itself.
+    Dial {
+        attempt: Tag,
+        ticket: u64,
+        item: u64,
+        function: Name,
+        left: Span,
+        /// When it was dispatched.
+        sent: Time,
+        /// Whether the host was up then, so that there was a connection to send on.
+        connected: bool,
+    },
+    /// The caller is no longer there, or no longer wants the answer.
+    Hangup { attempt: Tag },
+    /// The answer begins.
+    Head { attempt: Tag, status: u16, load: Load },
+    /// The call is over.
+    Ended { attempt: Tag, how: Ending },
+}
+
+/// The status with which a runtime ends a run at its deadline.
+const TIMED_OUT: u16 = 504;
+
+impl World {
+    pub(crate) fn dispatch(
+        &mut self,
+        me: u32,
+        to: u32,
+        attempt: Tag,
+        (ticket, item): (u64, u64),
+        function: Name,
+        deadline: Time,
+    ) {
+        self.attempted(me, ticket);
+        let counter = self.next_counter(me);
+        let arrives = self.now + self.network.reliable(me, to, counter);
+        let outgoing = Outgoing { to, arrives, head: false };
+        self.desk(me).attempts.insert(attempt, outgoing);
+        let packet = Packet::Dial {
+            attempt,
+            ticket,
+            item,
+            function,
+            left: deadline.since(self.now),
+            sent: self.now,
+            connected: self.is_up(to),
+        };
+        self.push_packet(me, to, arrives, packet);
+    }
+
+    pub(crate) fn abort(&mut self, me: u32, attempt: Tag) {
+        if let Some(outgoing) = self.desk(me).attempts.remove(&attempt) {
+            self.hang_up(me, attempt, outgoing, Span::ZERO);
+        }
+    }
+
+    /// Lets the host know, not before the call itself comes there.
+    fn hang_up(&mut self, me: u32, attempt: Tag, outgoing: Outgoing, after: Span) {
+        let counter = self.next_counter(me);
+        let time = self.now + after + self.network.reliable(me, outgoing.to, counter);
+        let time = time.max(outgoing.arrives);
+        self.push_packet(me, outgoing.to, time, Packet::Hangup { attempt });
+    }
+
+    pub(crate) fn call_packet(&mut self, from: u32, to: u32, packet: Packet) {
+        match packet {
+            Packet::Dial { attempt, sent, connected, .. } if !self.is_up(to) => {
+                self.not_arrived(from, to, attempt, sent, connected);
+            }
+            Packet::Dial { attempt, ticket, item, function, left, .. } => {
+                let desk = self.desk(to);
+                let call = desk.next_call;
+                desk.next_call += 1;
+                let incoming = Incoming { from, attempt, ticket, item, status: 200, head_at: None };
+                desk.calls.insert(call, incoming);
+                desk.by_attempt.insert((from, attempt), call);
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.arrived(from, attempt, to, call);
+                }
+                let from = Index(from);
+                self.turn(to, Input::Arrived { call, from, function, left }, 0);
+            }
+            Packet::Hangup { attempt } => {
+                let desk = self.desk(to);
+                if let Some(call) = desk.by_attempt.get(&(from, attempt)).copied() {
+                    desk.end_call(call);
+                    self.turn(to, Input::Gone { call }, 0);
+                }
+            }
+            Packet::Head { attempt, status, load } => {
+                if let Some(outgoing) = self.desk(to).attempts.get_mut(&attempt) {
+                    outgoing.head = true;
+                    self.turn(to, Input::Head { attempt, status, load: Some(load) }, 0);
+                }
+            }
+            Packet::Ended { attempt, how } => {
+                if self.desk(to).attempts.remove(&attempt).is_some() {
+                    self.turn(to, Input::Ended { attempt, how }, 0);
+                    if how == Ending::NotSent {
+                        self.turn(to, Input::Unreached { peer: Index(from) }, 0);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A call came to a peer that is gone: the caller notices by and by.
+    fn not_arrived(&mut self, from: u32, to: u32, attempt: Tag, sent: Time, connected: bool) {
+        let settings = self.network.settings();
+        let (time, how) = match (self.silence_of(to), connected) {
+            (Silence::Process, true) => (self.now + settings.latency, Ending::MayHaveStarted),
+            (Silence::Process, false) => (self.now + settings.latency, Ending::NotSent),
+            (Silence::Machine, true) => (self.now + settings.keep_alive, Ending::MayHaveStarted),
+            (Silence::Machine, false) => (sent + settings.connect_timeout, Ending::NotSent),
+        };
+        self.push_packet(to, from, time.max(self.now), Packet::Ended { attempt, how });
+    }
+
+    pub(crate) fn refuse(&mut self, me: u32, call: u64, why: Refusal, load: Load) {
+        if let Some(incoming) = self.desk(me).end_call(call) {
+            let how = Ending::Refused { why, load, spent: false };
+            self.end_at_caller(me, incoming, how);
+        }
+    }
+
+    fn end_at_caller(&mut self, me: u32, incoming: Incoming, how: Ending) {
+        let time = match incoming.head_at {
+            // A short answer's head and end are one packet.
+            Some(head_at) if head_at > self.now => head_at,
+            _ => {
+                let counter = self.next_counter(me);
+                self.now + self.network.reliable(me, incoming.from, counter)
+            }
+        };
+        let attempt = incoming.attempt;
+        self.push_packet(me, incoming.from, time, Packet::Ended { attempt, how });
+    }
+
+    pub(crate) fn begin_run(&mut self, me: u32, job: Tag, call: u64, deadline: Time) {
+        let Some(incoming) = self.desk(me).calls.get(&call).copied() else { return };
+        self.executed(incoming.ticket);
+        self.desk(me).jobs.insert(job, call);
+        let ends = self.now + self.service(incoming.from, incoming.ticket, incoming.item);
+        let incarnation = self.incarnations[me as usize];
+        let status = Some(if ends > deadline { TIMED_OUT } else { 200 });
+        let happening = Happening::Ran { incarnation, job, status };
+        self.push_own(me, ends.min(deadline).max(self.now), happening);
+    }
+
+    /// How long an item takes to run: the same wherever and whenever it is run.
+    pub(crate) fn service(&self, caller: u32, ticket: u64, item: u64) -> Span {
+        let Some(functions) = &self.scenario.functions else { return Span::ZERO };
+        let mean = functions.service.0;
+        let bits = self.chance.bits(Concern::Service, u64::from(caller), ticket, item);
+        match functions.spread {
+            Spread::Constant => Span(mean),
+            Spread::Uniform => {
+                Span(mean / 2 + ((u128::from(bits) * u128::from(mean)) >> 64) as u64)
+            }
+            Spread::Exponential => {
+                // 53 random bits, never 0.
+                let part = ((bits >> 11) + 1) as f64 / 9_007_199_254_740_992.0;
+                Span((mean as f64 * -libm::log(part)) as u64)
+            }
+        }
+    }
+
+    /// A run ended, with an answer or, cancelled, without.
+    pub(crate) fn ran(&mut self, me: u32, job: Tag, status: Option<u16>) {
+        let Some(call) = self.desk(me).jobs.get(&job).copied() else { return };
+        if let Some(status) = status {
+            if let Some(incoming) = self.desk(me).calls.get_mut(&call) {
+                incoming.status = status;
+            }
+            self.turn(me, Input::RanHead { job }, 0);
+        }
+        self.desk(me).jobs.remove(&job);
+        self.turn(me, Input::RanEnd { job }, 0);
+        if let Some(incoming) = self.desk(me).end_call(call) {
+            let how = match (status, incoming.head_at) {
+                (Some(_), Some(_)) => Ending::Complete,
+                (None, Some(_)) => Ending::Cut,
+                (_, None) => Ending::MayHaveStarted,
+            };
+            self.end_at_caller(me, incoming, how);
+        }
+    }
+
+    pub(crate) fn respond(&mut self, me: u32, call: u64, load: Load) {
+        let counter = self.next_counter(me);
+        let Some(incoming) = self.desk(me).calls.get(&call).copied() else { return };
+        let time = self.now + self.network.reliable(me, incoming.from, counter);
+        if let Some(incoming) = self.desk(me).calls.get_mut(&call) {
+            incoming.head_at = Some(time);
+        }
+        let Incoming { from, attempt, status, .. } = incoming;
+        self.push_packet(me, from, time, Packet::Head { attempt, status, load });
+    }
+
+    /// A peer is gone: those who call it and those whom it calls notice by and by.
+    pub(crate) fn break_calls(&mut self, me: u32, silence: Silence) {
+        let after = match silence {
+            Silence::Machine => self.network.settings().keep_alive,
+            Silence::Process => Span::ZERO,
+        };
+        let desk = self.desk(me);
+        desk.jobs.clear();
+        desk.by_attempt.clear();
+        let calls = std::mem::take(&mut desk.calls);
+        let attempts = std::mem::take(&mut desk.attempts);
+        for incoming in calls.into_values() {
+            let latency = self.network.settings().latency;
+            let time = self.now + after + latency;
+            let head = incoming.head_at.is_some_and(|at| at <= time);
+            let how = if head { Ending::Cut } else { Ending::MayHaveStarted };
+            let attempt = incoming.attempt;
+            self.push_packet(me, incoming.from, time, Packet::Ended { attempt, how });
+        }
+        for (attempt, outgoing) in attempts {
+            self.hang_up(me, attempt, outgoing, after);
+        }
+    }
+}

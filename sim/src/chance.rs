@@ -1,0 +1,119 @@
+//! Chance without a sequence: every draw is a pure function of the seed, a concern and the draw's
+//! own arguments, so that a draw added anywhere moves no other.
+
+use peerless_core::Name;
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
+
+use crate::peer::mix;
+
+/// What a draw is for. A number never changes its meaning; new concerns get new numbers.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Concern {
+    /// The seed of a core's own generator: peer, incarnation.
+    Core = 0,
+    /// Which peers of a bucket stand in a converged table: peer, bucket, draw.
+    Table = 1,
+    /// Whether a message is lost: source, destination, counter.
+    Loss = 2,
+    /// Whether a packet of a call has to be sent again: source, destination, counter and trial.
+    Resend = 3,
+    /// Who asks: operation, trial.
+    Asker = 4,
+    /// What is looked up: operation, word.
+    Target = 5,
+    /// Functions' names, code and versions: function, word.
+    Function = 6,
+    /// Which function is called: operation.
+    Called = 7,
+    /// How long a run takes: ticket, item.
+    Service = 8,
+    /// Who leaves: replacement, trial.
+    Victim = 9,
+    /// Whether one who leaves crashes: replacement.
+    Manner = 10,
+    /// Through whom a peer joins: peer, trial.
+    Bootstrap = 11,
+    /// When a replacement falls within its share of the hour: replacement.
+    Instant = 12,
+    /// Who is among those that crash together: draw.
+    Crash = 13,
+}
+
+const CONCERNS: usize = 14;
+
+/// All chance of one world.
+#[derive(Clone, Debug)]
+pub struct Chance {
+    keys: [u64; CONCERNS],
+}
+
+impl Chance {
+    /// The chance that `seed` names. Each concern has its own ChaCha stream.
+    pub fn new(seed: u64) -> Self {
+        let mut keys = [0; CONCERNS];
+        for (concern, key) in (0..).zip(&mut keys) {
+            let mut stream = ChaCha8Rng::seed_from_u64(seed);
+            stream.set_stream(concern);
+            *key = stream.next_u64();
+        }
+        Self { keys }
+    }
+
+    /// 64 random bits for these arguments.
+    #[inline]
+    pub fn bits(&self, concern: Concern, a: u64, b: u64, c: u64) -> u64 {
+        let key = self.keys[concern as usize];
+        let word = mix(key ^ a.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let word = mix(word ^ b.wrapping_mul(0xD6E8_FEB8_6659_FD93));
+        mix(word.wrapping_add(c.wrapping_mul(0xA076_1D64_78BD_642F)))
+    }
+
+    /// A number from 0 up to but not including `n`, by Lemire's multiply-shift; 0 if `n` is 0.
+    #[inline]
+    pub fn below(&self, n: u64, concern: Concern, a: u64, b: u64, c: u64) -> u64 {
+        ((u128::from(self.bits(concern, a, b, c)) * u128::from(n)) >> 64) as u64
+    }
+
+    /// 32 random bytes.
+    pub fn bytes32(&self, concern: Concern, a: u64, b: u64) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        for (c, chunk) in (0..).zip(bytes.as_chunks_mut::<8>().0) {
+            *chunk = self.bits(concern, a, b, c).to_be_bytes();
+        }
+        bytes
+    }
+
+    /// A random name.
+    pub fn name(&self, concern: Concern, a: u64, b: u64) -> Name {
+        Name(self.bytes32(concern, a, b))
+    }
+}
+
+/// A share from 0 to 1 in units of 2⁻³², so that a draw against it is one comparison of integers.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Share(u64);
+
+impl Share {
+    /// The share nearest to `part`, which lies from 0 to 1.
+    pub fn new(part: f64) -> Option<Self> {
+        (0.0..=1.0).contains(&part).then(|| Self((part * 4_294_967_296.0).round() as u64))
+    }
+
+    /// Whether a draw of 64 random bits falls into the share.
+    #[inline]
+    pub fn takes(self, bits: u64) -> bool {
+        (bits >> 32) < self.0
+    }
+
+    /// This share of `n`, rounded to the nearest.
+    pub fn of(self, n: u64) -> u64 {
+        ((u128::from(n) * u128::from(self.0) + (1 << 31)) >> 32) as u64
+    }
+
+    /// Whether it is nothing.
+    pub fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+}

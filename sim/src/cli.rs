@@ -1,0 +1,140 @@
+//! What was typed, and what is done about it.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::keys::Bad;
+use crate::report;
+use crate::scenario::{BUILT_IN, Scenario};
+use crate::trace;
+
+/// Simulates networks of peerless cores in virtual time, deterministically.
+#[derive(Parser, Debug)]
+#[command(name = "peerless-sim", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Lists the built-in scenarios.
+    List,
+    /// Runs a scenario and reports.
+    Run {
+        /// A built-in scenario, or a file that ends in .toml.
+        scenario: String,
+        /// Names everything that is left to chance.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Peers at the start, in place of the scenario's.
+        #[arg(long)]
+        peers: Option<u32>,
+        /// Sets any key of the scenario, such as network.loss=0.05.
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+        /// Also writes the report into this directory.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+        /// Prints the report as one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows one operation hop by hop.
+    Trace {
+        /// A built-in scenario, or a file that ends in .toml.
+        scenario: String,
+        /// Names everything that is left to chance.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Which operation, counted from 0.
+        #[arg(long, default_value_t = 0)]
+        operation: u64,
+        /// Peers at the start, in place of the scenario's.
+        #[arg(long)]
+        peers: Option<u32>,
+        /// Sets any key of the scenario.
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+    },
+}
+
+/// Why a command did not do what it should.
+#[derive(Debug)]
+pub enum Fault {
+    /// It was asked for in a way that can't be carried out: status 2.
+    Usage(String),
+    /// It was carried out and something was wrong: status 1.
+    Failed(String),
+}
+
+impl From<Bad> for Fault {
+    fn from(bad: Bad) -> Self {
+        Self::Usage(bad.0)
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl Cli {
+    /// Carries the command out.
+    pub fn run(self, out: &mut impl Write) -> Result<(), Fault> {
+        match self.command {
+            Command::List => list(out),
+            Command::Run { scenario, seed, peers, set, out: dir, json } => {
+                let scenario = load(&scenario, peers, set)?;
+                run(&scenario, seed, dir, json, out)
+            }
+            Command::Trace { scenario, seed, operation, peers, set } => {
+                let scenario = load(&scenario, peers, set)?;
+                let text = trace::trace(scenario, seed, operation).map_err(Fault::Usage)?;
+                Ok(out.write_all(text.as_bytes())?)
+            }
+        }
+    }
+}
+
+fn load(scenario: &str, peers: Option<u32>, mut set: Vec<String>) -> Result<Scenario, Fault> {
+    set.extend(peers.map(|peers| format!("peers={peers}")));
+    Ok(Scenario::load(scenario, &set)?)
+}
+
+fn list(out: &mut impl Write) -> Result<(), Fault> {
+    for (name, _) in BUILT_IN {
+        let scenario = Scenario::load(name, &[])?;
+        writeln!(out, "{name:<12} {:>7} peers   {}", scenario.peers, scenario.about)?;
+    }
+    Ok(())
+}
+
+fn run(
+    scenario: &Scenario,
+    seed: u64,
+    dir: Option<PathBuf>,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<(), Fault> {
+    let report = report::run(scenario, seed);
+    let object = serde_json::to_string(&report).expect("a report is plain data");
+    if let Some(dir) = dir {
+        let path = dir.join(format!("{}-{seed}-{}.json", report.scenario, report.peers));
+        std::fs::create_dir_all(&dir)
+            .and_then(|()| std::fs::write(&path, format!("{object}\n")))
+            .map_err(|error| Fault::Failed(format!("{}: {error}", path.display())))?;
+    }
+    if json {
+        writeln!(out, "{object}")?;
+    } else {
+        out.write_all(report.table().as_bytes())?;
+    }
+    match report.violations.len() {
+        0 => Ok(()),
+        n => Err(Fault::Failed(format!("{n} violations"))),
+    }
+}

@@ -1,0 +1,61 @@
+//! One peer's machine beside its core: its disk, its code, and the calls that it makes and serves.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use peerless_core::{Digest, Item, ItemKey, Tag, Time};
+
+/// What a machine holds for its core.
+#[derive(Debug, Default)]
+pub struct Desk {
+    /// What survives a crash.
+    pub disk: BTreeMap<ItemKey, Item>,
+    /// Code that is here.
+    pub code: BTreeSet<Digest>,
+    /// Calls that were dispatched and have not ended.
+    pub attempts: BTreeMap<Tag, Outgoing>,
+    /// Calls that arrived and have not ended.
+    pub calls: BTreeMap<u64, Incoming>,
+    /// The same by caller and attempt.
+    pub by_attempt: BTreeMap<(u32, Tag), u64>,
+    /// Runs that have not ended, and whose calls they answer.
+    pub jobs: BTreeMap<Tag, u64>,
+    /// The number of the next call that arrives.
+    pub next_call: u64,
+}
+
+/// A call that this peer makes.
+#[derive(Copy, Clone, Debug)]
+pub struct Outgoing {
+    /// The host.
+    pub to: u32,
+    /// When it comes there.
+    pub arrives: Time,
+    /// Whether its answer has begun.
+    pub head: bool,
+}
+
+/// A call that this peer serves.
+#[derive(Copy, Clone, Debug)]
+pub struct Incoming {
+    /// Who called.
+    pub from: u32,
+    /// Under which tag.
+    pub attempt: Tag,
+    /// The caller's request.
+    pub ticket: u64,
+    /// Which item of it.
+    pub item: u64,
+    /// The answer's status, once there is one.
+    pub status: u16,
+    /// When the caller gets the answer's head, once it is sent.
+    pub head_at: Option<Time>,
+}
+
+impl Desk {
+    /// A call has ended: it is forgotten.
+    pub fn end_call(&mut self, call: u64) -> Option<Incoming> {
+        let incoming = self.calls.remove(&call)?;
+        self.by_attempt.remove(&(incoming.from, incoming.attempt));
+        Some(incoming)
+    }
+}

@@ -1,0 +1,34 @@
+//! Whole networks of peerless cores in virtual time, deterministically.
+//!
+//! Read [`world`] first: a happening is taken from the agenda, handed to its core, and the effects
+//! are performed. [`scenario`] says what happens, [`oracle`], [`laws`] and [`census`] judge it, and
+//! [`report`] tells.
+//!
+//! The same scenario, seed and settings give the same digest on every machine and in every build:
+//! no floats, no `usize` and no hash map take part in what happens; order is (time, destination,
+//! source, the source's own counter); chance is a function of the seed and what it is for.
+#![forbid(unsafe_code)]
+
+pub mod agenda;
+mod calls;
+pub mod census;
+pub mod chance;
+pub mod cli;
+pub mod desk;
+pub mod digest;
+pub mod expect;
+pub mod keys;
+pub mod laws;
+pub mod meter;
+pub mod network;
+pub mod oracle;
+pub mod peer;
+pub mod population;
+pub mod record;
+pub mod report;
+pub mod scenario;
+pub mod trace;
+pub mod wire;
+pub mod words;
+pub mod work;
+pub mod world;

@@ -1,0 +1,639 @@
+//! What users do, when machines come and go, and what came of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use peerless_core::{
+    Digest, Event, Failure, Input, Name, Record, Request, Runtime, Spec, Target, Ticket, Time,
+};
+
+use crate::chance::Concern;
+use crate::peer::Index;
+use crate::scenario::{Scenario, Silence};
+use crate::world::{START, World, is_success, owner};
+
+/// A part of the workload, by its number.
+#[derive(Copy, Clone, Debug)]
+pub(crate) enum Plan {
+    /// Someone looks something up.
+    Lookup(u32),
+    /// An owner deploys a function.
+    Deploy(u32),
+    /// Someone calls a function.
+    Call(u32),
+    /// An owner begins a manycall.
+    Many(u32),
+    /// One peer goes and another comes.
+    Replace(u32),
+    /// A new peer meets one that is there; the how manieth trial.
+    Meet(u32, u32),
+    /// Many crash at once.
+    Crash,
+}
+
+/// The kinds of requests, in a ticket's highest bits; its lowest are the operation's number.
+const KIND_SHIFT: u32 = 48;
+const LOOKUP: u64 = 1;
+const DEPLOY: u64 = 2;
+const CALL: u64 = 3;
+const MANY: u64 = 4;
+
+/// A peer is asked only when it has been there for this long: before, its user would still wait for
+/// it to be ready.
+const SETTLED: u64 = 10_000_000_000;
+
+/// A request that has not ended.
+#[derive(Clone, Debug)]
+struct Open {
+    start: Time,
+    attempts: u64,
+    doing: Doing,
+}
+
+#[derive(Clone, Debug)]
+enum Doing {
+    Lookup { target: u64 },
+    Deploy,
+    Call { hosted: bool, status: u16 },
+    Many(Box<Job>),
+}
+
+/// A manycall under way.
+#[derive(Clone, Debug)]
+struct Job {
+    function: usize,
+    items: u64,
+    given: u64,
+    succeeded: u64,
+    failed: u64,
+    unknown: u64,
+}
+
+/// What came of lookups.
+#[derive(Clone, Debug, Default)]
+pub struct Lookups {
+    /// Lookups that ended.
+    pub count: u64,
+    /// Right at some instant between their start and end.
+    pub succeeded: u64,
+    /// Right at their end.
+    pub exact: u64,
+    /// Requests that were not answered.
+    pub timeouts: u64,
+    /// Chain by which the closest was first heard of.
+    pub hops: Vec<u64>,
+    /// Longest chain.
+    pub rounds: Vec<u64>,
+    /// Requests.
+    pub rpcs: Vec<u64>,
+    /// Nanoseconds.
+    pub latency: Vec<u64>,
+}
+
+/// What came of deployments.
+#[derive(Clone, Debug, Default)]
+pub struct Deployments {
+    /// Deployments that ended well.
+    pub placed: u64,
+    /// And those that did not, with why.
+    pub failures: Vec<String>,
+    /// Nanoseconds.
+    pub latency: Vec<u64>,
+}
+
+/// What came of anycalls.
+#[derive(Clone, Debug, Default)]
+pub struct Anycalls {
+    /// Calls that ended.
+    pub count: u64,
+    /// Answered by the function.
+    pub succeeded: u64,
+    /// Refused as too much.
+    pub refused: u64,
+    /// Failed in any other way.
+    pub failed: u64,
+    /// Failures by their name.
+    pub failures: BTreeMap<String, u64>,
+    /// Calls made while a host lived.
+    pub hosted: u64,
+    /// Of those, answered by the function.
+    pub hosted_succeeded: u64,
+    /// Calls whose gateway went before they ended.
+    pub orphaned: u64,
+    /// Runs.
+    pub executions: u64,
+    /// Nanoseconds.
+    pub latency: Vec<u64>,
+    /// Dispatches.
+    pub attempts: Vec<u64>,
+}
+
+/// What came of manycalls.
+#[derive(Clone, Debug, Default)]
+pub struct Manycalls {
+    /// Manycalls that ended.
+    pub jobs: u64,
+    /// Items given to them.
+    pub items: u64,
+    /// Items answered with a status below 400.
+    pub succeeded: u64,
+    /// Items that failed.
+    pub failed: u64,
+    /// Items that may have been run.
+    pub unknown: u64,
+    /// Items without a result.
+    pub lost: u64,
+    /// Results beyond an item's first.
+    pub doubled: u64,
+    /// Dispatches.
+    pub attempts: u64,
+    /// Nanoseconds.
+    pub makespan: Vec<u64>,
+    /// Nanoseconds.
+    pub ideal: Vec<u64>,
+}
+
+/// The workload of a world: what is to come, what is under way, and what came of the rest.
+#[derive(Clone, Debug, Default)]
+pub struct Work {
+    planned: u64,
+    pub(crate) last_planned: Time,
+    open: BTreeMap<(u32, Ticket), Open>,
+    /// Of `[lookups]`.
+    pub lookups: Lookups,
+    /// Of `[functions]`.
+    pub deployments: Deployments,
+    /// Of `[anycalls]`.
+    pub anycalls: Anycalls,
+    /// Of `[manycalls]`.
+    pub manycalls: Manycalls,
+    /// Peers that were replaced.
+    pub replaced: u64,
+    /// Peers that crashed together.
+    pub crashed: u64,
+}
+
+/// One operation of a workload.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Operation {
+    /// Its ticket.
+    pub ticket: Ticket,
+    /// What it is called.
+    pub name: String,
+}
+
+fn streams(scenario: &Scenario) -> [(u64, &'static str, u64); 4] {
+    let count = |n: Option<u32>| n.map_or(0, u64::from);
+    [
+        (LOOKUP, "lookup", count(scenario.lookups.as_ref().map(|work| work.count))),
+        (DEPLOY, "deployment", count(scenario.functions.as_ref().map(|work| work.count))),
+        (CALL, "anycall", count(scenario.anycalls.as_ref().map(|work| work.count))),
+        (MANY, "manycall", count(scenario.manycalls.as_ref().map(|work| work.jobs))),
+    ]
+}
+
+/// The operation of this number, counted over lookups, anycalls, manycalls and deployments.
+pub fn operation(scenario: &Scenario, mut number: u64) -> Option<Operation> {
+    for (kind, name, count) in streams(scenario) {
+        if number < count {
+            let ticket = kind << KIND_SHIFT | number;
+            return Some(Operation { ticket, name: format!("{name} {number}") });
+        }
+        number -= count;
+    }
+    None
+}
+
+/// The operations of a scenario in words.
+pub fn operations(scenario: &Scenario) -> String {
+    let streams = streams(scenario).into_iter().filter(|(_, _, count)| *count > 0);
+    let words: Vec<String> = streams.map(|(_, name, count)| format!("{count} {name}s")).collect();
+    words.join(", then ")
+}
+
+impl Work {
+    /// Whether nothing is planned and nothing under way.
+    pub(crate) fn is_done(&self) -> bool {
+        self.planned == 0 && self.open.is_empty()
+    }
+}
+
+impl World {
+    /// What an operation is about.
+    pub(crate) fn target_of(&self, operation: &Operation) -> Target<Index> {
+        let number = operation.ticket & ((1 << KIND_SHIFT) - 1);
+        let function = |n| Target::Name(self.function_name(n));
+        match operation.ticket >> KIND_SHIFT {
+            LOOKUP => Target::Name(self.chance.name(Concern::Target, number, 0)),
+            DEPLOY => function(number),
+            _ => function(self.called(operation.ticket)),
+        }
+    }
+
+    /// The number of the function that a request calls.
+    fn called(&self, ticket: Ticket) -> u64 {
+        let functions = self.census.functions.len() as u64;
+        self.chance.below(functions, Concern::Called, ticket, 0, 0)
+    }
+
+    /// Whether a request is under way.
+    pub fn is_open(&self, ticket: Ticket) -> bool {
+        self.work.open.keys().any(|(_, open)| *open == ticket)
+    }
+
+    pub(crate) fn begin_work(&mut self) {
+        let scenario = self.scenario.clone();
+        let mut firsts = Vec::new();
+        if let Some(work) = &scenario.lookups {
+            firsts.push((work.start, work.interval.times(work.count.into()), Plan::Lookup(0)));
+        }
+        if let Some(work) = &scenario.functions {
+            for n in 0..work.count {
+                let name = self.chance.name(Concern::Function, u64::from(n), 0);
+                let wanted = u32::from(work.replicas.0).min(scenario.peers);
+                self.census.expect(name, wanted);
+            }
+            firsts.push((work.start, work.interval.times(work.count.into()), Plan::Deploy(0)));
+        }
+        if let Some(work) = &scenario.anycalls {
+            firsts.push((work.start, work.interval.times(work.count.into()), Plan::Call(0)));
+        }
+        if let Some(work) = &scenario.manycalls {
+            firsts.push((work.start, work.interval.times(work.jobs.into()), Plan::Many(0)));
+        }
+        if let Some(churn) = &scenario.churn {
+            firsts.push((churn.start, churn.end, Plan::Replace(0)));
+        }
+        if let Some(crash) = &scenario.crash {
+            firsts.push((crash.at, peerless_core::Span::ZERO, Plan::Crash));
+        }
+        for (start, lasts, plan) in firsts {
+            self.work.last_planned = self.work.last_planned.max(START + start + lasts);
+            self.plan_work(START + start, plan);
+        }
+    }
+
+    fn plan_work(&mut self, time: Time, plan: Plan) {
+        self.work.planned += 1;
+        self.plan(time, plan);
+    }
+
+    /// Does what was planned for now, and plans what comes after it.
+    pub(crate) fn carry_out(&mut self, plan: Plan) {
+        self.work.planned -= 1;
+        match plan {
+            Plan::Lookup(n) => self.begin_lookup(n),
+            Plan::Deploy(n) => self.begin_deploy(n),
+            Plan::Call(n) => self.begin_call(n),
+            Plan::Many(n) => self.begin_many(n),
+            Plan::Replace(n) => self.replace(n),
+            Plan::Meet(peer, trial) => self.meet(peer, trial),
+            Plan::Crash => self.crash_together(),
+        }
+    }
+
+    /// A random peer that is there and has been for long enough.
+    fn draw_peer(&self, concern: Concern, n: u64) -> Option<u32> {
+        let ever = u64::from(self.oracle.ever());
+        let long_ago = Time(self.now.0.saturating_sub(SETTLED)).max(START).0;
+        (0..10_000)
+            .map(|trial| self.chance.below(ever, concern, n, trial, 0) as u32)
+            .find(|peer| self.is_up(*peer) && self.oracle.was_live(*peer, long_ago))
+    }
+
+    /// A random owner that is there.
+    fn draw_owner(&self, n: u64) -> Option<u32> {
+        let owners = u64::from(self.scenario.owners);
+        (0..1000)
+            .map(|trial| self.chance.below(owners, Concern::Asker, n, trial, 0) as u32)
+            .find(|peer| self.is_up(*peer))
+    }
+
+    fn ask(&mut self, peer: u32, ticket: Ticket, doing: Doing, request: Request<Index>) {
+        let open = Open { start: self.now, attempts: 0, doing };
+        self.work.open.insert((peer, ticket), open);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.asked(peer, ticket, &request);
+        }
+        self.turn(peer, Input::Ask(ticket, request), 0);
+    }
+
+    fn begin_lookup(&mut self, n: u32) {
+        let Some(work) = self.scenario.lookups.clone() else { return };
+        let ticket = LOOKUP << KIND_SHIFT | u64::from(n);
+        if n + 1 < work.count {
+            self.plan_work(self.now + work.interval, Plan::Lookup(n + 1));
+        }
+        let Some(asker) = self.draw_peer(Concern::Asker, ticket) else { return };
+        let target = Target::Name(self.chance.name(Concern::Target, u64::from(n), 0));
+        let doing = Doing::Lookup { target: target.key().0[0] };
+        self.ask(asker, ticket, doing, Request::Lookup(target));
+    }
+
+    /// The name of the function of this number.
+    pub(crate) fn function_name(&self, n: u64) -> Name {
+        self.chance.name(Concern::Function, n, 0)
+    }
+
+    fn begin_deploy(&mut self, n: u32) {
+        let Some(work) = self.scenario.functions.clone() else { return };
+        if n + 1 < work.count {
+            self.plan_work(self.now + work.interval, Plan::Deploy(n + 1));
+        }
+        let ticket = DEPLOY << KIND_SHIFT | u64::from(n);
+        let Some(peer) = self.draw_owner(ticket) else { return };
+        let digest = Digest(self.chance.bytes32(Concern::Function, u64::from(n), 1));
+        let record = Record {
+            function: self.function_name(n.into()),
+            owner: owner(peer),
+            version: self.now.unix_ms(),
+            expires: self.now + peerless_core::Span::secs(90 * 86_400),
+            spec: Some(Spec {
+                digest,
+                size: work.size,
+                runtime: Runtime::Wasm,
+                timeout: work.timeout,
+                replicas: work.replicas,
+                idempotent: work.idempotent,
+                constraints: Box::default(),
+            }),
+            bytes: vec![0; 200].into_boxed_slice(),
+        };
+        self.desk(peer).code.insert(digest);
+        self.ask(peer, ticket, Doing::Deploy, Request::Deploy(Arc::new(record)));
+    }
+
+    fn begin_call(&mut self, n: u32) {
+        let Some(work) = self.scenario.anycalls.clone() else { return };
+        if n + 1 < work.count {
+            self.plan_work(self.now + work.interval, Plan::Call(n + 1));
+        }
+        let ticket = CALL << KIND_SHIFT | u64::from(n);
+        let Some(peer) = self.draw_peer(Concern::Asker, ticket) else { return };
+        let function = self.called(ticket);
+        let hosted = !self.census.functions[function as usize].hosts.is_empty();
+        let request = Request::Call {
+            function: self.function_name(function),
+            deadline: self.now + work.deadline,
+            kept: true,
+            idempotent: work.idempotent,
+        };
+        self.ask(peer, ticket, Doing::Call { hosted, status: 0 }, request);
+    }
+
+    fn begin_many(&mut self, n: u32) {
+        let Some(work) = self.scenario.manycalls.clone() else { return };
+        if n + 1 < work.jobs {
+            self.plan_work(self.now + work.interval, Plan::Many(n + 1));
+        }
+        let ticket = MANY << KIND_SHIFT | u64::from(n);
+        let Some(peer) = self.draw_owner(ticket) else { return };
+        let function = self.called(ticket);
+        let request = Request::Many {
+            function: self.function_name(function),
+            deadline: None,
+            retries: work.retries,
+        };
+        let job = Job {
+            function: function as usize,
+            items: work.items,
+            given: 0,
+            succeeded: 0,
+            failed: 0,
+            unknown: 0,
+        };
+        self.ask(peer, ticket, Doing::Many(Box::new(job)), request);
+    }
+
+    /// A core has room for more items of a manycall.
+    pub(crate) fn wanted(&mut self, peer: u32, ticket: Ticket, n: u32) {
+        let Some(Open { doing: Doing::Many(job), .. }) = self.work.open.get_mut(&(peer, ticket))
+        else {
+            return;
+        };
+        let give = u64::from(n).min(job.items - job.given);
+        if give == 0 {
+            return;
+        }
+        job.given += give;
+        let ended = job.given == job.items;
+        let input = Input::Items { ticket, n: give as u32, ended };
+        self.tell(peer, self.now, input);
+    }
+
+    /// One attempt more for a request.
+    pub(crate) fn attempted(&mut self, peer: u32, ticket: Ticket) {
+        if let Some(open) = self.work.open.get_mut(&(peer, ticket)) {
+            open.attempts += 1;
+        }
+    }
+
+    /// One run more for a request.
+    pub(crate) fn executed(&mut self, ticket: Ticket) {
+        self.work.anycalls.executions += u64::from(ticket >> KIND_SHIFT == CALL);
+    }
+
+    /// A user is told something.
+    pub(crate) fn told(&mut self, peer: u32, ticket: Ticket, event: Event<Index>) {
+        let key = (peer, ticket);
+        let Some(open) = self.work.open.get_mut(&key) else { return };
+        if !event.is_final() {
+            let taken = match (&mut open.doing, &event) {
+                (Doing::Call { status, .. }, Event::Head { .. }) => {
+                    *status = 200;
+                    false
+                }
+                (Doing::Many(job), Event::Item { result, .. }) => {
+                    match result {
+                        Ok(answered) if answered.status < 400 => job.succeeded += 1,
+                        Err(Failure::MayHaveStarted) => job.unknown += 1,
+                        Ok(_) | Err(_) => job.failed += 1,
+                    }
+                    true
+                }
+                _ => false,
+            };
+            if taken {
+                self.tell(peer, self.now, Input::Taken { ticket, n: 1 });
+            }
+            return;
+        }
+        let Some(Open { start, attempts, doing }) = self.work.open.remove(&key) else { return };
+        let took = self.now.since(start).0;
+        match doing {
+            Doing::Lookup { target } => self.end_lookup(peer, target, start, &event),
+            Doing::Deploy => {
+                let deployments = &mut self.work.deployments;
+                if is_success(&event) {
+                    deployments.placed += 1;
+                    deployments.latency.push(took);
+                } else {
+                    deployments.failures.push(format!("{event:?}"));
+                }
+            }
+            Doing::Call { hosted, status } => {
+                self.end_call_of(took, attempts, hosted, status, &event);
+            }
+            Doing::Many(job) => self.end_many(peer, ticket, start, attempts, &job, &event),
+        }
+    }
+
+    fn end_lookup(&mut self, asker: u32, target: u64, start: Time, event: &Event<Index>) {
+        let lookups = &mut self.work.lookups;
+        lookups.count += 1;
+        let Event::Found { peers, cost } = event else { return };
+        let answer: Vec<u32> = peers.iter().map(|(peer, _)| peer.0).collect();
+        let k = usize::from(self.config.k);
+        let verdict = self.oracle.judge(target, k, asker, (start.0, self.now.0), &answer);
+        lookups.succeeded += u64::from(verdict.succeeded);
+        lookups.exact += u64::from(verdict.exact);
+        lookups.timeouts += u64::from(cost.timeouts);
+        let closest = peers.iter().find(|(peer, _)| Some(peer.0) == verdict.closest);
+        if let Some((_, hops)) = closest {
+            lookups.hops.push(u64::from(*hops));
+        }
+        lookups.rounds.push(u64::from(cost.rounds));
+        lookups.rpcs.push(u64::from(cost.rpcs));
+        lookups.latency.push(self.now.since(start).0);
+    }
+
+    fn end_call_of(
+        &mut self,
+        took: u64,
+        attempts: u64,
+        hosted: bool,
+        status: u16,
+        event: &Event<Index>,
+    ) {
+        let calls = &mut self.work.anycalls;
+        let succeeded = *event == Event::Done && status < 400;
+        calls.count += 1;
+        calls.hosted += u64::from(hosted);
+        calls.hosted_succeeded += u64::from(hosted && succeeded);
+        calls.attempts.push(attempts);
+        calls.latency.push(took);
+        match event {
+            _ if succeeded => calls.succeeded += 1,
+            Event::Failed(Failure::Overloaded) => calls.refused += 1,
+            event => {
+                calls.failed += 1;
+                *calls.failures.entry(format!("{event:?}")).or_default() += 1;
+            }
+        }
+    }
+
+    fn end_many(
+        &mut self,
+        peer: u32,
+        ticket: Ticket,
+        start: Time,
+        attempts: u64,
+        job: &Job,
+        event: &Event<Index>,
+    ) {
+        let tally = self.laws.tally(peer, ticket);
+        if let Event::Finished(summary) = event {
+            let counted = (job.given, job.succeeded, job.failed, job.unknown, attempts);
+            let said = (
+                summary.items,
+                summary.succeeded,
+                summary.failed,
+                summary.unknown,
+                summary.attempts,
+            );
+            if counted != said {
+                let what = format!("the summary says {said:?} where {counted:?} were counted");
+                self.laws.violations.add(self.now, Some(peer), what);
+            }
+        } else {
+            let what = format!("a manycall ended in {event:?}");
+            self.laws.violations.add(self.now, Some(peer), what);
+        }
+        let services = (0..job.items).map(|item| self.service(peer, ticket, item).0);
+        let (mut whole, mut longest) = (0, 0);
+        for service in services {
+            whole += u128::from(service);
+            longest = longest.max(service);
+        }
+        let slots = u64::from(self.scenario.host.slots);
+        let function = &self.census.functions[job.function];
+        let ideal = function.could_be_done(start.0, slots, whole);
+        let work = &mut self.work.manycalls;
+        if let Some(ideal) = ideal {
+            work.ideal.push((ideal - start.0).max(longest));
+            work.makespan.push(self.now.since(start).0);
+        }
+        work.jobs += 1;
+        work.items += job.items;
+        work.succeeded += job.succeeded;
+        work.failed += job.failed;
+        work.unknown += job.unknown;
+        work.lost += tally.lost + (job.items - job.given);
+        work.doubled += tally.doubled;
+        work.attempts += attempts;
+    }
+
+    /// One peer goes, and a new one comes.
+    fn replace(&mut self, n: u32) {
+        let Some(churn) = self.scenario.churn.clone() else { return };
+        let an_hour = peerless_core::Span::minutes(60).0;
+        let replaced = churn.per_hour.of(u64::from(self.scenario.peers)).max(1);
+        let spacing = an_hour / replaced;
+        let next = START + churn.start + peerless_core::Span(spacing).times(u64::from(n) + 1);
+        if next < START + churn.end {
+            let jitter = self.chance.below(spacing, Concern::Instant, u64::from(n), 0, 0);
+            let next = (next + peerless_core::Span(jitter)).max(self.now);
+            self.plan_work(next, Plan::Replace(n + 1));
+        }
+        let Some(victim) = self.draw_peer(Concern::Victim, u64::from(n)) else { return };
+        let bits = self.chance.bits(Concern::Manner, u64::from(n), 0, 0);
+        let silence =
+            if churn.crashed.takes(bits) { self.scenario.host.silence } else { Silence::Process };
+        self.remove(victim, silence);
+        self.work.replaced += 1;
+        let peer = self.add();
+        // Connecting takes TCP, Noise and Yamux: four round trips.
+        let met = self.now + self.network.settings().latency.times(8);
+        self.plan_work(met, Plan::Meet(peer, 0));
+    }
+
+    /// A new peer meets a random one that is there.
+    fn meet(&mut self, peer: u32, trial: u32) {
+        let known = u64::from(peer) << 32 | u64::from(trial);
+        match self.draw_peer(Concern::Bootstrap, known) {
+            Some(bootstrap) if bootstrap == peer => self.meet(peer, trial + 1),
+            Some(bootstrap) => {
+                self.turn(peer, Input::Met { peer: Index(bootstrap), serves: true }, 0);
+            }
+            None => {}
+        }
+    }
+
+    /// Some of the hosts crash at one instant.
+    fn crash_together(&mut self) {
+        let Some(crash) = self.scenario.crash.clone() else { return };
+        let mut hosts = self.census.hosts();
+        let n = crash.count.unwrap_or(crash.share.of(hosts.len() as u64) as u32);
+        for draw in 0..n.min(hosts.len() as u32) {
+            let left = hosts.len() as u64;
+            let at = self.chance.below(left, Concern::Crash, u64::from(draw), 0, 0);
+            let peer = hosts.swap_remove(at as usize);
+            self.remove(peer, self.scenario.host.silence);
+            self.work.crashed += 1;
+        }
+    }
+
+    /// A peer is gone: what was asked of it will not be answered.
+    pub(crate) fn work_lost(&mut self, peer: u32) {
+        while let Some((key, _)) = self.work.open.range((peer, 0)..).next() {
+            let key = *key;
+            if key.0 != peer {
+                break;
+            }
+            let open = self.work.open.remove(&key);
+            if let Some(Open { doing: Doing::Call { .. }, .. }) = open {
+                self.work.anycalls.orphaned += 1;
+            }
+        }
+    }
+}
