@@ -24,16 +24,16 @@ use hyper::{
     client::conn::{TrySendError, http2::SendRequest},
     service::service_fn,
 };
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use libp2p::Stream;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use tokio_util::compat::FuturesAsyncReadCompatExt as _;
 
 use crate::{
     Body, BoxError, CallError, Limits, Net, PeerKey, body, clock,
     conn::{Conn, Lease, Place, Protocol},
     request, serve,
     shared::{Shared, count},
+    wire::Wire,
 };
 
 /// Bytes of an HTTP/2 frame: more would only be split again by Yamux and Noise.
@@ -203,7 +203,7 @@ impl Pool {
         let opened = opening.await.map_err(|_| "no call stream in time")?;
         let opened = opened.map_err(|_| "peer could not be reached")?;
         let (sender, connection) = client_builder(limits)
-            .handshake(TokioIo::new(opened.stream.compat()))
+            .handshake(Wire::new(opened.stream))
             .await
             .map_err(|_| "no call stream")?;
         let id = self.ids.fetch_add(1, Relaxed);
@@ -311,7 +311,7 @@ pub(crate) fn serve(shared: &Arc<Shared>, conn: &Arc<Conn>, stream: Stream, plac
         let (shared, conn) = (shared.clone(), conn.clone());
         service_fn(move |request| answer(shared.clone(), conn.clone(), request))
     };
-    let serving = builder.serve_connection(TokioIo::new(stream.compat()), service);
+    let serving = builder.serve_connection(Wire::new(stream), service);
     let conn = conn.clone();
     tokio::spawn(async move {
         {

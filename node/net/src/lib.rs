@@ -65,6 +65,7 @@ mod serve;
 mod settings;
 mod shared;
 mod start;
+mod wire;
 
 use std::{io, sync::Arc, time::Duration};
 
