@@ -43,7 +43,7 @@ pub struct Core<P: Peer> {
     /// Queries that wait for their answers.
     queries: Slab<Asked<P>>,
     /// What follows when something is kept.
-    keeps: Slab<AfterKeep<P>>,
+    keeps: Slab<Keeping<P>>,
     /// What each user's request has become.
     pub(crate) asks: BTreeMap<Ticket, Work>,
     pub(crate) searches: Slab<Search<P>>,
@@ -106,6 +106,14 @@ pub(crate) enum Work {
     Publish(Tag),
     Job(Tag),
     Keep,
+}
+
+/// What is being kept, and what follows.
+#[derive(Debug)]
+struct Keeping<P> {
+    /// Which version of a record, where it is one.
+    record: Option<(Name, u64)>,
+    after: AfterKeep<P>,
 }
 
 /// What follows when something is kept, or could not be.
@@ -361,25 +369,35 @@ impl<P: Peer> Core<P> {
 
     /// Keeps an item through a crash; `after` follows when it is kept.
     pub(crate) fn keep(&mut self, item: Item, after: AfterKeep<P>, turn: &mut Turn<'_, P>) {
-        let tag = self.keeps.insert(after);
+        let record = match &item {
+            Item::Record(record) => Some((record.function, record.version)),
+            Item::Hosting(_) => None,
+        };
+        let tag = self.keeps.insert(Keeping { record, after });
         turn.push(Effect::Keep { tag, item });
     }
 
     fn kept(&mut self, tag: Tag, ok: bool, turn: &mut Turn<'_, P>) {
-        match self.keeps.remove(tag) {
-            None | Some(AfterKeep::Nothing) => {}
-            Some(AfterKeep::Answer { to, tag, hosts }) => {
+        let Some(Keeping { record, after }) = self.keeps.remove(tag) else {
+            return;
+        };
+        if let (true, Some((name, version))) = (ok, record) {
+            self.records.kept(name, version);
+        }
+        match after {
+            AfterKeep::Nothing => {}
+            AfterKeep::Answer { to, tag, hosts } => {
                 let answer = Answer::Stored { kept: ok, newer: None, hosts };
                 turn.send(to, Message::Answer(tag, answer));
             }
-            Some(AfterKeep::Hosted { function, version }) => {
+            AfterKeep::Hosted { function, version } => {
                 self.hosted(function, version, ok, turn);
             }
-            Some(AfterKeep::Deployed { ticket, event }) => {
+            AfterKeep::Deployed { ticket, event } => {
                 let event = if ok { *event } else { Event::Failed(Failure::NotKept) };
                 self.conclude(ticket, event, turn);
             }
-            Some(AfterKeep::Removed { ticket, function }) => {
+            AfterKeep::Removed { ticket, function } => {
                 if ok {
                     self.spread_tombstone(ticket, function, turn);
                 } else {

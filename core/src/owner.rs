@@ -20,7 +20,7 @@ impl<P: Peer> Core<P> {
     pub(crate) fn remove(&mut self, ticket: Ticket, record: Arc<Record>, turn: &mut Turn<'_, P>) {
         let function = record.function;
         match self.learn(&record, self.me, turn) {
-            Learned::New | Learned::Same => {
+            Learned::New | Learned::Same | Learned::Unkept => {
                 self.keep_for(ticket, record, AfterKeep::Removed { ticket, function }, turn);
             }
             Learned::Superseded(known) => {

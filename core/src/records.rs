@@ -1,7 +1,7 @@
 //! What this peer keeps for others: records, and who provides which name. The records of this
 //! node's own owner stand among them.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -23,6 +23,8 @@ const SWEEP_PERIOD: Span = Span::minutes(5);
 #[derive(Debug)]
 pub(crate) struct Records<P> {
     by_name: BTreeMap<Name, Arc<Record>>,
+    /// Of these, those that are not known to be kept through a crash.
+    unkept: BTreeSet<Name>,
     providers: BTreeMap<Name, Vec<(P, Time)>>,
     sweeping: bool,
 }
@@ -32,8 +34,10 @@ pub(crate) struct Records<P> {
 pub(crate) enum Learned {
     /// It is new here, and has to be kept.
     New,
-    /// It was here.
+    /// It was here, and is kept.
     Same,
+    /// It was here, but has to be kept before anyone may be told so.
+    Unkept,
     /// This one stands against it.
     Superseded(Arc<Record>),
     /// There is no place for it, or it is not valid.
@@ -42,7 +46,12 @@ pub(crate) enum Learned {
 
 impl<P: Peer> Records<P> {
     pub(crate) const fn new() -> Self {
-        Self { by_name: BTreeMap::new(), providers: BTreeMap::new(), sweeping: false }
+        Self {
+            by_name: BTreeMap::new(),
+            unkept: BTreeSet::new(),
+            providers: BTreeMap::new(),
+            sweeping: false,
+        }
     }
 
     pub(crate) fn get(&self, name: Name) -> Option<&Arc<Record>> {
@@ -51,6 +60,13 @@ impl<P: Peer> Records<P> {
 
     pub(crate) fn insert(&mut self, record: Arc<Record>) {
         self.by_name.insert(record.function, record);
+    }
+
+    /// This version is kept.
+    pub(crate) fn kept(&mut self, name: Name, version: u64) {
+        if self.by_name.get(&name).is_some_and(|record| record.version == version) {
+            self.unkept.remove(&name);
+        }
     }
 
     /// The records of an owner, by name, tombstones among them.
@@ -147,12 +163,12 @@ impl<P: Peer> Core<P> {
             None => Learned::Same,
         };
         match learned {
-            Learned::New | Learned::Same => {
+            Learned::New | Learned::Same | Learned::Unkept => {
                 let hosts = self.records.providers(name, from, turn);
                 let kept = self.records.add_provider(name, from, turn);
                 self.start_sweeping(turn);
                 match (learned, known) {
-                    (Learned::New, Some(record)) => {
+                    (Learned::New | Learned::Unkept, Some(record)) => {
                         let after = AfterKeep::Answer { to: from, tag, hosts };
                         self.keep(Item::Record(record), after, turn);
                         None
@@ -179,7 +195,7 @@ impl<P: Peer> Core<P> {
         turn: &mut Turn<'_, P>,
     ) -> Option<Answer<P>> {
         let (kept, newer) = match self.learn(&record, from, turn) {
-            Learned::New => {
+            Learned::New | Learned::Unkept => {
                 let after = AfterKeep::Answer { to: from, tag, hosts: Vec::new() };
                 self.keep(Item::Record(record), after, turn);
                 return None;
@@ -206,7 +222,10 @@ impl<P: Peer> Core<P> {
         }
         match self.records.get(record.function) {
             Some(known) if known.supersedes(record) => return Learned::Superseded(known.clone()),
-            Some(known) if !record.supersedes(known) => return Learned::Same,
+            Some(known) if !record.supersedes(known) => {
+                let unkept = self.records.unkept.contains(&record.function);
+                return if unkept { Learned::Unkept } else { Learned::Same };
+            }
             Some(_) => {}
             None => {
                 let full = self.records.by_name.len() >= turn.config.records_max as usize;
@@ -216,6 +235,7 @@ impl<P: Peer> Core<P> {
             }
         }
         self.records.insert(record.clone());
+        self.records.unkept.insert(record.function);
         self.known.forget(record.function);
         if record.spec.is_none() && !planted::is(Bug::IgnoresTombstone) {
             self.records.drop_providers(record.function);
@@ -264,6 +284,8 @@ impl<P: Peer> Core<P> {
             }
             record.lives(now)
         });
+        let by_name = &self.records.by_name;
+        self.records.unkept.retain(|name| by_name.contains_key(name));
         self.records.providers.retain(|_, providers| {
             providers.retain(|(_, until)| *until > now);
             !providers.is_empty()
