@@ -25,6 +25,13 @@ pub(crate) enum Command {
     Up(UpCommand),
     /// Run a whole network on this machine and show what it can do.
     Demo(DemoArgs),
+    #[command(flatten)]
+    Client(ClientCommand),
+}
+
+/// What is asked of a node that runs.
+#[derive(Subcommand, Debug)]
+pub(crate) enum ClientCommand {
     /// Deploy a function.
     Deploy(DeployArgs),
     /// Call a function.
@@ -46,7 +53,7 @@ pub(crate) enum Command {
     /// Show the node.
     Status(GatewayArg),
     /// Show the node's id and owner.
-    Id(GatewayArg),
+    Id(IdArgs),
     /// Make, show and move keys.
     #[command(subcommand)]
     Key(KeyCommand),
@@ -237,6 +244,15 @@ pub(crate) struct ManycallArgs {
 pub(crate) struct NameArgs {
     /// The function.
     pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) gateway: GatewayArg,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct IdArgs {
+    /// Read them from the keys in DIR, whether or not a node runs.
+    #[arg(long, value_name = "DIR", conflicts_with = "gateway")]
+    pub(crate) data_dir: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) gateway: GatewayArg,
 }

@@ -1,2 +1,7 @@
-//! Entry.
-fn main() {}
+//! Entry of the `peerless` binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    peerless_node::run()
+}

@@ -159,7 +159,8 @@ fn default_slots() -> u16 {
     u16::try_from(cores * 2).unwrap_or(u16::MAX).max(4)
 }
 
-fn default_data_dir() -> Result<PathBuf, Wrong> {
+/// Where keys and store are unless it is said.
+pub(crate) fn default_data_dir() -> Result<PathBuf, Wrong> {
     let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let base = from("XDG_DATA_HOME")
         .map(PathBuf::from)
