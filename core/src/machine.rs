@@ -214,7 +214,10 @@ impl<P: Peer> Core<P> {
     }
 
     fn ask(&mut self, ticket: Ticket, request: Request<P>, turn: &mut Turn<'_, P>) {
-        if self.asks.len() >= turn.config.asks_max as usize || self.asks.contains_key(&ticket) {
+        let full = self.asks.len() >= turn.config.asks_max as usize;
+        // Cancelling makes room.
+        let full = full && !matches!(request, Request::Cancel(_));
+        if full || self.asks.contains_key(&ticket) {
             turn.tell(ticket, Event::Failed(Failure::TooMany));
             return;
         }

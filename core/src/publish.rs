@@ -71,8 +71,9 @@ impl<P: Peer> Core<P> {
             _ => None,
         };
         let tag = self.publishes.insert(Publish { what, told: 0, waiting: 0, kept: 0, then });
-        if let Some(ticket) = ticket {
-            self.asks.insert(ticket, Work::Publish(tag));
+        // Unless the user has cancelled it meanwhile: then it ends without another word.
+        if let Some(work) = ticket.and_then(|ticket| self.asks.get_mut(&ticket)) {
+            *work = Work::Publish(tag);
         }
         self.search(target, Kind::Hosts, Then::Publish(tag), turn);
     }
@@ -189,6 +190,9 @@ impl<P: Peer> Core<P> {
     ) {
         if let Some(record) = self.records.get(function).cloned() {
             self.publish(What::Store(record), AfterPublish::Removed(ticket), turn);
+        } else {
+            // It has expired while it was being kept.
+            self.conclude(ticket, Event::Removed, turn);
         }
     }
 
