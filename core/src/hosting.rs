@@ -32,6 +32,8 @@ pub(crate) struct Hosting<P> {
     pub(crate) heal_at: Time,
     /// Whether this host is placing replacements.
     pub(crate) healing: bool,
+    /// When the holders are told again.
+    renew_at: Time,
 }
 
 /// A function that has a place here, but can't be called yet.
@@ -272,7 +274,8 @@ impl<P: Peer> Core<P> {
         let Arriving { record, placers, mates, .. } =
             self.arriving.remove(&function).expect("it was just found");
         let mates = mates.into_iter().filter(|mate| *mate != self.me).map(Mate::new).collect();
-        let new = Hosting { record: record.clone(), mates, heal_at: Time::NEVER, healing: false };
+        let (heal_at, renew_at) = (Time::NEVER, Time::NEVER);
+        let new = Hosting { record: record.clone(), mates, heal_at, healing: false, renew_at };
         let old = self.hosting.insert(function, new);
         if let Some(old) = old
             && old.record.version != version
@@ -284,6 +287,7 @@ impl<P: Peer> Core<P> {
         let then = AfterPublish::Placed { version, placers };
         self.publish(What::Provide(function, Some(record)), then, turn);
         self.renew_later(function, turn);
+        self.start_sweeping(turn);
         self.start_probing(turn);
         self.look_after(function, turn);
     }
@@ -291,7 +295,11 @@ impl<P: Peer> Core<P> {
     fn renew_later(&mut self, function: Name, turn: &Turn<'_, P>) {
         let period = turn.config.renew_period;
         let jitter = Span(self.random.below(period.0 / 8));
-        self.timers.add(turn.now + Span(period.0 - jitter.0), Timer::Renew(function));
+        let at = turn.now + Span(period.0 - jitter.0);
+        if let Some(hosting) = self.hosting.get_mut(&function) {
+            hosting.renew_at = at;
+            self.timers.add(at, Timer::Renew(function));
+        }
     }
 
     /// Tells the holders again, before they take this host for gone.
@@ -302,6 +310,10 @@ impl<P: Peer> Core<P> {
         let Some(hosting) = self.hosting.get(&function) else {
             return;
         };
+        // A deadline left over from an earlier version is none.
+        if hosting.renew_at > turn.now {
+            return;
+        }
         let what = What::Provide(function, Some(hosting.record.clone()));
         self.publish(what, AfterPublish::Nothing, turn);
         self.renew_later(function, turn);
@@ -423,14 +435,17 @@ impl<P: Peer> Core<P> {
             }
             return;
         }
-        if self.arriving.get(&function).is_some_and(|a| a.stage != Stage::Settling) {
-            return;
-        }
-        // Updated elsewhere: the old version serves until the new one is here.
+        // Updated elsewhere: the old version serves until the new one is here. A place that is only
+        // reserved for it is used, whether the placer will confirm it or not.
+        let placers = match self.arriving.get(&function) {
+            Some(arriving) if arriving.stage == Stage::Reserved => arriving.placers.clone(),
+            Some(_) => return,
+            None => Vec::new(),
+        };
         let mates: Vec<P> = hosting.mates.iter().map(|mate| mate.peer).collect();
         let mut sources = mates.clone();
         sources.insert(0, from);
-        let (stage, placers, until) = (Stage::Reserved, Vec::new(), Time::NEVER);
+        let (stage, until) = (Stage::Reserved, Time::NEVER);
         let arriving = Arriving { record: record.clone(), stage, placers, mates, until };
         self.arriving.insert(function, arriving);
         self.fetch(function, sources, turn);
@@ -439,6 +454,7 @@ impl<P: Peer> Core<P> {
     /// Stops serving a function.
     pub(crate) fn give_up(&mut self, function: Name, turn: &mut Turn<'_, P>) {
         if let Some(hosting) = self.hosting.remove(&function) {
+            self.records.drop_provider(function, self.me);
             let version = hosting.record.version;
             turn.push(Effect::Uninstall { function, version });
             turn.push(Effect::Forget(ItemKey::Hosting(function)));

@@ -13,7 +13,7 @@ use crate::records::Learned;
 use crate::search::{Kind, Then};
 use crate::time::Span;
 use crate::timers::Timer;
-use crate::turn::{Event, Failure, Item, Ticket, Turn};
+use crate::turn::{Effect, Event, Failure, Item, ItemKey, Ticket, Turn};
 
 impl<P: Peer> Core<P> {
     /// A user removes a function: the tombstone is kept here, then by the holders and hosts.
@@ -50,8 +50,13 @@ impl<P: Peer> Core<P> {
     /// Something that was kept before a restart.
     pub(crate) fn restored(&mut self, item: Item, turn: &mut Turn<'_, P>) {
         match item {
-            Item::Record(record) if record.lives(turn.now) => self.records.insert(record),
-            Item::Record(_) => {}
+            Item::Record(record) if record.lives(turn.now) => {
+                self.records.insert(record);
+                self.start_sweeping(turn);
+            }
+            Item::Record(record) => {
+                turn.push(Effect::Forget(ItemKey::Record(record.function)));
+            }
             Item::Hosting(record) => self.hosted_before(record, turn),
         }
     }

@@ -100,7 +100,7 @@ impl<P: Peer> Records<P> {
         self.providers.remove(&name);
     }
 
-    fn drop_provider(&mut self, name: Name, peer: P) {
+    pub(crate) fn drop_provider(&mut self, name: Name, peer: P) {
         if let Some(providers) = self.providers.get_mut(&name) {
             providers.retain(|(other, _)| *other != peer);
         }
@@ -268,7 +268,7 @@ impl<P: Peer> Core<P> {
         self.start_sweeping(turn);
     }
 
-    fn start_sweeping(&mut self, turn: &Turn<'_, P>) {
+    pub(crate) fn start_sweeping(&mut self, turn: &Turn<'_, P>) {
         if !self.records.sweeping {
             self.records.sweeping = true;
             self.timers.add(turn.now + SWEEP_PERIOD, Timer::Sweep);
@@ -284,6 +284,11 @@ impl<P: Peer> Core<P> {
             }
             record.lives(now)
         });
+        let expired = self.hosting.iter().filter(|(_, hosting)| !hosting.record.lives(now));
+        let expired: Vec<Name> = expired.map(|(name, _)| *name).collect();
+        for function in expired {
+            self.give_up(function, turn);
+        }
         let by_name = &self.records.by_name;
         self.records.unkept.retain(|name| by_name.contains_key(name));
         self.records.providers.retain(|_, providers| {
@@ -291,7 +296,8 @@ impl<P: Peer> Core<P> {
             !providers.is_empty()
         });
         self.records.sweeping = false;
-        if !self.records.by_name.is_empty() || !self.records.providers.is_empty() {
+        let records = &self.records;
+        if !(records.by_name.is_empty() && records.providers.is_empty() && self.hosting.is_empty()) {
             self.start_sweeping(turn);
         }
     }
