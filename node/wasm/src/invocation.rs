@@ -30,7 +30,7 @@ impl Limits {
     /// 128 MiB of memory, 60 s, output without bound, 64 KiB of standard error.
     pub const STANDARD: Self = Self {
         memory_bytes: 128 * MIB,
-        time: Duration::from_secs(60),
+        time: Duration::from_mins(1),
         output_bytes_max: None,
         stderr_bytes_max: 64 * 1024,
     };

@@ -17,11 +17,11 @@
 //! # The convention
 //!
 //! That of OpenFaaS's classic watchdog: the request's body on standard input, `Http_*` in the
-//! environment, the answer on standard output; exit status 0 is status 200 and
+//! environment (see [`environment`]), the answer on standard output; exit status 0 is status 200 and
 //! any other is 500 with `exit status N`, the output and the standard error as its text. The content
 //! type is the function's variable `content_type`, else the request's, else
 //! `application/octet-stream`. With [`Invocation::cgi`] the output begins with a header block as in
-//! RFC 3875, which sets status and headers.
+//! RFC 3875, which sets status and headers (see [`cgi`]).
 //!
 //! # When the head goes out
 //!
@@ -30,12 +30,24 @@
 //! [`HEAD_HOLD_TIME`] has passed since its first byte of output, whichever comes first. After that
 //! every write goes straight to the body, and a guest that fails has its body cut by an `Err`.
 
+mod books;
+mod cache;
+pub mod cgi;
+mod clock;
 mod compile;
+pub mod environment;
 mod failure;
+mod guest;
+mod head;
+mod input;
+mod inspect;
 mod invocation;
+mod output;
+mod pipe;
 mod running;
 mod sandbox;
 mod settings;
+mod ticker;
 
 pub use compile::{CompileError, Module};
 pub use failure::Failure;

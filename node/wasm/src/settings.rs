@@ -49,7 +49,7 @@ impl Settings {
             table_elements_max: 65_536,
             guest_threads: cores,
             compile_workers: (cores / 2).max(1),
-            compile_timeout: Duration::from_secs(120),
+            compile_timeout: Duration::from_mins(2),
             module_bytes_max: 32 * MIB,
             functions_max: 100_000,
             function_bytes_max: MIB as u32,

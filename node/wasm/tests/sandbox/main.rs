@@ -1,0 +1,8 @@
+//! The sandbox, tried with the sample functions and with modules made to do harm.
+
+mod cached;
+mod convention;
+mod ends;
+mod refused;
+mod streams;
+mod support;
