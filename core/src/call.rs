@@ -107,7 +107,12 @@ impl<P: Peer> Core<P> {
         job.partial = job.is_many() && job.hosts.is_empty();
         let kind =
             if job.partial || !job.is_many() { SearchKind::FirstHosts } else { SearchKind::Hosts };
-        self.search(target, kind, Then::Job(tag), turn);
+        // Those that just failed are of no use, until it turns out that there are no others.
+        if job.hostless_since != Time::NEVER {
+            job.gone.clear();
+        }
+        let avoid = job.gone.clone();
+        self.search_avoiding(target, kind, Then::Job(tag), avoid, turn);
     }
 
     pub(crate) fn job_searched(&mut self, tag: Tag, outcome: Outcome<P>, turn: &mut Turn<'_, P>) {
@@ -179,7 +184,10 @@ impl<P: Peer> Core<P> {
                 continue;
             }
             if job.record.is_none() || job.hosts.is_empty() {
-                if !job.searching && job.hostless_since == Time::NEVER {
+                let pauses = job.hostless_since != Time::NEVER
+                    && job.wake_at != Time::NEVER
+                    && job.wake_at > turn.now;
+                if !job.searching && !pauses {
                     self.seek(tag, turn);
                 }
                 break;
@@ -338,16 +346,24 @@ impl<P: Peer> Core<P> {
             Refusal::NotHosted => {
                 job.drop_host(host);
                 self.known.drop_host(job.function, host);
+                self.records.drop_provider(job.function, host);
                 Failure::NoHost
             }
             Refusal::Late => Failure::Late,
         };
-        let attempts = job.open.get(&item).map_or(0, |open| open.attempts);
-        let tired = !job.is_many() && why == Refusal::Busy && attempts >= CALL_REFUSALS_MAX;
+        let (is_many, retries) = (job.is_many(), u16::from(job.retries));
+        let Some(open) = job.open.get_mut(&item) else {
+            return;
+        };
+        let attempts = open.attempts;
+        // An item of a job may still be in time elsewhere.
+        open.failures += u16::from(why == Refusal::Late);
+        let late = why == Refusal::Late && (!is_many || open.failures > retries);
+        let tired = !is_many && why == Refusal::Busy && attempts >= CALL_REFUSALS_MAX;
         let everywhere =
-            !job.is_many() && why == Refusal::Busy && usize::from(attempts) >= 2 * job.hosts.len();
+            !is_many && why == Refusal::Busy && usize::from(attempts) >= 2 * job.hosts.len();
         job.last_failure = Some(failure.clone());
-        if why == Refusal::Late || spent || tired || everywhere || planted::is(Bug::NoSecondHost) {
+        if late || spent || tired || everywhere || planted::is(Bug::NoSecondHost) {
             self.fail_item(tag, item, failure, turn);
         } else {
             job.again(item, Reason::Refused);
@@ -380,7 +396,7 @@ impl<P: Peer> Core<P> {
             return;
         };
         open.failures += 1;
-        let spent = open.failures > job.retries;
+        let spent = open.failures > job.retries.into();
         job.last_failure = Some(why.clone());
         if planted::is(Bug::LosesItem) && job.is_many() {
             job.done(item, None);
@@ -488,6 +504,7 @@ impl<P: Peer> Core<P> {
         } else if turn.now >= job.rehost_at || job.hosts.is_empty() && job.ready().next().is_some()
         {
             job.rehost_at = Time::NEVER;
+            job.gone.clear();
             self.seek(tag, turn);
         }
         self.pump(tag, turn);

@@ -32,6 +32,8 @@ pub(crate) struct Job<P> {
     pub(crate) retries: u8,
     pub(crate) record: Option<Arc<Record>>,
     pub(crate) hosts: Vec<Host<P>>,
+    /// Hosts that were dropped, which the next search need not name again.
+    pub(crate) gone: Vec<P>,
     /// Whether a search for hosts is under way.
     pub(crate) searching: bool,
     /// Whether that search ends at the first host, though all are wanted.
@@ -89,7 +91,7 @@ pub(crate) enum State {
 pub(crate) struct Open<P> {
     pub(crate) attempts: u16,
     /// Attempts that failed by the system's fault.
-    pub(crate) failures: u8,
+    pub(crate) failures: u16,
     pub(crate) reason: Reason,
     /// The attempt under way.
     pub(crate) running: Option<Tag>,
@@ -179,6 +181,7 @@ impl<P: Peer> Job<P> {
             retries: 0,
             record: None,
             hosts: Vec::new(),
+            gone: Vec::new(),
             searching: false,
             partial: false,
             searches: 0,
@@ -332,6 +335,9 @@ impl<P: Peer> Job<P> {
 
     pub(crate) fn drop_host(&mut self, peer: P) {
         self.hosts.retain(|host| host.peer != peer);
+        if !self.gone.contains(&peer) {
+            self.gone.push(peer);
+        }
     }
 
     /// Whether every item that will ever come has its result.
