@@ -518,7 +518,12 @@ impl<P: Peer> Core<P> {
     /// The peers nearest to a target that are worth asking first.
     pub(crate) fn nearest(&self, target: Target<P>, turn: &Turn<'_, P>) -> Vec<P> {
         let k = usize::from(turn.config.k);
-        self.table.closest(self.me.key(), target.key(), k, None)
+        let mut nearest = self.table.closest(self.me.key(), target.key(), k, None);
+        // Where too few are certain, those that did not answer last time get another chance: to be
+        // known again, or to leave the table.
+        let lacking = k - nearest.len();
+        nearest.extend(self.table.doubtful().take(lacking));
+        nearest
     }
 
     /// Invariants that hold after every input.

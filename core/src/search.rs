@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use crate::key::{Name, Peer, Target};
 use crate::lookup::{Lookup, Next};
 use crate::machine::{Core, Purpose, Work};
+use crate::membership::Join;
 use crate::message::{Query, Tag};
 use crate::record::Record;
 use crate::timers::Timer;
@@ -59,6 +60,8 @@ pub(crate) struct Outcome<P> {
     pub(crate) record: Option<Arc<Record>>,
     /// Of the closest, how many answered, and how many there are.
     pub(crate) standing: (usize, usize),
+    /// Whether there was nobody to ask though there is a network.
+    blind: bool,
     pub(crate) cost: Cost,
 }
 
@@ -66,7 +69,7 @@ impl<P> Outcome<P> {
     /// Why there is nothing, where no record was found: "ignorance is not absence".
     pub(crate) fn absence(&self) -> Failure {
         let (answered, of) = self.standing;
-        if answered * 4 >= of * 3 {
+        if answered * 4 >= of * 3 && !self.blind {
             Failure::Unknown
         } else {
             Failure::Incomplete { answered: answered as u8, of: of as u8 }
@@ -212,6 +215,7 @@ impl<P: Peer> Core<P> {
         let outcome = Outcome {
             closest: search.lookup.closest().collect(),
             standing: search.lookup.standing(),
+            blind: search.lookup.standing().1 == 0 && self.join != Join::Alone,
             cost: search.lookup.cost(),
             hosts: search.hosts,
             record: search.record,

@@ -31,6 +31,11 @@ impl<P: Peer> Table<P> {
         self.peers.iter().copied()
     }
 
+    /// Those that did not answer last time.
+    pub(crate) fn doubtful(&self) -> impl Iterator<Item = P> + '_ {
+        self.peers.iter().zip(&self.misses).filter(|(_, n)| **n > 0).map(|(peer, _)| *peer)
+    }
+
     /// Buckets up to the deepest that holds a peer.
     pub(crate) fn depth(&self) -> u32 {
         self.ends.len() as u32
