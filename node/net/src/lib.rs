@@ -48,6 +48,23 @@
 //! quota are refused; a peer that sends garbage or oversized frames `strikes_max` times is
 //! disconnected and shut out for `shun`. [`Net::counters`] tells what happened.
 
+//!
+//! # Figures
+//!
+//! `examples/throughput.rs`, both nodes in one process on loopback; 2 virtual cores shared with
+//! other builds, so minima and CPU time are what can be trusted; Rust 1.95, libp2p 0.57, hyper 1.12:
+//!
+//! | | |
+//! |---|---|
+//! | 1 KiB call, one at a time | 0.11 ms at least, 0.21 ms p50 |
+//! | 1 KiB calls, 64 in flight | 12,000–20,000 a second, 71–93 CPU µs each, both ends |
+//! | 1 KiB requests, a stream each, 64 in flight | 8,000–9,000 a second, 110–140 CPU µs each |
+//! | body of 1 GiB, either way | 170–290 MiB/s, 4.2–4.5 CPU ms a MiB, both ends |
+//! | peak memory for it | 2 MiB more, both ends together |
+//!
+//! A fifth of a large body's CPU time is ChaCha20-Poly1305, two fifths are the kernel's; larger
+//! Yamux frames were tried and change nothing.
+
 #![forbid(unsafe_code)]
 
 mod behaviour;

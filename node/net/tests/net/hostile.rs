@@ -264,7 +264,7 @@ async fn empty_frames_strike_out() {
 async fn frames_that_never_end_are_cut_off() {
     let (victim, honest) = victim(|settings| {
         settings.limits.strikes_max = 4;
-        settings.limits.frame_timeout = Duration::from_millis(200);
+        settings.limits.frame_timeout = Duration::from_secs(1);
     })
     .await;
     let hostile = Hostile::new(&victim).await;
@@ -283,7 +283,7 @@ async fn frames_that_never_end_are_cut_off() {
 async fn a_slow_loris_ends_cut_off() {
     let (victim, honest) = victim(|settings| {
         settings.limits.strikes_max = 1;
-        settings.limits.frame_timeout = Duration::from_millis(300);
+        settings.limits.frame_timeout = Duration::from_secs(1);
     })
     .await;
     let hostile = Hostile::new(&victim).await;
