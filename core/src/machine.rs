@@ -412,6 +412,7 @@ impl<P: Peer> Core<P> {
 
     fn wake(&mut self, turn: &mut Turn<'_, P>) {
         self.wake = Time::NEVER;
+        self.begin_seeded(turn);
         while let Some((at, timer)) = self.timers.earliest() {
             if at > turn.now {
                 break;
@@ -488,10 +489,11 @@ impl<P: Peer> Core<P> {
     }
 
     /// Puts peers into the routing table as if they had answered: a converged start. They must be
-    /// distinct, not this peer, and at most k a bucket.
+    /// distinct, not this peer, and at most k a bucket. What a peer does from time to time it begins
+    /// at its first [`Input::Wake`].
     pub fn seed_table(&mut self, peers: impl IntoIterator<Item = P>) {
         self.table.seed(self.me.key(), peers);
-        self.join = crate::membership::Join::Joined;
+        self.join = crate::membership::Join::Seeded;
     }
 
     /// The peers in the routing table, those that share least with this peer's position first.

@@ -31,6 +31,8 @@ pub(crate) enum Join {
     Looking,
     /// Filling the table, this bucket next.
     Filling(u32),
+    /// Done from the first: the host filled the table.
+    Seeded,
     /// Done; the table is refreshed from time to time.
     Joined,
 }
@@ -40,16 +42,24 @@ impl<P: Peer> Core<P> {
         if !serves || peer == self.me {
             return;
         }
+        let nobody = self.table.iter().next().is_none();
         self.known_to_live(peer, turn);
-        if self.join == Join::Alone {
-            self.join = Join::Looking;
-            self.search(Target::Peer(self.me), Kind::Find, Then::Join, turn);
+        let me = Target::Peer(self.me);
+        match self.join {
+            Join::Alone => {
+                self.join = Join::Looking;
+                self.search(me, Kind::Find, Then::Join, turn);
+            }
+            // Everybody was lost: the neighbourhood is found again through this one.
+            Join::Joined | Join::Seeded if nobody => self.search(me, Kind::Find, Then::Nothing, turn),
+            Join::Looking | Join::Filling(_) | Join::Seeded | Join::Joined => {}
         }
     }
 
     /// The peer answered on an authenticated connection.
     pub(crate) fn known_to_live(&mut self, peer: P, turn: &mut Turn<'_, P>) {
         if peer != self.me {
+            self.mute.retain(|other| *other != peer);
             self.table.answered(self.me.key(), peer, turn.config.k);
         }
     }
@@ -93,7 +103,7 @@ impl<P: Peer> Core<P> {
     /// A self-search, and so the join or a look around, has ended.
     pub(crate) fn join_on(&mut self, turn: &mut Turn<'_, P>) {
         match self.join {
-            Join::Alone | Join::Joined => {}
+            Join::Alone | Join::Seeded | Join::Joined => {}
             Join::Looking => {
                 self.join = Join::Filling(0);
                 self.enter(turn);
@@ -120,6 +130,21 @@ impl<P: Peer> Core<P> {
             self.announce_owner(turn);
             self.timers.add(turn.now, Timer::Sync);
         }
+    }
+
+    /// Begins what follows a join, where the table was filled by the host. Not in step with others
+    /// that were filled at the same instant.
+    pub(crate) fn begin_seeded(&mut self, turn: &mut Turn<'_, P>) {
+        if self.join != Join::Seeded {
+            return;
+        }
+        self.join = Join::Joined;
+        let period = turn.config.refresh_period;
+        if period > Span::ZERO {
+            let first = Span(self.random.below(period.0));
+            self.timers.add(turn.now + first, Timer::Refresh);
+        }
+        self.enter(turn);
     }
 
     /// Searches for our own position, and for one random name in a bucket drawn at random.

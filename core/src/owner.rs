@@ -220,6 +220,7 @@ impl<P: Peer> Core<P> {
         let most = usize::from(turn.config.sync_records_max);
         let wanted: Vec<_> = want
             .iter()
+            .take(usize::from(turn.config.sync_have_max))
             .filter_map(|name| self.records.get(*name))
             .filter(|record| record.owner == owner)
             .cloned()

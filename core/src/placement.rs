@@ -4,7 +4,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::key::{Name, Peer, Target};
+use crate::key::{Key, Name, Peer, Target};
 use crate::machine::{AfterKeep, Core, Purpose, Work};
 use crate::message::{Decline, Query, Tag};
 use crate::planted::{self, Bug};
@@ -14,6 +14,8 @@ use crate::time::Time;
 use crate::timers::Timer;
 use crate::turn::{Event, Failure, Note, Ticket, Turn};
 
+/// Neighbourhoods searched for further peers once the placer's own table is used up.
+const CURSORS_MAX: usize = 16;
 /// Offers made beyond the number still wanted, against declines.
 const SPARE_OFFERS: usize = 2;
 
@@ -38,7 +40,10 @@ pub(crate) struct Placement<P> {
     confirmed: Vec<P>,
     placed: Vec<P>,
     declined: Vec<(P, Decline)>,
+    /// Whether the placer's own table was used up.
     widened: bool,
+    /// Peers whose neighbourhoods were searched.
+    cursors: Vec<P>,
     waive: bool,
     until: Time,
 }
@@ -106,17 +111,9 @@ impl<P: Peer> Core<P> {
         let position = P::position(&placement.record.function);
         let mut found: Vec<P> = outcome.closest.into_iter().map(|(peer, _)| peer).collect();
         found.push(self.me);
-        found.sort_by_key(|peer| peer.key().distance(position));
-        if planted::is(Bug::OffersFarthest) {
-            found.reverse();
-        }
         // Sticky: who hosts an earlier version is asked first.
-        for peer in outcome.hosts.iter().chain(&found) {
-            if !placement.seen.contains(peer) {
-                placement.seen.push(*peer);
-                placement.queue.push(*peer);
-            }
-        }
+        placement.line_up(&mut outcome.hosts.clone(), position);
+        placement.line_up(&mut found, position);
         if placement.before.is_empty() {
             placement.before = outcome.hosts;
         }
@@ -136,17 +133,18 @@ impl<P: Peer> Core<P> {
             return self.confirm(tag, turn);
         }
         let busier = placement.declined.iter().filter(|(_, why)| *why == Decline::Busier).count();
-        let spent = placement.offers >= usize::from(turn.config.offers_max);
-        let waive = busier >= usize::from(turn.config.busier_max) || placement.queue.is_empty();
-        if busier > 0 && waive && !placement.waive && (placement.widened || spent) {
+        if busier >= usize::from(turn.config.busier_max) {
             placement.waive_busier();
         }
-        if placement.queue.is_empty() && !placement.widened && !spent {
-            placement.widened = true;
-            let target = Target::Name(placement.record.function);
-            let kind = Kind::Wide(turn.config.offers_max);
-            self.search(target, kind, Then::Place(tag), turn);
+        let spent = placement.offers >= usize::from(turn.config.offers_max);
+        if placement.queue.is_empty() && !spent && self.widen(tag, turn) {
             return;
+        }
+        let Some(placement) = self.placements.get_mut(tag) else {
+            return;
+        };
+        if placement.queue.is_empty() {
+            placement.waive_busier();
         }
         let batch = (lacking + SPARE_OFFERS).min(placement.queue.len());
         if batch == 0 || (spent && !placement.waive) {
@@ -165,6 +163,39 @@ impl<P: Peer> Core<P> {
                 self.query(peer, query, Purpose::Offer(tag), turn);
             }
         }
+    }
+
+    /// The k closest are not enough: next come the owner's other nodes, which are the likeliest to
+    /// accept, and the peers of the placer's own table, all in XOR order,
+    /// then the neighbours of the farthest that were seen, again and again. True: a search for
+    /// them is under way.
+    fn widen(&mut self, tag: Tag, turn: &mut Turn<'_, P>) -> bool {
+        let Some(placement) = self.placements.get_mut(tag) else {
+            return false;
+        };
+        let position = P::position(&placement.record.function);
+        let owner = placement.record.owner;
+        if !placement.widened {
+            placement.widened = true;
+            let most = usize::from(turn.config.offers_max);
+            let mut known = self.table.closest(self.me.key(), position, most, None);
+            known.extend(self.siblings.iter().filter(|_| self.setup.owner == Some(owner)));
+            placement.line_up(&mut known, position);
+            if !placement.queue.is_empty() {
+                return false;
+            }
+        }
+        if placement.cursors.len() >= CURSORS_MAX {
+            return false;
+        }
+        let unused = placement.seen.iter().filter(|peer| !placement.cursors.contains(peer));
+        let farthest = unused.max_by_key(|peer| peer.key().distance(position)).copied();
+        let Some(cursor) = farthest else {
+            return false;
+        };
+        placement.cursors.push(cursor);
+        self.search(Target::Peer(cursor), Kind::Find, Then::Place(tag), turn);
+        true
     }
 
     pub(crate) fn offer_answered(
@@ -388,13 +419,31 @@ impl<P: Peer> Placement<P> {
             placed: Vec::new(),
             declined: Vec::new(),
             widened: false,
+            cursors: Vec::new(),
             waive: false,
             until: Time::NEVER,
         }
     }
 
+    /// Queues those that were not seen before, in XOR order.
+    fn line_up(&mut self, peers: &mut [P], position: Key) {
+        peers.sort_by_key(|peer| peer.key().distance(position));
+        if planted::is(Bug::OffersFarthest) {
+            peers.reverse();
+        }
+        for peer in peers {
+            if !self.seen.contains(peer) {
+                self.seen.push(*peer);
+                self.queue.push(*peer);
+            }
+        }
+    }
+
     /// Those that declined as busier are asked again, the first first, and may not say so again.
     fn waive_busier(&mut self) {
+        if self.waive {
+            return;
+        }
         self.waive = true;
         let busier = self.declined.iter().filter(|(_, why)| *why == Decline::Busier);
         let mut queue: Vec<P> = busier.map(|(peer, _)| *peer).collect();

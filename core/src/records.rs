@@ -297,7 +297,8 @@ impl<P: Peer> Core<P> {
         });
         self.records.sweeping = false;
         let records = &self.records;
-        if !(records.by_name.is_empty() && records.providers.is_empty() && self.hosting.is_empty()) {
+        if !(records.by_name.is_empty() && records.providers.is_empty() && self.hosting.is_empty())
+        {
             self.start_sweeping(turn);
         }
     }

@@ -121,7 +121,7 @@ impl<P: Peer> Core<P> {
             let hosting = self.hosting.get_mut(&function).expect("it is shared");
             let mate = hosting.mates.iter_mut().find(|mate| mate.peer == peer);
             let mate = mate.expect("it is shared");
-            mate.missed += 1;
+            mate.missed = mate.missed.saturating_add(1);
             if mate.missed >= turn.config.probes_missed_max && !planted::is(Bug::NeverLost) {
                 self.lose_mate(function, peer, turn);
             }

@@ -32,8 +32,6 @@ pub(crate) enum Kind {
     Find,
     /// The closest peers, and on the way the name's hosts and record.
     Hosts,
-    /// Like `Hosts`, over the closest `n`.
-    Wide(u16),
     /// The record and a first host: "a search for hosts ends at the first live ones".
     FirstHosts,
 }
@@ -131,12 +129,8 @@ impl<P: Peer> Core<P> {
         avoid: Vec<P>,
         turn: &mut Turn<'_, P>,
     ) -> Tag {
-        let want = match kind {
-            Kind::Wide(n) => n,
-            Kind::Find | Kind::Hosts | Kind::FirstHosts => turn.config.k,
-        };
         let seeds = self.nearest(target, turn);
-        let lookup = Lookup::new(target.key(), want, turn.config.alpha, &seeds);
+        let lookup = Lookup::new(target.key(), turn.config.k, turn.config.alpha, &seeds);
         // What this peer keeps for others it need not ask for.
         let (mut hosts, record) = match (kind, target) {
             (Kind::Find, _) | (_, Target::Peer(_)) => (Vec::new(), None),
@@ -222,7 +216,7 @@ impl<P: Peer> Core<P> {
         };
         let found = match search.kind {
             Kind::Find => outcome.closest.len(),
-            Kind::Hosts | Kind::Wide(_) | Kind::FirstHosts => outcome.hosts.len(),
+            Kind::Hosts | Kind::FirstHosts => outcome.hosts.len(),
         };
         let ticket = match search.then {
             Then::Tell(ticket) | Then::TellHosts(ticket) => Some(ticket),
