@@ -14,7 +14,9 @@ use libp2p::{
         ConnectedPoint,
         transport::{ListenerId, TransportError},
     },
-    identify, ping,
+    identify,
+    multiaddr::Protocol as Part,
+    ping,
     swarm::{
         ConnectionId, DialError as SwarmError, SwarmEvent,
         dial_opts::{DialOpts, PeerCondition},
@@ -285,7 +287,10 @@ impl Driver {
         }
         drop(book);
         let serves = info.protocols.contains(&self.shared.names.kad);
-        let observed = conn.address.clone();
+        let mut observed = conn.address.clone();
+        if let Some(Part::P2p(_)) = observed.iter().last() {
+            observed.pop(); // what we dialled may name the peer
+        }
         self.outbox.met(peer, Met { serves, addresses, observed });
     }
 

@@ -60,7 +60,8 @@ impl Net {
         self.shared.pool.call(self, to, request).await
     }
 
-    /// Connects to an address, with or without `/p2p/ID`, and says who answered. `/dns`, `/dns4`
+    /// Connects to an address, with or without `/p2p/ID`, and says who answered; a named peer that
+    /// is connected already is not dialled again. `/dns`, `/dns4`
     /// and `/dns6` names are resolved by the system first. Takes at most
     /// [`Limits::dial_timeout`](crate::Limits) for each resolved address.
     pub async fn dial(&self, address: Multiaddr) -> Result<PeerKey, DialError> {
