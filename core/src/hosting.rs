@@ -302,6 +302,17 @@ impl<P: Peer> Core<P> {
         }
     }
 
+    /// Tells the holders in a network that was just joined of all that is hosted here.
+    pub(crate) fn announce_hosted(&mut self, turn: &mut Turn<'_, P>) {
+        let functions: Vec<Name> = self.hosting.keys().copied().collect();
+        for function in functions {
+            if let Some(hosting) = self.hosting.get_mut(&function) {
+                hosting.renew_at = turn.now;
+            }
+            self.renew(function, turn);
+        }
+    }
+
     /// Tells the holders again, before they take this host for gone.
     pub(crate) fn renew(&mut self, function: Name, turn: &mut Turn<'_, P>) {
         if planted::is(Bug::NeverRenew) {

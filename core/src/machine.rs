@@ -33,6 +33,8 @@ pub struct Core<P: Peer> {
     pub(crate) table: Table<P>,
     /// How far the joining of the network has come.
     pub(crate) join: crate::membership::Join,
+    /// Whether what is done from time to time in a network has begun.
+    pub(crate) settled: bool,
     /// Unknown askers that are being checked, and some that did not answer.
     pub(crate) checks: Vec<P>,
     pub(crate) mute: Vec<P>,
@@ -153,6 +155,7 @@ impl<P: Peer> Core<P> {
             random: Random::new(seed),
             table: Table::new(),
             join: crate::membership::Join::default(),
+            settled: false,
             checks: Vec::new(),
             mute: Vec::new(),
             timers: Timers::default(),

@@ -44,15 +44,10 @@ impl<P: Peer> Core<P> {
         }
         let nobody = self.table.iter().next().is_none();
         self.known_to_live(peer, turn);
-        let me = Target::Peer(self.me);
-        match self.join {
-            Join::Alone => {
-                self.join = Join::Looking;
-                self.search(me, Kind::Find, Then::Join, turn);
-            }
-            // Everybody was lost: the neighbourhood is found again through this one.
-            Join::Joined | Join::Seeded if nobody => self.search(me, Kind::Find, Then::Nothing, turn),
-            Join::Looking | Join::Filling(_) | Join::Seeded | Join::Joined => {}
+        // If everybody was lost, the network is joined again through this one.
+        if self.join == Join::Alone || self.join == Join::Joined && nobody {
+            self.join = Join::Looking;
+            self.search(Target::Peer(self.me), Kind::Find, Then::Join, turn);
         }
     }
 
@@ -116,6 +111,9 @@ impl<P: Peer> Core<P> {
             }
             Join::Filling(_) => {
                 self.join = Join::Joined;
+                if core::mem::replace(&mut self.settled, true) {
+                    return;
+                }
                 if turn.config.refresh_period > Span::ZERO {
                     self.timers.add(turn.now + SECOND_LOOK, Timer::Refresh);
                 }
@@ -126,9 +124,12 @@ impl<P: Peer> Core<P> {
     /// The neighbourhood is known: what needs a network begins.
     fn enter(&mut self, turn: &mut Turn<'_, P>) {
         self.settle_all(turn);
+        self.announce_hosted(turn);
         if self.setup.owner.is_some() {
             self.announce_owner(turn);
-            self.timers.add(turn.now, Timer::Sync);
+            if !self.settled {
+                self.timers.add(turn.now, Timer::Sync);
+            }
         }
     }
 
@@ -145,6 +146,7 @@ impl<P: Peer> Core<P> {
             self.timers.add(turn.now + first, Timer::Refresh);
         }
         self.enter(turn);
+        self.settled = true;
     }
 
     /// Searches for our own position, and for one random name in a bucket drawn at random.
