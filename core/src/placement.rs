@@ -243,8 +243,11 @@ impl<P: Peer> Core<P> {
         let mut hosts = placement.mates.clone();
         hosts.extend(&chosen);
         let mut sources = alloc::vec![self.me];
-        sources.extend(placement.mates.iter().chain(&placement.before));
-        sources.dedup();
+        for peer in placement.mates.iter().chain(&placement.before) {
+            if !sources.contains(peer) {
+                sources.push(*peer);
+            }
+        }
         for peer in others {
             if peer == self.me {
                 self.released(peer, function, version);

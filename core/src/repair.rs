@@ -21,11 +21,14 @@ pub(crate) struct Mate<P> {
     pub(crate) peer: P,
     /// Probes missed in a row.
     missed: u8,
+    /// Whether it was heard from; before that it is hearsay, which neither shows that hosts are
+    /// lacking nor that there are too many.
+    proven: bool,
 }
 
 impl<P> Mate<P> {
     pub(crate) const fn new(peer: P) -> Self {
-        Self { peer, missed: 0 }
+        Self { peer, missed: 0, proven: false }
     }
 }
 
@@ -79,6 +82,7 @@ impl<P: Peer> Core<P> {
             }
             if hosted == Some(*version) {
                 self.meet_mate(*name, from, turn);
+                self.prove_mate(*name, from, turn);
             }
         }
         Answer::Probed { serving, load: self.load() }
@@ -97,6 +101,19 @@ impl<P: Peer> Core<P> {
         }
     }
 
+    /// A fellow host showed that it lives.
+    fn prove_mate(&mut self, function: Name, peer: P, turn: &Turn<'_, P>) {
+        let mates = self.hosting.get_mut(&function).map(|hosting| &mut hosting.mates);
+        let Some(mate) = mates.into_iter().flatten().find(|mate| mate.peer == peer) else {
+            return;
+        };
+        mate.missed = 0;
+        if !mate.proven {
+            mate.proven = true;
+            self.look_after(function, turn);
+        }
+    }
+
     pub(crate) fn probe_answered(
         &mut self,
         from: P,
@@ -108,8 +125,7 @@ impl<P: Peer> Core<P> {
             let version = hosting.record.version;
             let serves = serving.iter().any(|(name, v)| *name == function && *v >= version);
             if serves {
-                let mate = hosting.mates.iter_mut().find(|mate| mate.peer == from);
-                mate.expect("it is shared").missed = 0;
+                self.prove_mate(function, from, turn);
             } else if serving.len() < PROBED_MAX {
                 self.lose_mate(function, from, turn);
             }
@@ -145,15 +161,18 @@ impl<P: Peer> Core<P> {
     }
 
     /// How many hosts live, how many of them are closer to the function than this one, and how
-    /// many the owner wants at least and at most.
+    /// many the owner wants at least and at most. Hearsay counts only against a lack of hosts.
     fn census(&self, function: Name) -> Option<(u16, u16, u16, u16)> {
         let hosting = self.hosting.get(&function)?;
         let (least, most) = hosting.record.spec.as_ref()?.replicas;
         let position = P::position(&function);
         let mine = self.me.key().distance(position);
         let closer = |mate: &&Mate<P>| mate.peer.key().distance(position) < mine;
-        let rank = hosting.mates.iter().filter(closer).count() as u16;
-        Some((hosting.mates.len() as u16 + 1, rank, least, most))
+        let lacking = hosting.mates.len() + 1 < usize::from(least);
+        let counted = || hosting.mates.iter().filter(|mate| lacking || mate.proven);
+        let rank = counted().filter(closer).count() as u16;
+        let live = counted().count() as u16 + 1;
+        Some((if lacking { live } else { live.max(least) }, rank, least, most))
     }
 
     /// Whether hosts are lacking, or too many; if so, when this one will act. The closest acts
