@@ -101,6 +101,7 @@ impl<P: Peer> Core<P> {
             Join::Alone | Join::Seeded | Join::Joined => {}
             Join::Looking => {
                 self.join = Join::Filling(0);
+                self.announce_hosted(turn);
                 self.enter(turn);
                 self.join_on(turn);
             }
@@ -124,7 +125,6 @@ impl<P: Peer> Core<P> {
     /// The neighbourhood is known: what needs a network begins.
     fn enter(&mut self, turn: &mut Turn<'_, P>) {
         self.settle_all(turn);
-        self.announce_hosted(turn);
         if self.setup.owner.is_some() {
             self.announce_owner(turn);
             if !self.settled {
