@@ -16,6 +16,7 @@ use std::time::SystemTime;
 use sha2::{Digest, Sha256};
 use wasmtime::{Engine, Module};
 
+use crate::clock;
 use crate::compile::hex;
 
 const MAGIC: &[u8; 8] = b"prlscw1\n";
@@ -60,7 +61,7 @@ impl Cache {
             return None;
         }
         // Marks it as used; if that fails, it goes earlier than it might.
-        let _ = File::open(&path).and_then(|file| file.set_modified(now()));
+        let _ = File::open(&path).and_then(|file| file.set_modified(clock::wall()));
         module
     }
 
@@ -168,11 +169,6 @@ fn check_private(dir: &Path) -> Result<(), String> {
 #[cfg(not(unix))]
 fn check_private(_dir: &Path) -> Result<(), String> {
     Ok(())
-}
-
-#[expect(clippy::disallowed_methods, reason = "a file's time stamp, not a decision")]
-fn now() -> SystemTime {
-    SystemTime::now()
 }
 
 /// Reads code that has passed [`Cache::checked`].

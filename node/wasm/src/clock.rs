@@ -3,12 +3,25 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// For a time that no clock can show.
+pub(crate) const FOREVER: Duration = Duration::from_hours(24 * 365);
 
 /// Time that only runs forwards.
 #[expect(clippy::disallowed_methods, reason = "the file that the ban points to")]
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+/// The wall clock's time; zero if it stands before 1970.
+pub(crate) fn unix() -> Duration {
+    wall().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the file that the ban points to")]
+pub(crate) fn wall() -> SystemTime {
+    SystemTime::now()
 }
 
 /// Processor time of the calling thread; elsewhere than on Unix, time.

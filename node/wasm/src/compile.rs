@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use wasmtime::{Engine, ExternType, InstancePre, Linker};
 
 use crate::cache::Cache;
-use crate::guest::Host;
+use crate::host::Host;
 use crate::inspect::{Offered, inspect};
 use crate::{Settings, clock};
 

@@ -2,80 +2,21 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::{Semaphore, oneshot};
-use wasmtime::{Engine, InstancePre, ResourceLimiter, Store, UpdateDeadline};
-use wasmtime_wasi::p1::WasiP1Ctx;
-use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
+use wasmtime::{Engine, InstancePre, Store, Trap, UpdateDeadline};
 
-use crate::books::Books;
-use crate::clock::{self, Timed};
-use crate::input::Stdin;
-use crate::output::{Stderr, Stdout};
+use crate::clock::{self, FOREVER, Timed};
+use crate::host::Host;
 use crate::pipe::{Ending, Pipe};
 use crate::ticker::Ticker;
-use crate::{Canceller, Failure, Invocation, Report, environment};
+use crate::wasi::Exit;
+use crate::{Canceller, Failure, Invocation, Report};
 
 /// Text of a trap that is kept, its stack of functions included.
 const TRAP_TEXT_BYTES_MAX: usize = 4096;
-
-/// Entries that all of a guest's tables may have grown to. What it declares is bounded by
-/// [`crate::Settings::table_elements_max`].
-pub(crate) const TABLE_ELEMENTS_MAX: usize = 1 << 20;
-
-/// For a deadline that no clock can show.
-const FOREVER: Duration = Duration::from_hours(24 * 365);
-
-/// What a guest's store holds.
-pub(crate) struct Host {
-    pub(crate) wasi: WasiP1Ctx,
-    memory: Memory,
-}
-
-impl Host {
-    /// For a store that runs nothing.
-    pub(crate) fn nobody() -> Self {
-        let memory = Memory { bytes_max: 0, bytes_peak: 0, denied: false };
-        Self { wasi: WasiCtxBuilder::new().build_p1(), memory }
-    }
-}
-
-/// Bounds a guest's memory, and remembers what it had and whether it wanted more.
-struct Memory {
-    bytes_max: usize,
-    bytes_peak: usize,
-    denied: bool,
-}
-
-impl ResourceLimiter for Memory {
-    fn memory_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        if desired > self.bytes_max {
-            self.denied = true;
-            return Ok(false);
-        }
-        let allowed = maximum.is_none_or(|maximum| desired <= maximum);
-        if allowed {
-            self.bytes_peak = self.bytes_peak.max(desired);
-        }
-        Ok(allowed)
-    }
-
-    fn table_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS_MAX && maximum.is_none_or(|maximum| desired <= maximum))
-    }
-}
 
 /// A call, before it has an instance.
 pub(crate) struct Guest {
@@ -118,55 +59,21 @@ impl Guest {
                 return;
             }
         };
-        let books = Arc::new(Books::new(invocation.limits.stderr_bytes_max));
-        let bytes_max = invocation.limits.memory_bytes.min(self.memory_bytes_max) as usize;
-        let memory = Memory { bytes_max, bytes_peak: 0, denied: false };
-        let host = Host { wasi: wasi(invocation, &pipe, &books), memory };
+        let host = Host::new(invocation, Arc::clone(&pipe), self.memory_bytes_max);
         let ticking = self.ticker.guest();
         let store = store(&self.engine, host, deadline);
-        let (outcome, cpu, bytes_peak) =
-            call(store, &self.code, &pipe, &books, deadline, &canceller).await;
+        let (outcome, used) = call(store, &self.code, &pipe, deadline, &canceller).await;
         drop((ticking, place));
-        let (stderr, stderr_bytes) = books.stderr();
-        pipe.end(Ending { outcome: outcome.clone(), stderr: stderr.clone() });
+        pipe.end(Ending { outcome: outcome.clone(), stderr: used.stderr.clone() });
         drop(ends_pipe);
-        let _ = report.send(Report {
-            outcome,
-            wall: clock::now().duration_since(asked),
-            queued,
-            cpu,
-            bytes_in: books.bytes_in(),
-            bytes_out: books.bytes_out(),
-            memory_peak_bytes: bytes_peak as u64,
-            stderr,
-            stderr_bytes,
-        });
+        let wall = clock::now().duration_since(asked);
+        let _ = report.send(Report { outcome, wall, queued, ..used });
     }
-}
-
-/// Everything that the guest may do: its streams, its environment, clocks and random numbers.
-/// No files, no network.
-fn wasi(invocation: Invocation, pipe: &Arc<Pipe>, books: &Arc<Books>) -> WasiP1Ctx {
-    let Invocation { request, limits, env, cgi } = invocation;
-    let (parts, body) = request.into_parts();
-    let mut wasi = WasiCtxBuilder::new();
-    wasi.arg("function");
-    for (name, value) in environment::of(&parts, cgi, &env) {
-        wasi.env(name, value);
-    }
-    wasi.stdin(Stdin::new(body, Arc::clone(books)));
-    wasi.stdout(Stdout {
-        pipe: Arc::clone(pipe),
-        books: Arc::clone(books),
-        bytes_max: limits.output_bytes_max.unwrap_or(u64::MAX),
-    });
-    wasi.stderr(Stderr { books: Arc::clone(books) });
-    wasi.build_p1()
 }
 
 fn store(engine: &Engine, host: Host, deadline: Instant) -> Store<Host> {
     let mut store = Store::new(engine, host);
-    store.limiter(|host| &mut host.memory);
+    store.limiter(|host| &mut host.limit);
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |_| {
         // Looked at here too, because timers may be late while all threads compute.
@@ -179,15 +86,15 @@ fn store(engine: &Engine, host: Host, deadline: Instant) -> Store<Host> {
     store
 }
 
-/// Runs the guest to its end; when it returns, the instance is free again.
+/// Runs the guest to its end; when it returns, the instance is free again. The second value is all
+/// of the report that is known here.
 async fn call(
     mut store: Store<Host>,
     code: &InstancePre<Host>,
     pipe: &Pipe,
-    books: &Books,
     deadline: Instant,
     canceller: &Canceller,
-) -> (Result<(), Failure>, Duration, usize) {
+) -> (Result<(), Failure>, Report) {
     let (ended, cpu) = {
         let start = Box::pin(start(&mut store, code));
         // Whatever makes a guest wait or yield, what it wrote by then goes out.
@@ -195,16 +102,18 @@ async fn call(
         let ended = until(deadline, canceller, &mut start).await;
         (ended, start.cpu)
     };
-    let memory = &store.data().memory;
-    let (denied, peak) = (memory.denied, memory.bytes_peak);
-    let (outcome, dropped) = clock::timed(|| {
-        drop(store);
-        match ended {
-            Ok(result) => outcome(result, books, denied, clock::now() >= deadline),
-            Err(failure) => Err(failure),
-        }
-    });
-    (outcome, cpu + dropped, peak)
+    let (host, dropping) = clock::timed(|| store.into_data());
+    let outcome = ended.and_then(|result| outcome(result, &host));
+    let used = Report {
+        cpu: cpu + dropping,
+        bytes_in: host.stdin.bytes,
+        bytes_out: host.stdout.bytes,
+        memory_peak_bytes: host.limit.bytes_peak as u64,
+        stderr: host.stderr.kept(),
+        stderr_bytes: host.stderr.total,
+        ..Report::without_a_guest(Failure::Cancelled)
+    };
+    (outcome, used)
 }
 
 async fn start(store: &mut Store<Host>, code: &InstancePre<Host>) -> wasmtime::Result<()> {
@@ -214,27 +123,23 @@ async fn start(store: &mut Store<Host>, code: &InstancePre<Host>) -> wasmtime::R
 }
 
 /// What a guest's end means.
-fn outcome(
-    result: wasmtime::Result<()>,
-    books: &Books,
-    denied: bool,
-    late: bool,
-) -> Result<(), Failure> {
+fn outcome(result: wasmtime::Result<()>, host: &Host) -> Result<(), Failure> {
     let error = match result {
         Ok(()) => return Ok(()),
         Err(error) => error,
     };
-    if let Some(failure) = books.failure() {
-        return Err(failure);
+    if let Some(failure) = &host.failure {
+        return Err(failure.clone());
     }
-    match error.downcast_ref::<I32Exit>() {
-        Some(I32Exit(0)) => return Ok(()),
+    match error.downcast_ref::<Exit>() {
+        Some(Exit(0)) => return Ok(()),
         // Who cannot get memory seldom says so: it traps, or gives up with a status of its own.
-        _ if denied => return Err(Failure::Memory),
-        Some(I32Exit(status)) => return Err(Failure::Exited(*status)),
+        _ if host.limit.denied => return Err(Failure::Memory),
+        Some(Exit(status)) => return Err(Failure::Exited(*status)),
         None => {}
     }
-    if late && error.downcast_ref() == Some(&wasmtime::Trap::Interrupt) {
+    // Nothing else than the deadline interrupts.
+    if error.downcast_ref() == Some(&Trap::Interrupt) {
         return Err(Failure::Deadline);
     }
     let mut text = error.root_cause().to_string();

@@ -30,7 +30,6 @@
 //! [`HEAD_HOLD_TIME`] has passed since its first byte of output, whichever comes first. After that
 //! every write goes straight to the body, and a guest that fails has its body cut by an `Err`.
 
-mod books;
 mod cache;
 pub mod cgi;
 mod clock;
@@ -39,15 +38,16 @@ pub mod environment;
 mod failure;
 mod guest;
 mod head;
-mod input;
+mod host;
 mod inspect;
 mod invocation;
-mod output;
 mod pipe;
 mod running;
 mod sandbox;
 mod settings;
+mod streams;
 mod ticker;
+mod wasi;
 
 pub use compile::{CompileError, Module};
 pub use failure::Failure;

@@ -70,10 +70,6 @@ impl Pipe {
         Poll::Pending
     }
 
-    pub(crate) fn has_room(&self) -> bool {
-        self.state().queued < PIPE_BYTES
-    }
-
     /// Wakes the reader only if it is worth its while; [`Pipe::flush`] does so for less.
     pub(crate) fn write(&self, bytes: &[u8]) {
         let waker = {

@@ -6,22 +6,18 @@ use bytes::Bytes;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, oneshot};
 use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, Linker, PoolingAllocationConfig, Store,
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
     WasmBacktraceDetails,
 };
-use wasmtime_wasi::{I32Exit, p1};
 
 use crate::cache::Cache;
 use crate::compile::Compiler;
-use crate::guest::{Guest, Host};
+use crate::guest::Guest;
 use crate::head::HeadRule;
-use crate::inspect::Offered;
 use crate::pipe::Pipe;
 use crate::ticker::Ticker;
+use crate::wasi::linker;
 use crate::{Canceller, CompileError, Invocation, Module, Running, Settings, clock};
-
-/// Name of the WASI preview 1 functions' module.
-const WASI_P1: &str = "wasi_snapshot_preview1";
 
 /// Address space kept for one memory. With so much, an access needs no check of its own: whatever a
 /// 32-bit address can reach is there, and faults.
@@ -194,23 +190,6 @@ fn engine(settings: &Settings, reservation_bytes: u64) -> wasmtime::Result<Engin
         .cranelift_nan_canonicalization(true)
         .relaxed_simd_deterministic(true);
     Engine::new(&config)
-}
-
-/// WASI preview 1, and the names of all that it offers.
-fn linker(engine: &Engine) -> wasmtime::Result<(Linker<Host>, Offered)> {
-    let mut linker = Linker::new(engine);
-    p1::add_to_linker_async(&mut linker, |host: &mut Host| &mut host.wasi)?;
-    // The library's own takes a status of 126 or more for a trap.
-    linker.allow_shadowing(true);
-    linker.func_wrap(WASI_P1, "proc_exit", |status: i32| -> wasmtime::Result<()> {
-        Err(I32Exit(status).into())
-    })?;
-    linker.allow_shadowing(false);
-    let mut store = Store::new(engine, Host::nobody());
-    let names =
-        linker.iter(&mut store).map(|(module, name, _)| (module.to_owned(), name.to_owned()));
-    let offered: Offered = names.collect();
-    Ok((linker, offered))
 }
 
 /// Makes the calling thread give way to those of normal priority. Linux alone has this for one

@@ -6,3 +6,4 @@ mod ends;
 mod refused;
 mod streams;
 mod support;
+mod wasi;
