@@ -520,13 +520,13 @@ impl<P: Peer> Core<P> {
         self.setup.owner == Some(owner)
     }
 
-    /// The peers nearest to a target that are worth asking first.
+    /// The peers nearest to a target: k that are worth asking first, and as many to fall back on.
     pub(crate) fn nearest(&self, target: Target<P>, turn: &Turn<'_, P>) -> Vec<P> {
-        let k = usize::from(turn.config.k);
-        let mut nearest = self.table.closest(self.me.key(), target.key(), k, None);
+        let n = 2 * usize::from(turn.config.k);
+        let mut nearest = self.table.closest(self.me.key(), target.key(), n, None);
         // Where too few are certain, those that did not answer last time get another chance: to be
         // known again, or to leave the table.
-        let lacking = k - nearest.len();
+        let lacking = n - nearest.len();
         nearest.extend(self.table.doubtful().take(lacking));
         nearest
     }
