@@ -82,6 +82,21 @@ impl Modules {
         Some(meta.len())
     }
 
+    /// Whether it is here as it should be; a file that is not is dropped.
+    pub(crate) async fn verified(&self, digest: &Digest) -> bool {
+        let Ok(bytes) = self.read(digest).await else {
+            return false;
+        };
+        let whole = crate::bytes32::sha256(&bytes) == digest.0;
+        if !whole {
+            tracing::error!(path = %self.path(digest).display(), "a module on disk was altered");
+            if tokio::fs::remove_file(self.path(digest)).await.is_ok() {
+                self.bytes.fetch_sub(bytes.len() as u64, Ordering::Relaxed);
+            }
+        }
+        whole
+    }
+
     /// Its bytes, if it is here.
     pub(crate) async fn read(&self, digest: &Digest) -> io::Result<Vec<u8>> {
         tokio::fs::read(self.path(digest)).await

@@ -1,0 +1,120 @@
+//! The functions that can be called here: compiled modules with what their records say.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use http_body_util::BodyExt as _;
+use peerless_core::{Input, Name, Record};
+use peerless_net::Body;
+use peerless_wasm::{Invocation, Limits, Module, Running, Sandbox};
+
+use crate::headers;
+use crate::node::Node;
+use crate::record::{self, What};
+
+/// A call's standard error that is kept for the log.
+const STDERR_BYTES_MAX: usize = 16 * 1024;
+/// With the value `cgi`, a function's output begins with a header block.
+pub(crate) const OUTPUT_ANNOTATION: &str = "peerless.output";
+
+/// What is installed here.
+pub(crate) struct Functions {
+    sandbox: Sandbox,
+    installed: Mutex<HashMap<(Name, u64), Arc<Installed>>>,
+}
+
+struct Installed {
+    what: What,
+    module: Module,
+}
+
+impl Functions {
+    pub(crate) fn new(sandbox: Sandbox) -> Self {
+        Self { sandbox, installed: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(Name, u64), Arc<Installed>>> {
+        self.installed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many functions are installed.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Starts a call; `None` if that version is not installed.
+    pub(crate) fn start(
+        &self,
+        function: &Name,
+        version: u64,
+        request: http::Request<Body>,
+        time: Duration,
+    ) -> Option<Running> {
+        let installed = self.lock().get(&(*function, version))?.clone();
+        let what = &installed.what;
+        let (mut parts, body) = request.into_parts();
+        headers::strip(&mut parts.headers);
+        let input = body.into_data_stream().map(|chunk| chunk.map_err(io::Error::other)).boxed();
+        let invocation = Invocation {
+            request: http::Request::from_parts(parts, input),
+            limits: Limits {
+                memory_bytes: what.memory_bytes,
+                time,
+                output_bytes_max: None,
+                stderr_bytes_max: STDERR_BYTES_MAX,
+            },
+            env: what.env.clone().into_iter().collect(),
+            cgi: what.annotations.get(OUTPUT_ANNOTATION).is_some_and(|value| value == "cgi"),
+        };
+        Some(self.sandbox.run(&installed.module, invocation))
+    }
+
+    /// [`Effect::Uninstall`](peerless_core::Effect::Uninstall).
+    pub(crate) fn uninstall(&self, node: &Node, function: Name, version: u64) {
+        let removed = self.lock().remove(&(function, version));
+        if let Some(removed) = removed {
+            let digest = removed.what.digest;
+            let in_use = self.lock().values().any(|other| other.what.digest == digest);
+            node.modules.pin(digest, in_use);
+        }
+    }
+}
+
+/// [`Effect::Install`](peerless_core::Effect::Install).
+pub(crate) fn install(node: &Arc<Node>, record: Arc<Record>) {
+    let node = node.clone();
+    tokio::spawn(async move {
+        let ok = match prepare(&node, &record).await {
+            Ok(()) => true,
+            Err(why) => {
+                tracing::warn!(function = ?record.function, why, "cannot install a function");
+                false
+            }
+        };
+        let (function, version) = (record.function, record.version);
+        node.tell(Input::Installed { function, version, ok }).await;
+    });
+}
+
+async fn prepare(node: &Node, record: &Record) -> Result<(), String> {
+    let what = record::details(record).what.ok_or("a tombstone")?;
+    if what.memory_bytes > node.settings.limits.memory_max {
+        return Err(format!("it wants {} bytes of memory", what.memory_bytes));
+    }
+    let sandbox = &node.functions.sandbox;
+    let digest = what.digest;
+    node.modules.pin(digest, true);
+    let module = match sandbox.cached(digest.0).await {
+        Some(module) => module,
+        None => {
+            let bytes = node.modules.read(&digest).await.map_err(|error| error.to_string())?;
+            sandbox.compile(digest.0, bytes.into()).await.map_err(|error| error.to_string())?
+        }
+    };
+    let installed = Arc::new(Installed { what, module });
+    node.functions.lock().insert((record.function, record.version), installed);
+    Ok(())
+}

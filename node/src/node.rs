@@ -1,0 +1,115 @@
+//! What all parts of a running node share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use peerless_core::{Input, Owner};
+use peerless_net::identity::Keypair;
+use peerless_net::{Multiaddr, Net};
+use tokio::sync::{broadcast, mpsc};
+
+use crate::asks::Asks;
+use crate::calls::Calls;
+use crate::clock::Clock;
+use crate::functions::Functions;
+use crate::id::NodeId;
+use crate::modules::Modules;
+use crate::peers::Replies;
+use crate::serve::Served;
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::wire::Addresses;
+
+/// Inputs that wait for the core.
+pub(crate) const INPUTS_MAX: usize = 1024;
+/// Notes that a slow watcher may be behind before it misses some.
+pub(crate) const NOTES_MAX: usize = 1024;
+
+/// A running node; everything but its core.
+pub(crate) struct Node {
+    pub(crate) me: NodeId,
+    pub(crate) owner: Owner,
+    pub(crate) owner_key: Keypair,
+    pub(crate) settings: Settings,
+    pub(crate) clock: Clock,
+    pub(crate) inputs: mpsc::Sender<Input<NodeId>>,
+    pub(crate) asks: Asks,
+    pub(crate) calls: Calls,
+    pub(crate) served: Served,
+    pub(crate) replies: Replies,
+    pub(crate) functions: Functions,
+    pub(crate) modules: Modules,
+    pub(crate) store: Store,
+    pub(crate) notes: broadcast::Sender<Arc<str>>,
+    /// Set once the network has started, before anything else runs.
+    pub(crate) net: OnceLock<Net>,
+    versions: AtomicU64,
+}
+
+/// What a node is made of; see [`Node::new`].
+pub(crate) struct Parts {
+    pub(crate) me: NodeId,
+    pub(crate) owner: Owner,
+    pub(crate) owner_key: Keypair,
+    pub(crate) settings: Settings,
+    pub(crate) inputs: mpsc::Sender<Input<NodeId>>,
+    pub(crate) functions: Functions,
+    pub(crate) modules: Modules,
+    pub(crate) store: Store,
+}
+
+impl Node {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { me, owner, owner_key, settings, inputs, functions, modules, store } = parts;
+        Self {
+            me,
+            owner,
+            owner_key,
+            settings,
+            clock: Clock::start(),
+            inputs,
+            asks: Asks::default(),
+            calls: Calls::default(),
+            served: Served::default(),
+            replies: Replies::default(),
+            functions,
+            modules,
+            store,
+            notes: broadcast::channel(NOTES_MAX).0,
+            net: OnceLock::new(),
+            versions: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn net(&self) -> &Net {
+        self.net.get().expect("the network starts before anything that uses it")
+    }
+
+    /// Tells the core something; waits while it is behind.
+    pub(crate) async fn tell(&self, input: Input<NodeId>) {
+        // It fails only while the node goes down, when nobody is left to care.
+        let _ = self.inputs.send(input).await;
+    }
+
+    /// A version for a record that replaces `seen`: at least the clock's milliseconds, and never
+    /// the same twice.
+    pub(crate) fn next_version(&self, seen: u64) -> u64 {
+        let least = crate::clock::unix_ms().max(seen + 1);
+        let before = self.versions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
+            Some(least.max(last + 1))
+        });
+        least.max(before.unwrap_or(0) + 1)
+    }
+}
+
+/// The node as the wire's book of addresses.
+impl Addresses for Node {
+    fn addresses(&self, peer: &NodeId) -> Vec<Multiaddr> {
+        if *peer == self.me {
+            self.net().own_addresses()
+        } else {
+            self.net().addresses_of(peer.key_bytes())
+        }
+    }
+}
+
