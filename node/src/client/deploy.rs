@@ -19,7 +19,7 @@ use crate::record;
 use crate::units::{show_duration, show_size};
 
 /// A node takes at most 120 s to compile and 30 s for all else.
-const WITHIN: Duration = Duration::from_secs(180);
+const WITHIN: Duration = Duration::from_mins(3);
 /// What every WebAssembly file begins with.
 const MAGIC: &[u8] = b"\0asm";
 

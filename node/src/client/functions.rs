@@ -13,7 +13,7 @@ use crate::cli::{GatewayArg, NameArgs, ScaleArgs};
 use crate::{keys, record};
 
 /// A search or change in the network takes at most 30 s at the node.
-const WITHIN: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_mins(1);
 
 /// A function as it was typed: `NAME` or `NAME.OWNER`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,12 +154,20 @@ pub(super) async fn find(args: &NameArgs, output: Output) -> Result<(), Failure>
     let found = found(&gateway, &name).await?;
     output.print(&found, || {
         let hosts = found["hosts"].as_array().into_iter().flatten();
-        let row = |host: &Value| {
-            ["peer_id", "load", "rtt_ms", "addresses"].map(|key| cell(host.get(key)))
-        };
-        let rows: Vec<_> = hosts.map(row).collect();
-        table(["HOST", "LOAD", "RTT MS", "ADDRESSES"], &rows)
+        let rows: Vec<_> = hosts.map(host_row).collect();
+        table(["HOST", "RUNNING", "QUEUED", "RTT MS", "ADDRESSES"], &rows)
     })
+}
+
+/// A host's load is known once it has answered.
+fn host_row(host: &Value) -> [String; 5] {
+    let load = |used: &str, of: &str| match (&host["load"][used], &host["load"][of]) {
+        (Value::Null, _) | (_, Value::Null) => "-".to_owned(),
+        (used, of) => format!("{used}/{of}"),
+    };
+    let shown = |key: &str| cell(host.get(key));
+    let (running, queued) = (load("running", "slots"), load("queued", "queue"));
+    [shown("peer_id"), running, queued, shown("rtt_ms"), shown("addresses")]
 }
 
 async fn found(gateway: &Gateway, name: &FullName) -> Result<Value, Failure> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt as _;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderValue, Method, StatusCode, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
@@ -275,13 +275,6 @@ pub(crate) async fn file(path: &Path) -> Result<(Body, Option<u64>), Failure> {
         None => streamed(file),
     };
     Ok((body, length))
-}
-
-/// Says how long the body is, so that it is not sent in chunks.
-pub(crate) fn set_length(request: &mut Request, length: Option<u64>) {
-    if let Some(length) = length {
-        request.headers_mut().insert(CONTENT_LENGTH, length.into());
-    }
 }
 
 /// A text as one segment of a path, or one value of a query.

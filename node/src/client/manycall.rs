@@ -249,7 +249,7 @@ impl AsyncRead for Counted {
         let polled = self.inner.as_mut().poll_read(context, buffer);
         if let Poll::Ready(Ok(())) = &polled {
             let piece = &buffer.filled()[before..];
-            let lines = piece.iter().filter(|byte| **byte == b'\n').count();
+            let lines = piece.split(|byte| *byte == b'\n').count() - 1;
             self.sent.lines.fetch_add(lines as u64, Ordering::Relaxed);
         }
         polled

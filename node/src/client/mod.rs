@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use crate::cli::{ClientCommand, GatewayArg};
 
 mod call;
-mod deploy;
+pub(crate) mod deploy;
 mod functions;
 mod key;
 mod network;

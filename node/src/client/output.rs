@@ -1,5 +1,6 @@
 //! What a command prints: JSON, or text for a person.
 
+use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
 use serde_json::Value;
@@ -38,7 +39,7 @@ pub(crate) fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> S
     for row in std::iter::once(&heads.map(str::to_owned)).chain(rows) {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(widths) {
-            line.push_str(&format!("{cell:<width$}  "));
+            let _ = write!(line, "{cell:<width$}  ");
         }
         text.push_str(line.trim_end());
         text.push('\n');

@@ -1,0 +1,7 @@
+//! The binary's commands against a server that answers as a node does, over real sockets.
+
+mod bad;
+mod calls;
+mod functions;
+mod keys;
+mod server;
