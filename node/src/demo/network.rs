@@ -134,7 +134,8 @@ impl Network {
         }
         // What the user's own node is told is not for these.
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("PEERLESS_") {
+            let text = name.to_string_lossy();
+            if text.starts_with("PEERLESS_") && text != "PEERLESS_LOG" {
                 command.env_remove(name);
             }
         }
