@@ -9,6 +9,7 @@ extern crate alloc;
 
 mod admission;
 mod call;
+mod census;
 pub mod config;
 mod hosting;
 mod job;

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use crate::admission::Admission;
 use crate::call::Attempt;
+use crate::census::Census;
 use crate::config::Setup;
 use crate::hosting::{Arriving, Hosting};
 use crate::job::Job;
@@ -50,6 +51,7 @@ pub struct Core<P: Peer> {
     pub(crate) asks: BTreeMap<Ticket, Work>,
     pub(crate) searches: Slab<Search<P>>,
     pub(crate) publishes: Slab<Publish<P>>,
+    pub(crate) censuses: Slab<Census<P>>,
     pub(crate) placements: Slab<Placement<P>>,
     pub(crate) jobs: Slab<Job<P>>,
     pub(crate) attempts: Slab<Attempt<P>>,
@@ -96,6 +98,8 @@ pub(crate) enum Purpose {
     Tell,
     /// To see whether fellow hosts live.
     Probe,
+    /// To see whether the hosts that were found live, for a user.
+    Census(Tag),
     /// To compare the owner's sets.
     Sync,
 }
@@ -106,6 +110,7 @@ pub(crate) enum Work {
     Search(Tag),
     Placement(Tag),
     Publish(Tag),
+    Census(Tag),
     Job(Tag),
     Keep,
 }
@@ -165,6 +170,7 @@ impl<P: Peer> Core<P> {
             asks: BTreeMap::new(),
             searches: Slab::new(incarnation),
             publishes: Slab::new(incarnation),
+            censuses: Slab::new(incarnation),
             placements: Slab::new(incarnation),
             jobs: Slab::new(incarnation),
             attempts: Slab::new(incarnation),
@@ -245,6 +251,7 @@ impl<P: Peer> Core<P> {
         match work {
             Some(Work::Search(tag)) => drop(self.searches.remove(tag)),
             Some(Work::Publish(tag)) => drop(self.publishes.remove(tag)),
+            Some(Work::Census(tag)) => drop(self.censuses.remove(tag)),
             Some(Work::Placement(tag)) => self.drop_placement(tag, turn),
             Some(Work::Job(tag)) => self.drop_job(tag, turn),
             Some(Work::Keep) | None => {}
@@ -337,6 +344,9 @@ impl<P: Peer> Core<P> {
             (Purpose::Probe, Answer::Probed { serving, .. }) => {
                 self.probe_answered(from, &serving, turn);
             }
+            (Purpose::Census(census), Answer::Probed { serving, load }) => {
+                self.counted(census, from, &serving, Some(load), turn);
+            }
             (Purpose::Sync, Answer::Synced { records, want, more }) => {
                 self.sync_answered(from, &records, &want, more, turn);
             }
@@ -367,6 +377,7 @@ impl<P: Peer> Core<P> {
             }
             Purpose::Confirm(placement) => self.confirm_answered(placement, peer, false, turn),
             Purpose::Probe => self.probe_missed(peer, turn),
+            Purpose::Census(census) => self.counted(census, peer, &[], None, turn),
             Purpose::Check => self.checked(peer, false),
             Purpose::Sync => self.lose_sibling(peer),
             Purpose::Tell => {}
@@ -538,6 +549,7 @@ impl<P: Peer> Core<P> {
                 Work::Search(tag) => self.searches.get(tag).is_some(),
                 Work::Placement(tag) => self.placements.get(tag).is_some(),
                 Work::Publish(tag) => self.publishes.get(tag).is_some(),
+                Work::Census(tag) => self.censuses.get(tag).is_some(),
                 Work::Job(tag) => self.jobs.get(tag).is_some(),
                 Work::Keep => true,
             })

@@ -75,7 +75,8 @@ pub enum Query<P> {
         /// Why it is not served.
         failure: Option<Decline>,
     },
-    /// Are you alive, and do you serve these versions still? `Probed`.
+    /// Are you alive, and do you serve these versions still, as I do? Version 0 asks for any, and
+    /// says nothing of the asker. `Probed`.
     Probe(Vec<(Name, u64)>),
     /// What I know of an owner's functions: records that are new, and versions of a range. `Synced`.
     Sync {

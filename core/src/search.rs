@@ -248,9 +248,7 @@ impl<P: Peer> Core<P> {
     fn tell_hosts(&mut self, ticket: Ticket, outcome: Outcome<P>, turn: &mut Turn<'_, P>) {
         let event = match outcome.record {
             Some(record) if record.spec.is_some() => {
-                let hosts = outcome.hosts.iter().map(|host| (*host, None)).collect();
-                self.known.put(record.clone(), outcome.hosts, turn);
-                Event::Hosts { record, hosts, cost: outcome.cost }
+                return self.take_census(ticket, record, &outcome.hosts, outcome.cost, turn);
             }
             Some(_) => Event::Failed(Failure::Unknown),
             None => Event::Failed(outcome.absence()),
