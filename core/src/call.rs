@@ -98,7 +98,7 @@ impl<P: Peer> Core<P> {
         let Some(job) = self.jobs.get_mut(tag) else {
             return;
         };
-        if job.searching {
+        if job.searching || planted::is(Bug::NoAttempts) {
             return;
         }
         job.searching = true;
@@ -363,7 +363,7 @@ impl<P: Peer> Core<P> {
         let everywhere =
             !is_many && why == Refusal::Busy && usize::from(attempts) >= 2 * job.hosts.len();
         job.last_failure = Some(failure.clone());
-        if late || spent || tired || everywhere || planted::is(Bug::NoSecondHost) {
+        if late || spent || tired || everywhere || planted::is(Bug::RefusedForGood) {
             self.fail_item(tag, item, failure, turn);
         } else {
             job.again(item, Reason::Refused);
@@ -478,7 +478,7 @@ impl<P: Peer> Core<P> {
             return;
         };
         for attempt in job.open.values().filter_map(|open| open.running) {
-            if self.attempts.remove(attempt).is_some() {
+            if self.attempts.remove(attempt).is_some() && !planted::is(Bug::CancelRunsOn) {
                 turn.push(Effect::Abort { attempt });
             }
         }

@@ -397,6 +397,9 @@ impl<P: Peer> Core<P> {
     fn ask_whether_to_serve(&mut self, function: Name, turn: &mut Turn<'_, P>) {
         if let Some(arriving) = self.arriving.get_mut(&function) {
             arriving.until = Time::NEVER;
+            if planted::is(Bug::ServesUnasked) {
+                return self.fetch(function, Vec::new(), turn);
+            }
             self.search(Target::Name(function), Kind::Hosts, Then::Settle(function), turn);
         }
     }

@@ -69,4 +69,45 @@ pub enum Bug {
     NoAttempts = 19,
     /// An item is answered twice.
     AnswersTwice = 20,
+    /// A record counts as kept before it is.
+    AcknowledgesEarly = 21,
+    /// What runs for a cancelled call runs on.
+    CancelRunsOn = 22,
+    /// An owner's nodes do not compare their sets.
+    NeverCompares = 23,
+    /// A restarted host serves what it hosted without asking whether it still should.
+    ServesUnasked = 24,
+    /// A call that was refused is refused for good.
+    RefusedForGood = 25,
+}
+
+impl Bug {
+    /// Every bug, by number.
+    pub const ALL: [Self; 25] = [
+        Self::LookupFarthest,
+        Self::LookupEndsEarly,
+        Self::NeverEvict,
+        Self::NeverCheck,
+        Self::OffersFarthest,
+        Self::NeverDecline,
+        Self::NeverLost,
+        Self::NoRank,
+        Self::NoSecondHost,
+        Self::LosesItem,
+        Self::NoWindow,
+        Self::FirstHost,
+        Self::NoSlots,
+        Self::IgnoresTombstone,
+        Self::NeverRenew,
+        Self::ConfirmsAll,
+        Self::RefusesAll,
+        Self::NoOffers,
+        Self::NoAttempts,
+        Self::AnswersTwice,
+        Self::AcknowledgesEarly,
+        Self::CancelRunsOn,
+        Self::NeverCompares,
+        Self::ServesUnasked,
+        Self::RefusedForGood,
+    ];
 }

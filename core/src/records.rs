@@ -223,7 +223,8 @@ impl<P: Peer> Core<P> {
         match self.records.get(record.function) {
             Some(known) if known.supersedes(record) => return Learned::Superseded(known.clone()),
             Some(known) if !record.supersedes(known) => {
-                let unkept = self.records.unkept.contains(&record.function);
+                let unkept = self.records.unkept.contains(&record.function)
+                    && !planted::is(Bug::AcknowledgesEarly);
                 return if unkept { Learned::Unkept } else { Learned::Same };
             }
             Some(_) => {}
