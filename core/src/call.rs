@@ -108,9 +108,6 @@ impl<P: Peer> Core<P> {
         let kind =
             if job.partial || !job.is_many() { SearchKind::FirstHosts } else { SearchKind::Hosts };
         // Those that just failed are of no use, until it turns out that there are no others.
-        if job.hostless_since != Time::NEVER {
-            job.gone.clear();
-        }
         let avoid = job.gone.clone();
         self.search_avoiding(target, kind, Then::Job(tag), avoid, turn);
     }
@@ -140,8 +137,8 @@ impl<P: Peer> Core<P> {
         let Some(job) = self.jobs.get_mut(tag) else {
             return;
         };
-        if job.hosts.is_empty() {
-            let hostless = turn.now.since(job.hostless_since) > turn.config.hostless_max;
+        let hostless = turn.now.since(job.hostless_since) > turn.config.hostless_max;
+        if job.hosts.is_empty() || hostless {
             let spent = !job.is_many() && job.searches >= CALL_SEARCHES_MAX;
             if spent || hostless {
                 let why = job.last_failure.clone().unwrap_or(Failure::NoHost);
@@ -152,7 +149,6 @@ impl<P: Peer> Core<P> {
             self.wake_job(tag, turn.now + HOSTLESS_PAUSE, turn);
             return;
         }
-        job.hostless_since = Time::NEVER;
         if job.is_many() {
             // The first search ended at a first host: now for the others.
             let wait = if job.partial { Span::ZERO } else { turn.config.rehost_period };
@@ -338,6 +334,7 @@ impl<P: Peer> Core<P> {
         };
         let failure = match why {
             Refusal::Busy => {
+                job.hostless_since = Time::NEVER;
                 if let Some(host) = job.host_mut(host) {
                     host.refused(turn.now, load);
                 }
@@ -417,6 +414,7 @@ impl<P: Peer> Core<P> {
         let Some(job) = self.jobs.get_mut(tag) else {
             return;
         };
+        job.hostless_since = Time::NEVER;
         let ticket = job.ticket;
         let attempts = job.done(item, Some(answer.host));
         if answer.status < 400 {
@@ -463,6 +461,9 @@ impl<P: Peer> Core<P> {
             while let Some(item) = self.jobs.get(tag).and_then(|job| job.ready().next()) {
                 self.fail_item(tag, item, why.clone(), turn);
             }
+            if let Some(job) = self.jobs.get_mut(tag) {
+                job.hostless_since = Time::NEVER;
+            }
             self.wake_job(tag, turn.now + HOSTLESS_PAUSE, turn);
             self.pump(tag, turn);
             return;
@@ -504,7 +505,10 @@ impl<P: Peer> Core<P> {
         } else if turn.now >= job.rehost_at || job.hosts.is_empty() && job.ready().next().is_some()
         {
             job.rehost_at = Time::NEVER;
-            job.gone.clear();
+            // The other half of a search is no new one.
+            if !job.partial {
+                job.gone.clear();
+            }
             self.seek(tag, turn);
         }
         self.pump(tag, turn);

@@ -44,7 +44,7 @@ pub(crate) struct Job<P> {
     pub(crate) rehost_at: Time,
     /// The earliest wake that was asked for.
     pub(crate) wake_at: Time,
-    /// Since when no host is known.
+    /// Since when no host was found, or none of those that were found has run anything.
     pub(crate) hostless_since: Time,
     /// Why the last attempt failed; what the user hears if there is no other.
     pub(crate) last_failure: Option<Failure>,
