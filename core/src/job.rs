@@ -164,9 +164,9 @@ impl<P: Peer> Host<P> {
         self.refusals += 1;
     }
 
-    /// The system failed a call: it is passed over, twice as long each time in a row.
+    /// The system failed a call: it is passed over, twice as long each time in a row up to 8 times.
     pub(crate) fn failed(&mut self, now: Time, pause: Span) {
-        self.paused_until = now + pause.times(1 << self.failures.min(8));
+        self.paused_until = now + pause.times(1 << self.failures.min(3));
         self.failures += 1;
     }
 }
