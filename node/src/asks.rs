@@ -46,11 +46,8 @@ impl Asks {
     /// Passes on what the core says; nobody may be listening any more.
     pub(crate) fn told(&self, ticket: Ticket, told: Told) {
         let ended = matches!(&told, Told::Event(event) if event.is_final());
-        let mailbox = if ended {
-            self.lock().remove(&ticket)
-        } else {
-            self.lock().get(&ticket).cloned()
-        };
+        let mailbox =
+            if ended { self.lock().remove(&ticket) } else { self.lock().get(&ticket).cloned() };
         if let Some(mailbox) = mailbox {
             mailbox.told.lock().unwrap_or_else(PoisonError::into_inner).push_back(told);
             mailbox.more.notify_one();

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt as _;
 use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use peerless_core::{Ending, Input, Load, Name, Refusal, Tag, Ticket, Time};
 use peerless_net::{Body, BoxError, CallError};
 use tokio::sync::mpsc;
@@ -104,6 +104,10 @@ struct Attempt {
     ticket: Ticket,
     task: Option<AbortHandle>,
     answer: Option<Answer>,
+    /// Its task has reported its end.
+    ended: bool,
+    /// Its user left; the core may still abort it.
+    forgotten: bool,
 }
 
 /// What an attempt brought.
@@ -131,7 +135,7 @@ impl Calls {
         lock(&self.attempts).get_mut(&attempt)?.answer.take()
     }
 
-    /// Drops an attempt whose answer was taken or is not wanted; what still runs goes on.
+    /// Drops an attempt that is over and whose answer was taken.
     pub(crate) fn done(&self, attempt: Tag) {
         lock(&self.attempts).remove(&attempt);
     }
@@ -146,7 +150,22 @@ impl Calls {
     /// Drops all that is kept under a ticket. Answers that the user's side took stream on.
     pub(crate) fn forget(&self, ticket: Ticket) {
         if lock(&self.outgoing).remove(&ticket).is_some() {
-            lock(&self.attempts).retain(|_, attempt| attempt.ticket != ticket);
+            lock(&self.attempts).retain(|_, attempt| {
+                if attempt.ticket == ticket {
+                    (attempt.answer, attempt.forgotten) = (None, true);
+                }
+                attempt.ticket != ticket || !attempt.ended
+            });
+        }
+    }
+
+    fn ended(&self, attempt: Tag, how: Ending) {
+        let mut attempts = lock(&self.attempts);
+        if let Some(entry) = attempts.get_mut(&attempt) {
+            entry.ended = true;
+            if how != Ending::Complete || entry.forgotten {
+                attempts.remove(&attempt);
+            }
         }
     }
 
@@ -172,7 +191,7 @@ pub(crate) fn dispatch(node: &Arc<Node>, dispatch: Dispatch) {
     let (attempt, ticket) = (dispatch.attempt, dispatch.ticket);
     let outgoing = lock(&node.calls.outgoing).get(&ticket).cloned();
     // The entry is there before the task is, so that an answer always finds its place.
-    let entry = Attempt { ticket, task: None, answer: None };
+    let entry = Attempt { ticket, task: None, answer: None, ended: false, forgotten: false };
     lock(&node.calls.attempts).insert(attempt, entry);
     let task = tokio::spawn(run(node.clone(), dispatch, outgoing)).abort_handle();
     if let Some(entry) = lock(&node.calls.attempts).get_mut(&attempt) {
@@ -187,9 +206,7 @@ async fn run(node: Arc<Node>, dispatch: Dispatch, outgoing: Option<Arc<Outgoing>
         // The user left in the meantime.
         None => Ending::NotSent,
     };
-    if how != Ending::Complete {
-        node.calls.done(attempt);
-    }
+    node.calls.ended(attempt, how);
     node.tell(Input::Ended { attempt, how }).await;
 }
 
@@ -351,5 +368,37 @@ impl http_body::Body for Passed {
 
     fn size_hint(&self) -> SizeHint {
         if self.ended { SizeHint::with_exact(0) } else { self.size.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_that_nobody_read_serves_another_attempt() {
+        let once = Once::new(peerless_net::full("body"));
+        drop(OnceBody(once.clone()));
+        assert!(!once.is_spent());
+        let read = OnceBody(once.clone()).collect().await.unwrap().to_bytes();
+        assert_eq!(read, "body");
+        assert!(once.is_spent());
+    }
+
+    #[tokio::test]
+    async fn an_aborted_answer_is_cut_and_a_complete_one_ends() {
+        let answer = || {
+            let (frames, receiver) = mpsc::channel(FRAMES_MAX);
+            (frames, Passed { frames: receiver, ended: false, size: SizeHint::default() })
+        };
+        let (frames, passed) = answer();
+        frames.send(Pass::Frame(Frame::data("half".into()))).await.ok().unwrap();
+        drop(frames);
+        assert!(passed.collect().await.is_err());
+        let (frames, passed) = answer();
+        frames.send(Pass::Frame(Frame::data("whole".into()))).await.ok().unwrap();
+        frames.send(Pass::End).await.ok().unwrap();
+        drop(frames);
+        assert_eq!(passed.collect().await.unwrap().to_bytes(), "whole");
     }
 }

@@ -22,6 +22,9 @@ pub(crate) struct Cli {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// Run a node.
+    #[command(
+        after_help = "PEERLESS_LOG sets what is logged on standard error: warn (the default), info, debug, peerless_node=debug, …"
+    )]
     Up(UpCommand),
     /// Run a whole network on this machine and show what it can do.
     Demo(DemoArgs),

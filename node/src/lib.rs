@@ -62,6 +62,8 @@ const EXIT_FAILED: u8 = 1;
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     log_to_stderr();
+    #[cfg(feature = "planted")]
+    plant();
     match cli.command {
         Command::Up(args) => up(args, cli.json),
         Command::Demo(args) => demo::run(args, cli.json),
@@ -98,8 +100,8 @@ fn exit_of(error: &anyhow::Error) -> u8 {
     let bad_key = |error: &keys::KeyError| {
         matches!(error, keys::KeyError::Form { .. } | keys::KeyError::Open { .. })
     };
-    let bad_input = error.downcast_ref().is_some_and(bad_start)
-        || error.downcast_ref().is_some_and(bad_key);
+    let bad_input =
+        error.downcast_ref().is_some_and(bad_start) || error.downcast_ref().is_some_and(bad_key);
     if bad_input { EXIT_USAGE } else { EXIT_FAILED }
 }
 
@@ -124,5 +126,14 @@ pub(crate) fn say(line: &str) {
 fn log_to_stderr() {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_env("PEERLESS_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi);
+    log.with_writer(std::io::stderr).init();
+}
+
+/// Breaks one rule of the core, for the tests that must then fail.
+#[cfg(feature = "planted")]
+fn plant() {
+    let number = std::env::var("PEERLESS_PLANTED").ok().and_then(|text| text.parse().ok());
+    peerless_core::planted::set(number.unwrap_or(0));
 }

@@ -95,9 +95,9 @@ impl Node {
     /// the same twice.
     pub(crate) fn next_version(&self, seen: u64) -> u64 {
         let least = crate::clock::unix_ms().max(seen + 1);
-        let before = self.versions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
-            Some(least.max(last + 1))
-        });
+        let before = self
+            .versions
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(least.max(last + 1)));
         least.max(before.unwrap_or(0) + 1)
     }
 }
@@ -112,4 +112,3 @@ impl Addresses for Node {
         }
     }
 }
-

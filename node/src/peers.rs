@@ -61,13 +61,14 @@ fn query_peer(node: &Arc<Node>, to: NodeId, tag: Tag, query: &Query<NodeId>) {
     let node = node.clone();
     tokio::spawn(async move {
         let asked = node.net().request(to.key_bytes(), kind, bytes, REQUEST_TIMEOUT).await;
-        let answer = asked.map_err(Some).and_then(|bytes| match wire::decode_answer(kind, &bytes) {
-            Ok(heard) => Ok(heard),
-            Err(error) => {
-                tracing::debug!(peer = %to, %error, "dropped an answer");
-                Err(None)
-            }
-        });
+        let answer =
+            asked.map_err(Some).and_then(|bytes| match wire::decode_answer(kind, &bytes) {
+                Ok(heard) => Ok(heard),
+                Err(error) => {
+                    tracing::debug!(peer = %to, %error, "dropped an answer");
+                    Err(None)
+                }
+            });
         match answer {
             Ok((answer, hearsay)) => {
                 learn(&node, hearsay);

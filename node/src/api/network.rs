@@ -123,6 +123,7 @@ pub(super) async fn events(State(node): State<Arc<Node>>) -> Response {
         };
         Some((Ok(line.into()), (notes, None)))
     });
-    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
+    let headers =
+        [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
     (headers, Body::from_stream(events)).into_response()
 }

@@ -237,3 +237,61 @@ fn a_forged_record_never_reaches_the_core() {
     let error = decode_query(kind, NodeId::new([1; 32]), &bytes).unwrap_err();
     assert!(matches!(error, WireError::Record(RecordError::Signature)), "{error}");
 }
+
+/// Messages whose bytes are fixed: nodes of other versions speak them, too. They are also the
+/// corpus of the fuzz test; `PEERLESS_UPDATE=1` writes it anew.
+#[test]
+fn the_wire_is_what_it_was() {
+    let peers = |n: u8| (1..=n).map(|byte| NodeId::new([byte; 32])).collect::<Vec<_>>();
+    let (name, record) = (Name([5; 32]), a_record());
+    let load = Load { slots: 4, running: 1, queued: 2, queue: 16, hosted: 3, room: 64 };
+    let queries = [
+        ("find", Query::Find(Target::Peer(NodeId::new([1; 32])))),
+        ("hosts", Query::Hosts(name)),
+        ("provide", Query::Provide(name, Some(record.clone()))),
+        ("offer", Query::Offer { record: record.clone(), waive: true }),
+        (
+            "confirm",
+            Query::Confirm { function: name, version: 7, sources: peers(2), mates: peers(3) },
+        ),
+        ("placed", Query::Placed { function: name, version: 7, failure: Some(Decline::Fetch) }),
+        ("probe", Query::Probe(vec![(name, 7), (Name([6; 32]), 8)])),
+        (
+            "sync",
+            Query::Sync {
+                owner: Owner([8; 32]),
+                records: vec![record.clone()],
+                have: vec![(name, 7)],
+                range: Some((name, Name([9; 32]))),
+            },
+        ),
+    ];
+    let answers = [
+        (
+            "found",
+            Form::Kad(kad::Type::GetProviders, crate::id::name_bytes(&name).to_vec()),
+            Answer::Found { closer: peers(3), hosts: peers(2), record: Some(record.clone()), load },
+        ),
+        ("stored", Form::Peer, Answer::Stored { kept: true, newer: None, hosts: peers(2) }),
+        ("offered", Form::Peer, Answer::Offered { decline: Some(Decline::Busier), load }),
+        ("probed", Form::Peer, Answer::Probed { serving: vec![(name, 7)], load }),
+        (
+            "synced",
+            Form::Peer,
+            Answer::Synced { records: vec![record], want: vec![name], more: true },
+        ),
+    ];
+    let queries = queries.iter().map(|(of, query)| (*of, encode_query(query, &FullBook).1));
+    let answers = answers
+        .iter()
+        .map(|(of, form, answer)| (*of, encode_answer(form, answer, &FullBook).unwrap()));
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/wire");
+    for (of, bytes) in queries.chain(answers) {
+        let path = dir.join(of);
+        if std::env::var_os("PEERLESS_UPDATE").is_some() {
+            std::fs::create_dir_all(&dir).unwrap();
+            std::fs::write(&path, &bytes).unwrap();
+        }
+        assert!(std::fs::read(&path).unwrap() == *bytes, "{of} is written otherwise than it was");
+    }
+}

@@ -25,7 +25,7 @@ pub(super) enum Bad {
     Item {
         /// Its index among the items.
         at: u64,
-        /// Counted from 1.
+        /// Counted from 1; 0 where items are no lines.
         line: u64,
         why: String,
     },
@@ -128,7 +128,7 @@ pub(super) async fn run(feed: Arc<Feed>, mut items: Items, bad: mpsc::Sender<Bad
         while let Some(Line { number: line, item }) = items.ready() {
             match item {
                 Ok(bytes) => {
-                    let kib = (bytes.len() / 1024 + 1) as u32;
+                    let kib = (bytes.len() / 1024 + 1).min(KIB_MAX) as u32;
                     batch.take(&feed.wanted, 1).await;
                     batch.take(&feed.items, 1).await;
                     batch.take(&feed.kib, kib).await;

@@ -21,7 +21,7 @@ pub(super) enum Items {
 
 /// One item, or why a line is none.
 pub(super) struct Line {
-    /// Counted from 1.
+    /// Counted from 1; 0 where items are no lines.
     pub(super) number: u64,
     pub(super) item: Result<Bytes, String>,
 }
@@ -47,7 +47,7 @@ impl Items {
         match self {
             Self::Whole(items) => {
                 let text = items.next()?;
-                Some(Line { number: 1, item: read(text.as_bytes()) })
+                Some(Line { number: 0, item: read(text.as_bytes()) })
             }
             Self::Lines(lines) => lines.ready(),
         }
@@ -192,7 +192,8 @@ mod tests {
 
     #[tokio::test]
     async fn lines_come_in_any_pieces() {
-        let found = lines(&["1\n\"a b\"", "\n\n{ \"k\" : [1, \"x y\\\" z\"] }\r\n", "no\n", "2.50"]).await;
+        let found =
+            lines(&["1\n\"a b\"", "\n\n{ \"k\" : [1, \"x y\\\" z\"] }\r\n", "no\n", "2.50"]).await;
         assert_eq!(found[0], (1, Ok("1".into())));
         assert_eq!(found[1], (2, Ok("\"a b\"".into())));
         assert_eq!(found[2], (4, Ok("{\"k\":[1,\"x y\\\" z\"]}".into())));

@@ -122,7 +122,8 @@ async fn whole(
                 let text = value.to_string();
                 bytes += text.len();
                 if bytes > DOCUMENT_RESULTS_MAX {
-                    let why = "the results are too large for one document; use application/x-ndjson";
+                    let why =
+                        "the results are too large for one document; use application/x-ndjson";
                     return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", why));
                 }
                 results.push((index, text));
@@ -346,11 +347,13 @@ impl Job {
         match bad {
             Bad::Item { at, line, why } => {
                 self.malformed += 1;
-                let error = format!("line {line}: {why}");
-                let value = json!({
-                    "index": at, "status": 400, "error": error, "code": "bad-item", "line": line,
-                    "attempts": 0,
+                let mut value = json!({
+                    "index": at, "status": 400, "error": why, "code": "bad-item", "attempts": 0,
                 });
+                if line > 0 {
+                    value["line"] = json!(line);
+                    value["error"] = json!(format!("line {line}: {why}"));
+                }
                 Next::Result(at, value)
             }
             Bad::Broken(why) => Next::Broken(ApiError::bad(format!("the items broke off: {why}"))),

@@ -1,0 +1,10 @@
+//! Real nodes over real sockets: what users see of a network, and what a crash or a mistake does
+//! to it.
+
+mod bad;
+mod bytes;
+mod calls;
+mod common;
+mod fuzz;
+mod spine;
+mod store;
