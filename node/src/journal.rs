@@ -1,16 +1,18 @@
 //! A node's journal: every input with its time, so that its core can be stepped again.
 //!
 //! ```text
-//! file   "peerless-journal\n", then frames
-//! frame  length u32 LE, check u32 LE (of the payload's SHA-256), payload in postcard
+//! file   "peerless-journal\n", then records
+//! record length u32 LE, check of the length, check of the payload, payload in postcard
+//! check  the first four bytes of the SHA-256
 //! first  Header; every further one Step
 //! ```
 //!
-//! A step carries the rolling hash of all effects so far, so a replay compares every one. A frame
-//! that breaks off at the end is what a crash leaves; it is said, and no error.
+//! A step carries the rolling hash of all effects so far, so a replay compares every one. A record
+//! that breaks off at the end is what a crash leaves; it is said, and no error. The length has its
+//! own check so that a changed one is not taken for that.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read as _, Write as _};
+use std::io::{self, BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use peerless_core::{Config, Core, Effect, Input, Setup, Time, Turn};
@@ -25,7 +27,9 @@ use crate::id::NodeId;
 const MAGIC: &[u8] = b"peerless-journal\n";
 const SCHEMA: u16 = 1;
 /// No input comes near it.
-const FRAME_BYTES_MAX: u32 = 16 << 20;
+const RECORD_BYTES_MAX: u32 = 16 << 20;
+/// A length and both checks.
+const HEAD_BYTES: usize = 12;
 
 /// How the core was made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -95,7 +99,7 @@ impl Journal {
         let path = dir.join(name);
         let mut file = BufWriter::new(File::create_new(&path)?);
         file.write_all(MAGIC)?;
-        write_frame(&mut file, header)?;
+        write_record(&mut file, header)?;
         file.flush()?;
         Ok(Self { path, file, rolling: Rolling::default(), failed: false })
     }
@@ -106,7 +110,7 @@ impl Journal {
             return;
         }
         let effects = self.rolling.add(effects);
-        if let Err(error) = write_frame(&mut self.file, &Step { now, input, effects }) {
+        if let Err(error) = write_record(&mut self.file, &Step { now, input, effects }) {
             tracing::error!(path = %self.path.display(), %error, "the journal ends here");
             self.failed = true;
         }
@@ -120,15 +124,15 @@ impl Journal {
     }
 }
 
-fn write_frame(file: &mut impl io::Write, value: &impl Serialize) -> io::Result<()> {
+fn write_record(file: &mut impl io::Write, value: &impl Serialize) -> io::Result<()> {
     let payload = postcard::to_stdvec(value).map_err(io::Error::other)?;
-    file.write_all(&(payload.len() as u32).to_le_bytes())?;
-    file.write_all(&check(&payload))?;
+    let length = (payload.len() as u32).to_le_bytes();
+    file.write_all(&[length, check(&length), check(&payload)].concat())?;
     file.write_all(&payload)
 }
 
-fn check(payload: &[u8]) -> [u8; 4] {
-    *sha256(payload).first_chunk().expect("it has 32 bytes")
+fn check(bytes: &[u8]) -> [u8; 4] {
+    *sha256(bytes).first_chunk().expect("it has 32 bytes")
 }
 
 /// Why a journal cannot be replayed; each names the file.
@@ -149,6 +153,16 @@ pub enum ReplayError {
         path: PathBuf,
         /// Why.
         why: String,
+    },
+    /// It was changed after it was written.
+    #[error("{path} is damaged: record {record}, at byte {at}, is not what was written")]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// The record; 0 is the header, and n the n-th input.
+        record: u64,
+        /// Where it begins.
+        at: u64,
     },
 }
 
@@ -185,74 +199,119 @@ pub struct Difference {
 
 /// Steps a fresh core through a journal, and compares every effect.
 pub fn replay(path: &Path) -> Result<Replayed, ReplayError> {
-    let failed = |cause| ReplayError::File { path: path.into(), cause };
-    let no_journal = |why: String| ReplayError::Form { path: path.into(), why };
-    let mut file = BufReader::new(File::open(path).map_err(failed)?);
-    let mut magic = [0; MAGIC.len()];
-    if file.read_exact(&mut magic).is_err() || magic != MAGIC {
-        return Err(no_journal("its first bytes are others".into()));
-    }
-    let header = match read_frame::<Header>(&mut file).map_err(failed)? {
-        Frame::Whole(header) if header.schema == SCHEMA => header,
-        Frame::Whole(header) => return Err(no_journal(format!("schema {}", header.schema))),
-        Frame::Torn | Frame::End => return Err(no_journal("its header breaks off".into())),
+    replay_watched(path, |_, _, _, _| {})
+}
+
+/// As [`replay`]; shows what the core was, each input, when it came, and its effects.
+pub fn replay_watched(
+    path: &Path,
+    mut watch: impl FnMut(&Header, Time, &Input<NodeId>, &[Effect<NodeId>]),
+) -> Result<Replayed, ReplayError> {
+    let mut records = Records::open(path)?;
+    let header: Header = match records.next()? {
+        Next::Whole(header) => header,
+        Next::Torn | Next::End => return Err(records.no_journal("its header breaks off")),
     };
+    if header.schema != SCHEMA {
+        return Err(records.no_journal(&format!("its schema is {}", header.schema)));
+    }
     let mut core = Core::new(header.me, header.setup.clone(), header.seed, header.incarnation);
     let mut rolling = Rolling::default();
     let mut effects = Vec::new();
     let mut replayed =
         Replayed { schema: 1, inputs: 0, effects: 0, equal: true, torn: false, differs_at: None };
     loop {
-        let step = match read_frame::<Step<Input<NodeId>>>(&mut file).map_err(failed)? {
-            Frame::Whole(step) => step,
-            Frame::Torn => {
+        let Step { now, input, effects: wanted } = match records.next::<Step<_>>()? {
+            Next::Whole(step) => step,
+            Next::Torn => {
                 replayed.torn = true;
-                break;
+                return Ok(replayed);
             }
-            Frame::End => break,
+            Next::End => return Ok(replayed),
         };
         effects.clear();
-        let input = step.input.clone();
-        core.handle(input, &mut Turn::new(step.now, &header.config, &mut effects));
+        let told: Input<NodeId> = input;
+        core.handle(told.clone(), &mut Turn::new(now, &header.config, &mut effects));
+        watch(&header, now, &told, &effects);
         let hash = rolling.add(&effects);
         replayed.effects = rolling.count;
-        if hash != step.effects {
+        if hash != wanted {
             replayed.equal = false;
             replayed.differs_at = Some(Difference {
                 input: replayed.inputs,
-                time_ns: step.now.0,
-                told: format!("{:?}", step.input),
+                time_ns: now.0,
+                told: format!("{told:?}"),
                 effects: effects.iter().map(|effect| format!("{effect:?}")).collect(),
             });
-            break;
+            return Ok(replayed);
         }
         replayed.inputs += 1;
     }
-    Ok(replayed)
 }
 
-enum Frame<T> {
+/// A journal being read.
+struct Records {
+    path: PathBuf,
+    file: BufReader<File>,
+    /// The record that is read next, and where it begins.
+    record: u64,
+    at: u64,
+}
+
+enum Next<T> {
     Whole(T),
     Torn,
     End,
 }
 
-fn read_frame<T: DeserializeOwned>(file: &mut impl io::Read) -> io::Result<Frame<T>> {
-    let mut head = [0; 8];
-    match read_full(file, &mut head)? {
-        0 => return Ok(Frame::End),
-        8 => {}
-        _ => return Ok(Frame::Torn),
+impl Records {
+    fn open(path: &Path) -> Result<Self, ReplayError> {
+        let failed = |cause| ReplayError::File { path: path.into(), cause };
+        let file = BufReader::new(File::open(path).map_err(failed)?);
+        let mut records = Self { path: path.into(), file, record: 0, at: MAGIC.len() as u64 };
+        let mut magic = [0; MAGIC.len()];
+        let read = read_full(&mut records.file, &mut magic).map_err(failed)?;
+        if read < MAGIC.len() || magic != MAGIC {
+            return Err(records.no_journal("its first bytes are others"));
+        }
+        Ok(records)
     }
-    let len = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
-    if len > FRAME_BYTES_MAX {
-        return Ok(Frame::Torn);
+
+    fn next<T: DeserializeOwned>(&mut self) -> Result<Next<T>, ReplayError> {
+        let failed = |cause| ReplayError::File { path: self.path.clone(), cause };
+        let mut head = [0; HEAD_BYTES];
+        match read_full(&mut self.file, &mut head).map_err(failed)? {
+            0 => return Ok(Next::End),
+            HEAD_BYTES => {}
+            _ => return Ok(Next::Torn),
+        }
+        let (length, checks) = head.split_first_chunk::<4>().expect("it is longer");
+        let size = u32::from_le_bytes(*length);
+        if check(length) != checks[..4] || size > RECORD_BYTES_MAX {
+            return Err(self.damaged());
+        }
+        let mut payload = vec![0; size as usize];
+        if read_full(&mut self.file, &mut payload).map_err(failed)? < payload.len() {
+            return Ok(Next::Torn);
+        }
+        if check(&payload) != checks[4..] {
+            return Err(self.damaged());
+        }
+        let value = postcard::from_bytes(&payload).map_err(|error| {
+            self.no_journal(&format!("record {} at byte {}: {error}", self.record, self.at))
+        })?;
+        self.record += 1;
+        self.at += HEAD_BYTES as u64 + u64::from(size);
+        Ok(Next::Whole(value))
     }
-    let mut payload = vec![0; len as usize];
-    if read_full(file, &mut payload)? < payload.len() || check(&payload) != head[4..] {
-        return Ok(Frame::Torn);
+
+    fn damaged(&self) -> ReplayError {
+        ReplayError::Damaged { path: self.path.clone(), record: self.record, at: self.at }
     }
-    Ok(postcard::from_bytes(&payload).map_or(Frame::Torn, Frame::Whole))
+
+    fn no_journal(&self, why: &str) -> ReplayError {
+        ReplayError::Form { path: self.path.clone(), why: why.to_owned() }
+    }
 }
 
 /// Reads until `into` is full or the file ends.
@@ -310,6 +369,27 @@ mod tests {
             let replayed = replay(&path).unwrap();
             assert!(replayed.torn && replayed.equal && replayed.inputs == 2, "{cut}");
         }
+    }
+
+    #[test]
+    fn a_changed_byte_is_found_wherever_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = recorded(dir.path());
+        let whole = std::fs::read(&path).unwrap();
+        let mut named = std::collections::BTreeSet::new();
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x10;
+            std::fs::write(&path, &bytes).unwrap();
+            match replay(&path).unwrap_err() {
+                ReplayError::Damaged { record, at: begins, .. } => {
+                    assert!(begins <= at as u64, "{at}");
+                    named.insert(record);
+                }
+                error => assert!(at < MAGIC.len(), "{at}: {error}"),
+            }
+        }
+        assert_eq!(named.into_iter().collect::<Vec<_>>(), [0, 1, 2, 3]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, bail};
-use peerless_core::{Core, Setup};
+use peerless_core::{Core, Input, Setup};
 use peerless_net::{Multiaddr, Net};
 use peerless_wasm::Sandbox;
 use serde_json::json;
@@ -133,10 +133,7 @@ fn sandbox(settings: &Settings, dir: &Path) -> anyhow::Result<Sandbox> {
     Ok(Sandbox::new(sandbox)?)
 }
 
-fn start_store(
-    opened: Opened,
-    inputs: &mpsc::Sender<peerless_core::Input<NodeId>>,
-) -> anyhow::Result<Store> {
+fn start_store(opened: Opened, inputs: &mpsc::Sender<Input<NodeId>>) -> anyhow::Result<Store> {
     Store::start(opened, inputs.clone()).context("cannot start the store's thread")
 }
 
@@ -216,7 +213,12 @@ async fn join(
     let (mut answered, mut failures) = (0, Vec::new());
     while let Some(dialled) = dials.join_next().await {
         match dialled.context("a dial ended badly")? {
-            (_, _, Ok(_)) => answered += 1,
+            (_, _, Ok(peer)) => {
+                answered += 1;
+                // A busy node may close the connection before it has said what it is, and then
+                // nothing else would tell the core of it.
+                node.tell(Input::Met { peer: NodeId::new(peer), serves: true }).await;
+            }
             (address, true, Err(error)) => {
                 tracing::warn!(%address, %error, "a bootstrap node does not answer");
                 failures.push(format!("{address}: {error}"));

@@ -1,0 +1,137 @@
+//! What five nodes recorded, from a deployment to the repair after a host's death, is replayed: the
+//! core alone comes to the same effects, and keeps its laws.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use peerless_node::journal::{self, Replayed};
+use serde_json::Value;
+
+use crate::laws::Laws;
+use crate::network::{Network, Node, Plan, peerless};
+use crate::scenario::{QUICK, SLEEP, manycall_with_a_death};
+
+const NODES: usize = 5;
+const ITEMS: u64 = 2_000;
+
+#[tokio::test]
+async fn what_nodes_recorded_replays_equally_within_the_laws() {
+    let plan = Plan { config: QUICK, journal: true, ..Plan::default() };
+    let mut network = Network::start(plan, NODES).await;
+    let deployer = &network.nodes[0];
+    deployer.gateway.deploy("sleep", SLEEP, 3).await.unwrap();
+    let hosts = network.hosted(deployer, "sleep", 3).await;
+    let gateway = network.nodes.iter().position(|node| !hosts.contains(&node.peer_id)).unwrap();
+    let dead = manycall_with_a_death(&mut network, gateway, ITEMS).await.unwrap();
+    network.hosted(&network.nodes[gateway], "sleep", 3).await;
+    network.restart(dead).await;
+    at_rest(&network).await;
+    for number in 0..NODES {
+        network.kill(number).await;
+    }
+
+    for number in 0..NODES {
+        let journals = journals(&network.journal_dir(number));
+        assert_eq!(journals.len(), if number == dead { 2 } else { 1 }, "a journal a start");
+        // Only the one that was killed at work may have left anything half done.
+        for (index, path) in journals.iter().enumerate() {
+            let worked = number == dead && index == 0;
+            let replayed = within_the_laws(path, !worked);
+            eprintln!("node {number}: {} inputs, {} effects", replayed.inputs, replayed.effects);
+            assert!(replayed.equal, "{replayed:?}");
+            assert!(replayed.inputs > 20, "{replayed:?}");
+        }
+        let said = replay(&network.journal_dir(number)).await;
+        assert_eq!((said.status, said.lines.len()), (Some(0), journals.len()), "{}", said.error);
+        assert!(said.lines.iter().all(|line| line["equal"] == true), "{:?}", said.lines);
+    }
+    a_changed_byte_is_named(&journals(&network.journal_dir(gateway))[0]).await;
+}
+
+fn journals(dir: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
+
+/// Waits until no node has a request of a user or a call under way.
+async fn at_rest(network: &Network) {
+    let idle = async |node: &Node| node.gateway.json("/network/status").await["running"] == 0;
+    for node in network.live() {
+        crate::network::until("a node at rest", crate::network::LONG, async || {
+            idle(node).await.then_some(())
+        })
+        .await
+        .unwrap();
+    }
+}
+
+fn within_the_laws(path: &Path, rests: bool) -> Replayed {
+    let mut laws = None;
+    let replayed = journal::replay_watched(path, |header, now, input, effects| {
+        let laws = laws.get_or_insert_with(|| Laws::new(header.me, &header.setup));
+        laws.step(now, input, effects);
+    })
+    .unwrap();
+    let mut laws = laws.expect("a journal has inputs");
+    if rests {
+        laws.at_rest();
+    }
+    assert_eq!(laws.broken, Vec::<String>::new(), "{}", path.display());
+    assert!(laws.checked > 20, "{}", path.display());
+    replayed
+}
+
+/// What `peerless replay` said.
+struct Said {
+    status: Option<i32>,
+    lines: Vec<Value>,
+    error: String,
+}
+
+async fn replay(path: &Path) -> Said {
+    let output = peerless().args(["replay", "--json"]).arg(path).output().await.unwrap();
+    let lines = String::from_utf8(output.stdout).unwrap();
+    Said {
+        status: output.status.code(),
+        lines: lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect(),
+        error: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// In the length, in a check and in the payload of a record, at the beginning, in the middle and
+/// near the end of the file.
+async fn a_changed_byte_is_named(path: &Path) {
+    let whole = fs::read(path).unwrap();
+    let copy = path.with_extension("changed");
+    let begins = records(&whole);
+    let numbers = [0, 1, begins.len() / 2, begins.len() - 1];
+    for number in BTreeSet::from(numbers) {
+        for offset in [0, 5, 9, 12] {
+            let at = begins[number];
+            let mut bytes = whole.clone();
+            bytes[at + offset] ^= 1;
+            fs::write(&copy, &bytes).unwrap();
+            let said = replay(&copy).await;
+            let named = format!("is damaged: record {number}, at byte {at}, ");
+            assert!(said.error.contains(&named), "{named} but it says {}", said.error);
+            assert_eq!((said.status, said.lines.len()), (Some(2), 0));
+        }
+    }
+}
+
+/// Where a journal's records begin.
+fn records(journal: &[u8]) -> Vec<usize> {
+    let mut at = b"peerless-journal\n".len();
+    let mut begins = Vec::new();
+    while let Some(length) = journal.get(at..at + 4) {
+        let next = at + 12 + u32::from_le_bytes(length.try_into().unwrap()) as usize;
+        if next > journal.len() {
+            break;
+        }
+        begins.push(at);
+        at = next;
+    }
+    begins
+}
