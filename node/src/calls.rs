@@ -367,7 +367,7 @@ impl http_body::Body for Passed {
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.ended { SizeHint::with_exact(0) } else { self.size.clone() }
+        if self.ended { SizeHint::with_exact(0) } else { self.size }
     }
 }
 

@@ -107,12 +107,11 @@ async fn prepare(node: &Node, record: &Record) -> Result<(), String> {
     let sandbox = &node.functions.sandbox;
     let digest = what.digest;
     node.modules.pin(digest, true);
-    let module = match sandbox.cached(digest.0).await {
-        Some(module) => module,
-        None => {
-            let bytes = node.modules.read(&digest).await.map_err(|error| error.to_string())?;
-            sandbox.compile(digest.0, bytes.into()).await.map_err(|error| error.to_string())?
-        }
+    let module = if let Some(module) = sandbox.cached(digest.0).await {
+        module
+    } else {
+        let bytes = node.modules.read(&digest).await.map_err(|error| error.to_string())?;
+        sandbox.compile(digest.0, bytes.into()).await.map_err(|error| error.to_string())?
     };
     let installed = Arc::new(Installed { what, module });
     node.functions.lock().insert((record.function, record.version), installed);

@@ -80,7 +80,7 @@ impl Limits {
             http_idle: Duration::from_secs(75),
             json_bytes_max: 64 << 20,
             body_bytes_max: None,
-            call_timeout_max: Duration::from_secs(3600),
+            call_timeout_max: Duration::from_hours(1),
             functions_max: 64,
             memory_max: 1 << 30,
             module_bytes_max: 32 << 20,
@@ -101,9 +101,9 @@ impl Settings {
         let data_dir = args.data_dir.or(file.data_dir).map_or_else(default_data_dir, Ok)?;
         let owner_key =
             args.owner_key.or(file.owner_key).unwrap_or_else(|| data_dir.join("owner.key"));
-        let listen = addresses("listen", first(args.listen, file.listen))?
+        let listen = addresses("listen", &first(args.listen, file.listen))?
             .unwrap_or_else(|| vec!["/ip4/0.0.0.0/tcp/4001".parse().expect("an address")]);
-        let bootstrap = addresses("bootstrap", first(args.bootstrap, file.bootstrap))?;
+        let bootstrap = addresses("bootstrap", &first(args.bootstrap, file.bootstrap))?;
         let http = args.http.or(file.http).unwrap_or_else(|| "127.0.0.1:8080".into());
         let http = http.parse::<SocketAddr>().map_err(|_| {
             Wrong(format!("http: {http:?} is not ADDRESS:PORT, such as 127.0.0.1:8080"))
@@ -173,7 +173,7 @@ fn first<T>(flags: Vec<T>, file: Option<Vec<T>>) -> Vec<T> {
     if flags.is_empty() { file.unwrap_or_default() } else { flags }
 }
 
-fn addresses(key: &str, texts: Vec<String>) -> Result<Option<Vec<Multiaddr>>, Wrong> {
+fn addresses(key: &str, texts: &[String]) -> Result<Option<Vec<Multiaddr>>, Wrong> {
     let parse = |text: &String| {
         text.parse().map_err(|error| {
             let example = "/ip4/192.0.2.1/tcp/4001";
@@ -224,6 +224,7 @@ fn credentials(
 /// The file as it is written; every key is a flag's name with underscores, or in a section.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "they are the keys")]
 struct File {
     data_dir: Option<PathBuf>,
     owner_key: Option<PathBuf>,
@@ -395,6 +396,7 @@ impl HttpFile {
 /// Section `[wasm]`.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "they are the keys")]
 struct WasmFile {
     functions_max: Option<u16>,
     memory_max: Option<Size>,

@@ -21,7 +21,7 @@ pub(super) async fn put(
     State(node): State<Arc<Node>>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let mut writer = node.modules.writer().await.map_err(refused)?;
+    let mut writer = node.modules.writer().await.map_err(|error| refused(&error))?;
     let mut body = request.into_body();
     let mut first = true;
     while let Some(frame) = body.frame().await {
@@ -31,19 +31,19 @@ pub(super) async fn put(
                 return Err(ApiError::bad("the body is no WebAssembly module"));
             }
             first &= data.is_empty();
-            writer.write(data).await.map_err(refused)?;
+            writer.write(data).await.map_err(|error| refused(&error))?;
         }
     }
     if first {
         return Err(ApiError::bad("the body is no WebAssembly module: it is empty"));
     }
-    let (digest, size) = writer.finish(None).await.map_err(refused)?;
+    let (digest, size) = writer.finish(None).await.map_err(|error| refused(&error))?;
     let digest = format!("sha256:{}", hex(&digest.0));
     Ok(answer(StatusCode::OK, &json!({ "digest": digest, "size_bytes": size })))
 }
 
-fn refused(error: ModuleError) -> ApiError {
-    let (status, code) = match &error {
+fn refused(error: &ModuleError) -> ApiError {
+    let (status, code) = match error {
         ModuleError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
         ModuleError::NoRoom { .. } => (StatusCode::INSUFFICIENT_STORAGE, "no-room"),
         ModuleError::Digest(_) | ModuleError::Broken(_) => (StatusCode::BAD_REQUEST, "bad-module"),

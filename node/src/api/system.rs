@@ -27,7 +27,7 @@ use crate::units::{parse_duration, parse_size};
 /// How long a record lives unless it is renewed.
 const LIFE_MS: u64 = 90 * 86_400_000;
 const MEMORY_BYTES: u64 = 128 << 20;
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 const REPLICAS: (u16, u16) = (3, 5);
 
 /// Annotations that say what OpenFaaS has no field for.
@@ -127,7 +127,7 @@ fn timeout(annotations: &BTreeMap<String, String>) -> Result<Duration, ApiError>
     };
     let timeout = parse_duration(text)
         .map_err(|why| ApiError::bad(format!("{TIMEOUT_ANNOTATION}: {why}")))?;
-    if timeout.is_zero() || timeout > Duration::from_secs(86_400) {
+    if timeout.is_zero() || timeout > Duration::from_hours(24) {
         let why = format!("{TIMEOUT_ANNOTATION}: {text:?} is not between 1ms and 24h");
         return Err(ApiError::bad(why));
     }

@@ -119,7 +119,7 @@ pub(crate) fn decode_query(bytes: &[u8]) -> Result<Asked, WireError> {
         }
         PLACED => {
             let (function, version) = fields.version()?;
-            let failure = read_decline(fields.third)?;
+            let failure = read_decline(fields.third);
             Query::Placed { function, version, failure }
         }
         PROBE => Query::Probe(read_probe(value)?),
@@ -190,7 +190,7 @@ pub(crate) fn decode_answer(bytes: &[u8]) -> Result<(Answer<NodeId>, Hearsay), W
                     _ => {}
                 }
             }
-            let decline = read_decline(decline)?;
+            let decline = read_decline(decline);
             Answer::Offered { decline, load: load.ok_or(Malformed("no load"))? }
         }
         NOTED => {
@@ -361,10 +361,8 @@ fn decline_number(decline: Option<Decline>) -> u64 {
     decline.map_or(0, |decline| number(decline).map_or(0, |at| at as u64 + 1))
 }
 
-fn read_decline(number: u64) -> Result<Option<Decline>, Malformed> {
-    let Some(at) = number.checked_sub(1) else {
-        return Ok(None);
-    };
+fn read_decline(number: u64) -> Option<Decline> {
+    let at = number.checked_sub(1)?;
     // A reason that a later version knows is a refusal all the same.
-    Ok(Some(DECLINES.get(at as usize).copied().unwrap_or(Decline::Policy)))
+    Some(DECLINES.get(at as usize).copied().unwrap_or(Decline::Policy))
 }

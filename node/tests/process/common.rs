@@ -177,7 +177,7 @@ impl Node {
         self.peer_id = field("peer_id");
         self.owner = field("owner");
         self.http = field("http").parse().unwrap();
-        self.listen = ready["listen"][0].as_str().unwrap().to_owned();
+        ready["listen"][0].as_str().unwrap().clone_into(&mut self.listen);
     }
 
     /// All that it logged.

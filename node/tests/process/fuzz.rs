@@ -25,7 +25,9 @@ fn no_bytes_make_a_decoder_panic() {
         seeds.push(std::fs::read(file.unwrap().path()).unwrap());
     }
     assert!(seeds.len() >= 4, "the corpus is there");
-    seeds.iter().for_each(|bytes| wire::fuzz(bytes));
+    for bytes in &seeds {
+        wire::fuzz(bytes);
+    }
 
     let mut random = Random(1);
     for round in 0..20_000_u64 {

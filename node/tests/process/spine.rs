@@ -111,7 +111,7 @@ async fn a_host_dies(network: &mut Network, asker: usize) -> String {
     assert_eq!(status, 200);
     let stream = body.into_data_stream().map(|chunk| chunk.map_err(std::io::Error::other));
     let mut out = tokio_util::io::StreamReader::new(stream);
-    let (mut raw, mut killed) = (Vec::new(), None);
+    let (mut raw, mut seen, mut killed) = (Vec::new(), 0, None);
     loop {
         let mut line = Vec::new();
         tokio::io::AsyncBufReadExt::read_until(&mut out, b'\n', &mut line).await.unwrap();
@@ -119,7 +119,7 @@ async fn a_host_dies(network: &mut Network, asker: usize) -> String {
             break;
         }
         raw.extend_from_slice(&line);
-        let seen = raw.iter().filter(|byte| **byte == b'\n').count();
+        seen += 1;
         if seen == 600 {
             let result: Value = serde_json::from_slice(&line).unwrap();
             let host = result["host"].as_str().unwrap().to_owned();

@@ -109,12 +109,11 @@ impl Batch<'_> {
 
     /// Takes `n` places, telling the core what it has so far before waiting for them.
     async fn take(&mut self, places: &Semaphore, n: u32) {
-        let place = match places.try_acquire_many(n) {
-            Ok(place) => place,
-            Err(_) => {
-                self.flush().await;
-                places.acquire_many(n).await.expect("it is never closed")
-            }
+        let place = if let Ok(place) = places.try_acquire_many(n) {
+            place
+        } else {
+            self.flush().await;
+            places.acquire_many(n).await.expect("it is never closed")
         };
         place.forget();
     }
