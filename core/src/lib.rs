@@ -4,8 +4,13 @@
 //! [`Effect`]s it finds in its buffer. Read [`turn`] first, then [`machine`].
 #![no_std]
 #![forbid(unsafe_code)]
+// A float's sum depends on the order, and its functions on the platform.
+#![deny(clippy::float_arithmetic, clippy::std_instead_of_core, clippy::std_instead_of_alloc)]
 
 extern crate alloc;
+// Property tests are made with std; the library is not.
+#[cfg(test)]
+extern crate std;
 
 mod admission;
 mod call;

@@ -166,3 +166,6 @@ impl<P: Peer> Lookup<P> {
         (answered, closest.count())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,7 +70,36 @@ impl<T> Slab<T> {
 
 #[cfg(test)]
 mod tests {
+    use alloc::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn is_a_map_whose_keys_never_come_back(
+            steps in proptest::collection::vec(any::<(bool, u8)>(), 0..200),
+        ) {
+            let (mut slab, mut model, mut ever) = (Slab::new(3), BTreeMap::new(), Vec::new());
+            for (insert, n) in steps {
+                if insert || ever.is_empty() {
+                    let tag = slab.insert(n);
+                    prop_assert!(!ever.contains(&tag));
+                    ever.push(tag);
+                    model.insert(tag, n);
+                } else {
+                    let tag = ever[usize::from(n) % ever.len()];
+                    prop_assert_eq!(slab.remove(tag), model.remove(&tag));
+                }
+                prop_assert_eq!(slab.len(), model.len());
+                prop_assert!(ever.iter().all(|tag| slab.get(*tag) == model.get(tag)));
+                prop_assert!(slab.iter().eq(model.iter().map(|(tag, value)| (*tag, value))));
+            }
+        }
+    }
 
     #[test]
     fn a_stale_tag_finds_nothing() {

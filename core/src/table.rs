@@ -182,3 +182,6 @@ impl<P: Peer> Table<P> {
         found
     }
 }
+
+#[cfg(test)]
+mod tests;

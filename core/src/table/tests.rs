@@ -1,0 +1,126 @@
+//! The table beside a model of it that is slow and plain.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::key::Name;
+
+/// Six bits of position, so that buckets fill up.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct P(u8);
+
+impl Peer for P {
+    fn key(self) -> Key {
+        Key([u64::from(self.0) << 58, 0, 0, 0])
+    }
+
+    fn position(name: &Name) -> Key {
+        Key::from_bytes(&name.0)
+    }
+}
+
+const ME: P = P(0);
+
+/// A list a bucket: each peer with how often in a row it did not answer.
+#[derive(Default)]
+struct Model {
+    buckets: BTreeMap<u32, Vec<(P, u8)>>,
+    spare: Vec<P>,
+}
+
+impl Model {
+    fn answered(&mut self, peer: P, k: usize) {
+        let bucket = self.buckets.entry(ME.key().shared_prefix(peer.key())).or_default();
+        if let Some(known) = bucket.iter_mut().find(|(other, _)| *other == peer) {
+            known.1 = 0;
+            return;
+        }
+        self.spare.retain(|other| *other != peer);
+        let doubtful = bucket.iter().position(|(_, misses)| *misses > 0);
+        match doubtful.filter(|_| bucket.len() >= k) {
+            Some(at) => {
+                bucket.remove(at);
+                bucket.push((peer, 0));
+            }
+            None if bucket.len() < k => bucket.push((peer, 0)),
+            None => {
+                self.spare.push(peer);
+                if self.spare.len() > SPARE_MAX {
+                    self.spare.remove(0);
+                }
+            }
+        }
+    }
+
+    fn missed(&mut self, peer: P, misses_max: u8) {
+        let shared = ME.key().shared_prefix(peer.key());
+        let bucket = self.buckets.entry(shared).or_default();
+        let Some(at) = bucket.iter().position(|(other, _)| *other == peer) else {
+            self.spare.retain(|other| *other != peer);
+            return;
+        };
+        bucket[at].1 += 1;
+        if bucket[at].1 < misses_max {
+            return;
+        }
+        bucket.remove(at);
+        let same = |other: &P| ME.key().shared_prefix(other.key()) == shared;
+        if let Some(at) = self.spare.iter().rposition(same) {
+            bucket.push((self.spare.remove(at), 0));
+        }
+    }
+
+    fn closest(&self, target: Key, n: usize, except: Option<P>) -> Vec<P> {
+        let all = self.buckets.values().flatten();
+        let sure = all.filter(|(peer, misses)| *misses == 0 && Some(*peer) != except);
+        let mut sure: Vec<P> = sure.map(|(peer, _)| *peer).collect();
+        sure.sort_by_key(|peer| peer.key().distance(target));
+        sure.truncate(n);
+        sure
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn is_what_the_model_is(
+        k in 1..6u16, misses_max in 1..4u8,
+        steps in proptest::collection::vec((1..64u8, any::<bool>(), 0..64u8, 0..30usize), 0..200),
+    ) {
+        let (mut table, mut model) = (Table::new(), Model::default());
+        for (peer, answers, target, n) in steps {
+            let peer = P(peer);
+            if answers {
+                table.answered(ME.key(), peer, k);
+                model.answered(peer, k.into());
+            } else {
+                table.missed(ME.key(), peer, misses_max);
+                model.missed(peer, misses_max);
+            }
+            let mine: Vec<P> = table.iter().collect();
+            let theirs: Vec<P> = model.buckets.values().flatten().map(|(p, _)| *p).collect();
+            prop_assert_eq!(&mine, &theirs);
+            prop_assert!(mine.iter().all(|peer| table.contains(ME.key(), *peer)));
+            prop_assert!(model.buckets.values().all(|bucket| bucket.len() <= k.into()));
+            let target = P(target).key();
+            let found = table.closest(ME.key(), target, n, Some(peer));
+            prop_assert_eq!(found, model.closest(target, n, Some(peer)));
+        }
+    }
+
+    #[test]
+    fn seeding_is_answering(peers in proptest::collection::btree_set(1..64u8, 0..40)) {
+        let peers: Vec<P> = peers.into_iter().map(P).collect();
+        let (mut seeded, mut answered) = (Table::new(), Table::new());
+        seeded.seed(ME.key(), peers.clone());
+        for peer in &peers {
+            answered.answered(ME.key(), *peer, 64);
+        }
+        let (seeded, answered): (Vec<P>, Vec<P>) = (seeded.iter().collect(), answered.iter().collect());
+        prop_assert_eq!(seeded, answered);
+    }
+}

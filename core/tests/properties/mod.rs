@@ -1,0 +1,6 @@
+//! What must hold in any world, for any input, and of the sources themselves.
+
+mod admission;
+mod bytes;
+mod guards;
+mod worlds;

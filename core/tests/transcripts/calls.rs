@@ -1,0 +1,90 @@
+//! One call: finding a host, another host, and a host's own queue.
+
+use peerless_core::{Request, Setup, Span};
+
+use crate::world::{World, host, name, record, small};
+
+/// A node that knows nothing of the function finds its first host and calls it.
+pub fn from_nowhere() -> String {
+    let mut world = World::new(small());
+    world.converged(&[0, 1, 2, 4, 5, 6, 8, 9], &host(1, 1, 4));
+    let f = name('f', 5);
+    world.given(0, &record(f, 1, 2));
+    world.call(9, f, Span::secs(5));
+    world.pass(Span::secs(3));
+    world.call(9, name('x', 5), Span::secs(5));
+    world.pass(Span::secs(3));
+    world.rest()
+}
+
+/// The first host is dead: the call moves to the second. When both are, the caller hears it.
+pub fn second_host() -> String {
+    let mut world = World::new(small());
+    world.converged(&[0, 1, 2, 4, 5, 6, 8, 9], &host(1, 1, 4));
+    let f = name('f', 5);
+    world.given(0, &record(f, 1, 2));
+    world.quietly(|world| {
+        world.call(9, f, Span::secs(5));
+        world.pass(Span::secs(1));
+    });
+    world.crash(5);
+    for _ in 0..2 {
+        world.call(9, f, Span::secs(5));
+        world.pass(Span::secs(1));
+    }
+    world.crash(4);
+    world.call(9, f, Span::secs(9));
+    world.pass(Span::secs(9));
+    world.rest()
+}
+
+/// A host whose slot and queue are taken refuses at once, and the call goes elsewhere.
+pub fn refused() -> String {
+    let mut world = World::new(small());
+    world.converged(&[0, 1, 4, 5, 8, 9], &host(1, 0, 4));
+    let f = name('f', 5);
+    world.given(0, &record(f, 1, 2));
+    for _ in 0..3 {
+        world.call(9, f, Span::secs(5));
+        world.deliver();
+    }
+    world.pass(Span::secs(2));
+    world.rest()
+}
+
+/// One slot, a queue of two: calls wait their turn, until it is too late for them.
+pub fn queue() -> String {
+    let mut world = World::new(small());
+    let setup = |peer| if peer == 5 { host(1, 2, 4) } else { Setup::default() };
+    world.converged_as(&[0, 1, 5, 8, 9], setup);
+    let f = name('f', 5);
+    world.given(0, &record(f, 1, 1));
+    for deadline in [Span::secs(5), Span::ms(50), Span::secs(5)] {
+        world.call(5, f, deadline);
+        world.deliver();
+    }
+    world.pass(Span::ms(50));
+    world.call(5, f, Span::secs(5));
+    world.call(5, f, Span::secs(5));
+    world.pass(Span::secs(1));
+    world.rest()
+}
+
+/// Whoever cancels hears so, and what runs for it is stopped.
+pub fn cancel() -> String {
+    let mut world = World::new(small());
+    world.converged(&[0, 1, 4, 5], &host(1, 1, 4));
+    let f = name('f', 5);
+    world.given(0, &record(f, 1, 2));
+    let call = world.call(1, f, Span::secs(5));
+    world.deliver();
+    world.ask(1, Request::Cancel(call));
+    world.deliver();
+    let many = world.many(1, f, 5, 3);
+    world.deliver();
+    world.ask(1, Request::Cancel(many));
+    world.deliver();
+    world.ask(1, Request::Cancel(many));
+    world.pass(Span::secs(5));
+    world.rest()
+}

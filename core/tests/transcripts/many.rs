@@ -1,0 +1,30 @@
+//! Many calls: windows over hosts, and hosts that die.
+
+use peerless_core::Span;
+
+use crate::world::{World, host, name, record, small};
+
+/// Two hosts of one and of two slots: each has so many calls under way as its slots and queue bear.
+pub fn with_windows() -> String {
+    let mut world = World::new(small());
+    let setup = |peer| if peer == 5 { host(2, 2, 4) } else { host(1, 1, 4) };
+    world.converged_as(&[0, 1, 4, 5, 8, 9], setup);
+    let f = name('f', 5);
+    world.given(0, &record(f, 1, 2));
+    world.many(9, f, 12, 3);
+    world.pass(Span::secs(3));
+    world.rest()
+}
+
+/// A host dies with items in flight: they are run elsewhere, and each has one result.
+pub fn host_dies() -> String {
+    let mut world = World::new(small());
+    world.converged(&[0, 1, 4, 5, 8, 9], &host(1, 1, 4));
+    let f = name('f', 5);
+    world.given(0, &record(f, 1, 2));
+    world.many(9, f, 8, 3);
+    world.pass(Span::ms(150));
+    world.crash(4);
+    world.pass(Span::secs(3));
+    world.rest()
+}

@@ -1,0 +1,132 @@
+//! Where functions are: deployment, repair, removal, restart, an owner's set.
+
+use peerless_core::{Accept, Config, Request, Setup, Span};
+
+use crate::world::{OWNER, World, host, name, record, small, tombstone};
+
+/// Offers in XOR order with two to spare; the first wanted are confirmed, the others released.
+pub fn deployment() -> String {
+    let mut world = World::new(Config { k: 4, ..small() });
+    world.converged(&[0, 1, 4, 5, 6], &host(1, 1, 4));
+    world.deploy(0, &record(name('f', 5), 1, 2));
+    world.deliver();
+    world.pass(Span::secs(3));
+    world.rest()
+}
+
+/// One accepts only its own owner's functions, one has no room, one no runtime: the function goes to
+/// the next ones.
+pub fn declined() -> String {
+    let mut world = World::new(Config { k: 4, ..small() });
+    world.converged_as(&[0, 1, 4, 5, 6, 7], |peer| match peer {
+        5 => Setup { accept: Accept::Owner, ..host(1, 1, 4) },
+        4 => host(1, 1, 0),
+        7 => host(0, 0, 4),
+        _ => host(1, 1, 4),
+    });
+    world.deploy(0, &record(name('f', 5), 1, 1));
+    world.deliver();
+    world.pass(Span::secs(3));
+    world.rest()
+}
+
+/// A host that is fuller than its share declines as long as there are others; when all have
+/// declined so, they are asked again, and may not say it any more.
+pub fn busier() -> String {
+    let mut world = World::new(Config { k: 4, loads_min: 2, ..small() });
+    world.converged_as(&[0, 1, 4, 5], |peer| match peer {
+        0 => Setup::default(),
+        _ => host(1, 1, 4),
+    });
+    for name in [name('f', 5), name('g', 5), name('h', 5)] {
+        world.given(0, &record(name, 1, 1));
+    }
+    world.deploy(0, &record(name('i', 5), 1, 3));
+    world.deliver();
+    world.pass(Span::secs(3));
+    world.rest()
+}
+
+/// A host dies. The closest of those left finds it out and repairs; the farther one stays quiet.
+pub fn repair() -> String {
+    let config = Config { k: 4, probe_period: Span::secs(10), ..small() };
+    let mut world = World::new(config);
+    world.converged(&[0, 1, 4, 5, 6, 7], &host(1, 1, 4));
+    let f = name('f', 5);
+    world.given(0, &record(f, 1, 3));
+    world.crash(4);
+    world.quietly(|world| world.pass(Span::secs(19)));
+    world.pass(Span::secs(31));
+    world.show_hosts(f);
+    world.rest()
+}
+
+/// A host tells the holders again before its announcement lapses, so that it is found after that.
+pub fn renewal() -> String {
+    let renew_period = Span::minutes(10);
+    let mut world = World::new(Config { renew_period, host_life: Span::minutes(25), ..small() });
+    world.converged(&[0, 1, 4, 5, 6, 9], &host(1, 1, 4));
+    let f = name('f', 5);
+    world.given(0, &record(f, 1, 1));
+    world.pass(Span::minutes(10));
+    world.quietly(|world| world.pass(Span::minutes(20)));
+    world.ask(9, Request::Hosts(f));
+    world.pass(Span::secs(1));
+    world.rest()
+}
+
+/// A removal is kept by the one who asks for it, then by the holders; the hosts stop.
+pub fn removal() -> String {
+    let mut world = World::new(Config { k: 3, ..small() });
+    world.converged(&[0, 1, 4, 5, 6, 8, 9], &host(1, 1, 4));
+    let f = name('f', 5);
+    world.given(0, &record(f, 1, 2));
+    world.ask(9, Request::Remove(tombstone(f, 2).into()));
+    world.deliver();
+    world.show_hosts(f);
+    world.call(8, f, Span::secs(5));
+    world.deliver();
+    world.pass(Span::secs(3));
+    world.rest()
+}
+
+/// A newcomer with the owner's key learns what the owner has, and brings what it has itself.
+pub fn owners_set() -> String {
+    let mut world = World::new(Config { k: 3, ..small() });
+    let owner = Setup { owner: Some(OWNER), ..host(1, 1, 4) };
+    world.converged(&[0, 1, 5, 14], &host(1, 1, 4));
+    world.start(2, owner.clone());
+    world.quietly(|world| {
+        world.meet(2, 0);
+        world.pass(Span::secs(10));
+    });
+    world.given(2, &record(name('f', 5), 1, 1));
+    world.start(3, owner);
+    world.given(3, &record(name('g', 3), 1, 1));
+    world.meet(3, 1);
+    world.pass(Span::secs(10));
+    world.ask(2, Request::List);
+    world.ask(3, Request::List);
+    world.rest()
+}
+
+/// A host restarts: it asks the holders before it serves again, and drops what was removed.
+pub fn restart() -> String {
+    let mut world = World::new(Config { k: 3, ..small() });
+    world.converged(&[0, 4, 6, 7], &host(1, 1, 4));
+    let (f, g) = (name('f', 5), name('g', 4));
+    world.given(0, &record(f, 1, 1));
+    world.given(0, &record(g, 1, 1));
+    world.crash(4);
+    world.quietly(|world| {
+        world.ask(0, Request::Remove(tombstone(f, 2).into()));
+        world.pass(Span::secs(10));
+    });
+    world.say("meanwhile f5 is removed");
+    world.restart(4);
+    world.meet(4, 0);
+    world.pass(Span::secs(4));
+    world.show_hosts(f);
+    world.show_hosts(g);
+    world.rest()
+}

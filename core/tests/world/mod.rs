@@ -1,0 +1,356 @@
+//! A small world of cores: it plays the host of each, delivers their letters as a test says, and
+//! writes down what was done and what that caused.
+//!
+//! Time stands still while letters are delivered and moves only by [`World::pass`]. Calls take
+//! `service` to run; everything else at a host is done at once.
+
+mod host;
+mod laws;
+mod peer;
+mod text;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Write;
+use std::sync::Arc;
+
+use peerless_core::{
+    Accept, Config, Core, Digest, Effect, Ending, Event, Input, Item, ItemKey, Message, Name, Note,
+    Reason, Record, Request, Setup, Span, Tag, Target, Ticket, Time, Turn,
+};
+
+pub use laws::Laws;
+pub use peer::{OWNER, P, function, name, record, shown, tombstone};
+
+pub struct World {
+    pub config: Config,
+    pub now: Time,
+    pub service: Span,
+    /// Peers that are up.
+    nodes: BTreeMap<P, Node>,
+    /// What each peer has on its disk, and which start this is.
+    disks: BTreeMap<P, Disk>,
+    queue: VecDeque<Letter>,
+    calls: BTreeMap<u64, Call>,
+    next: u64,
+    /// Told of the time when something happens.
+    clock_shown: Time,
+    sending: Option<(P, String)>,
+    reason: Reason,
+    text: String,
+}
+
+struct Node {
+    core: Core<P>,
+    laws: Laws,
+    wake: Option<Time>,
+    /// When runs end, in the order of their beginning.
+    runs: Vec<(Time, Tag, u64)>,
+    /// Items of manycalls that are still to come.
+    feeds: BTreeMap<Ticket, u32>,
+}
+
+#[derive(Default)]
+struct Disk {
+    setup: Setup,
+    starts: u32,
+    items: BTreeMap<ItemKey, Item>,
+    code: BTreeSet<Digest>,
+}
+
+/// Something on its way to a peer; local things come from the peer itself.
+struct Letter {
+    from: P,
+    to: P,
+    input: Input<P>,
+}
+
+struct Call {
+    caller: P,
+    attempt: Tag,
+    host: P,
+    headed: bool,
+}
+
+/// Limits of a small world: k and α of 2, everything noted, nothing done on its own.
+pub fn small() -> Config {
+    let quiet = Span::minutes(60 * 24);
+    Config {
+        k: 2,
+        alpha: 2,
+        refresh_period: Span::ZERO,
+        sync_period: quiet,
+        renew_period: quiet,
+        host_life: quiet,
+        probe_period: quiet,
+        rehost_period: quiet,
+        notes: true,
+        ..Config::standard()
+    }
+}
+
+/// A host of anybody's functions with this many slots and places.
+pub fn host(slots: u16, queue: u16, room: u16) -> Setup {
+    Setup { slots, queue, room, accept: Accept::Anyone, ..Setup::default() }
+}
+
+impl World {
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            now: Time(0),
+            service: Span::ms(100),
+            nodes: BTreeMap::new(),
+            disks: BTreeMap::new(),
+            queue: VecDeque::new(),
+            calls: BTreeMap::new(),
+            next: 0,
+            clock_shown: Time(0),
+            sending: None,
+            reason: Reason::First,
+            text: String::new(),
+        }
+    }
+
+    /// Starts peers that know each other already, up to k a bucket, the first ones first.
+    pub fn converged(&mut self, peers: &[u8], setup: &Setup) {
+        self.converged_as(peers, |_| setup.clone());
+    }
+
+    /// The same, each with its own setup.
+    pub fn converged_as(&mut self, peers: &[u8], setup: impl Fn(u8) -> Setup) {
+        for me in peers {
+            self.start(*me, setup(*me));
+            self.knows(*me, peers);
+        }
+    }
+
+    /// A peer knows these and no others, up to k a bucket, the first ones first.
+    pub fn knows(&mut self, me: u8, peers: &[u8]) {
+        let mut buckets: BTreeMap<u32, Vec<P>> = BTreeMap::new();
+        for peer in peers.iter().filter(|peer| **peer != me) {
+            buckets.entry((me ^ peer).leading_zeros() - 4).or_default().push(P(*peer));
+        }
+        let k = usize::from(self.config.k);
+        let known = buckets.into_values().flat_map(|all| all.into_iter().take(k));
+        self.node(P(me)).core.seed_table(known);
+    }
+
+    /// Starts a peer that knows nobody.
+    pub fn start(&mut self, peer: u8, setup: Setup) {
+        let peer = P(peer);
+        let disk = self.disks.entry(peer).or_default();
+        disk.setup = setup.clone();
+        let core = Core::new(peer, setup, u64::from(peer.0), disk.starts);
+        disk.starts += 1;
+        let items: Vec<Item> = disk.items.values().cloned().collect();
+        let (laws, wake, runs, feeds) = (Laws::default(), None, Vec::new(), BTreeMap::new());
+        self.nodes.insert(peer, Node { core, laws, wake, runs, feeds });
+        for item in items {
+            self.feed(peer, Input::Restored(item));
+        }
+    }
+
+    fn node(&mut self, peer: P) -> &mut Node {
+        self.nodes.get_mut(&peer).expect("world: the peer is up")
+    }
+
+    pub fn core(&self, peer: u8) -> &Core<P> {
+        &self.nodes[&P(peer)].core
+    }
+
+    // What a test does. Each writes a line that begins with `>`.
+
+    pub fn say(&mut self, command: &str) {
+        self.flush();
+        writeln!(self.text, "> {command}").expect("text takes lines");
+    }
+
+    pub fn ask(&mut self, peer: u8, request: Request<P>) -> Ticket {
+        let ticket = self.next + 1;
+        self.next = ticket;
+        self.say(&format!("{:?} {} (#{ticket})", P(peer), text::request(&request)));
+        if let Request::Deploy(record) = &request {
+            let digest = record.spec.as_ref().expect("deploys what can run").digest;
+            self.disks.get_mut(&P(peer)).expect("world: the peer is up").code.insert(digest);
+        }
+        self.feed(P(peer), Input::Ask(ticket, request));
+        ticket
+    }
+
+    pub fn call(&mut self, peer: u8, function: Name, deadline: Span) -> Ticket {
+        let deadline = self.now + deadline;
+        self.ask(peer, Request::Call { function, deadline, kept: true, idempotent: false })
+    }
+
+    /// A manycall of `items` items, which lie ready.
+    pub fn many(&mut self, peer: u8, function: Name, items: u32, retries: u8) -> Ticket {
+        let ticket = self.next + 1;
+        self.node(P(peer)).feeds.insert(ticket, items);
+        self.ask(peer, Request::Many { function, deadline: None, retries })
+    }
+
+    pub fn deploy(&mut self, peer: u8, record: &Arc<Record>) -> Ticket {
+        self.ask(peer, Request::Deploy(record.clone()))
+    }
+
+    /// Deploys as a preparation: what it causes is not written down.
+    pub fn given(&mut self, peer: u8, record: &Arc<Record>) {
+        self.quietly(|world| {
+            world.deploy(peer, record);
+            world.deliver();
+        });
+        let hosts: Vec<P> = self.hosts(record.function);
+        self.say(&format!("given: {} on {}", text::record(record), text::list(&hosts)));
+    }
+
+    /// What this causes is not written down.
+    pub fn quietly(&mut self, work: impl FnOnce(&mut Self)) {
+        self.flush();
+        let text = self.text.len();
+        work(self);
+        self.flush();
+        self.text.truncate(text);
+        self.clock_shown = self.now;
+    }
+
+    /// Who can run a function.
+    pub fn hosts(&self, function: Name) -> Vec<P> {
+        let serves = |node: &Node| node.core.hosts().any(|(name, _)| name == function);
+        self.nodes.iter().filter(|(_, node)| serves(node)).map(|(peer, _)| *peer).collect()
+    }
+
+    /// A connection between two peers is made.
+    pub fn meet(&mut self, a: u8, b: u8) {
+        self.say(&format!("{:?} meets {:?}", P(a), P(b)));
+        self.feed(P(a), Input::Met { peer: P(b), serves: true });
+        self.feed(P(b), Input::Met { peer: P(a), serves: true });
+    }
+
+    /// A peer dies. Calls to and from it break; nobody else notices.
+    pub fn crash(&mut self, peer: u8) {
+        let dead = P(peer);
+        self.say(&format!("{dead:?} crashes"));
+        self.nodes.remove(&dead);
+        self.queue.retain(|letter| letter.from != dead && letter.to != dead);
+        let broken = |call: &Call| call.host == dead || call.caller == dead;
+        let ids: Vec<u64> =
+            self.calls.iter().filter(|(_, c)| broken(c)).map(|(id, _)| *id).collect();
+        for id in ids {
+            let call = self.calls.remove(&id).expect("it was just found");
+            if call.caller != dead {
+                let how = if call.headed { Ending::Cut } else { Ending::MayHaveStarted };
+                self.end_attempt(call.host, call.caller, call.attempt, how);
+            } else if call.host != dead {
+                self.post(dead, call.host, Input::Gone { call: id });
+            }
+        }
+    }
+
+    /// A crashed peer starts again with what it had kept.
+    pub fn restart(&mut self, peer: u8) {
+        self.say(&format!("{:?} restarts", P(peer)));
+        let setup = self.disks[&P(peer)].setup.clone();
+        self.start(peer, setup);
+    }
+
+    /// Delivers the letters that are on their way now, and none that these cause.
+    pub fn round(&mut self) {
+        self.say("deliver once");
+        for _ in 0..self.queue.len() {
+            self.deliver_at(0);
+        }
+    }
+
+    /// Delivers until no letter is on its way.
+    pub fn deliver(&mut self) {
+        self.say("deliver");
+        self.deliver_all();
+    }
+
+    /// Loses the queries that are on their way to a peer, as one that serves nobody would.
+    pub fn lose_queries(&mut self, peer: u8) {
+        self.say(&format!("lose queries to {:?}", P(peer)));
+        let query =
+            |input: &Input<P>| matches!(input, Input::Heard { message: Message::Query(..), .. });
+        self.queue.retain(|letter| letter.to != P(peer) || !query(&letter.input));
+    }
+
+    /// Lets time pass; letters take none.
+    pub fn pass(&mut self, span: Span) {
+        self.say(&format!("pass {span:?}"));
+        let end = self.now + span;
+        self.deliver_all();
+        let mut at_once = 0;
+        while self.next_due().is_some_and(|at| at <= end) {
+            let before = self.now;
+            self.happen_next();
+            at_once = if self.now == before { at_once + 1 } else { 0 };
+            assert!(at_once < 1_000, "law: an instant ends");
+            self.deliver_all();
+        }
+        self.flush();
+        self.now = end;
+    }
+
+    /// Asserts that nothing is under way any more, and returns what was written.
+    pub fn rest(mut self) -> String {
+        self.flush();
+        for (peer, node) in &self.nodes {
+            if let Some(law) = node.laws.open() {
+                panic!("{law} ({peer:?})\n{}", self.text);
+            }
+            assert_eq!(node.core.pending(), [0; 4], "law: {peer:?} is at rest\n{}", self.text);
+        }
+        self.text
+    }
+
+    // How it is written down.
+
+    fn reason_or_line(&mut self, me: P, effect: &Effect<P>, line: &str) {
+        match effect {
+            // Shown with the call that follows it.
+            Effect::Note(Note::Attempt { reason, .. }) => self.reason = *reason,
+            Effect::Want { .. } => {}
+            _ => self.line(&format!("{me:?} {line}")),
+        }
+    }
+
+    pub fn line(&mut self, line: &str) {
+        self.flush();
+        if self.now != self.clock_shown {
+            self.clock_shown = self.now;
+            writeln!(self.text, "  at {:?}", self.now).expect("text takes lines");
+        }
+        writeln!(self.text, "  {line}").expect("text takes lines");
+    }
+
+    fn flush(&mut self) {
+        if let Some((_, line)) = self.sending.take() {
+            self.line(&line);
+        }
+    }
+
+    /// Writes down what a peer's table looks like.
+    pub fn show_table(&mut self, peer: u8) {
+        self.say(&format!("table of {:?}", P(peer)));
+        let mut buckets: BTreeMap<u32, Vec<P>> = BTreeMap::new();
+        for other in self.core(peer).table() {
+            buckets.entry((peer ^ other.0).leading_zeros() - 4).or_default().push(other);
+        }
+        for (shared, peers) in buckets {
+            self.line(&format!("shares {shared} bits: {}", text::list(&peers)));
+        }
+    }
+
+    /// Writes down who can run a function.
+    pub fn show_hosts(&mut self, function: Name) {
+        self.say(&format!("hosts of {}", shown(&function)));
+        let hosts = self.hosts(function);
+        self.line(&text::list(&hosts));
+    }
+}
+
+/// What is looked for at the place of a name.
+pub fn at(name: Name) -> Target<P> {
+    Target::Name(name)
+}
