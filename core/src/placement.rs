@@ -185,7 +185,9 @@ impl<P: Peer> Core<P> {
                 return false;
             }
         }
-        if placement.cursors.len() >= CURSORS_MAX {
+        // Who finds fewer than k others has found the whole network.
+        let whole = placement.seen.len() <= usize::from(turn.config.k);
+        if whole || placement.cursors.len() >= CURSORS_MAX {
             return false;
         }
         let unused = placement.seen.iter().filter(|peer| !placement.cursors.contains(peer));
