@@ -18,6 +18,7 @@ pub const ALL: &[(&str, Play)] = &[
     ("unknown_asker", lookups::unknown_asker),
     ("deployment", placing::deployment),
     ("offer_declined", placing::declined),
+    ("offer_beyond", placing::beyond),
     ("offer_busier", placing::busier),
     ("repair_by_rank", placing::repair),
     ("renewal", placing::renewal),

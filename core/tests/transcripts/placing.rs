@@ -30,6 +30,21 @@ pub fn declined() -> String {
     world.rest()
 }
 
+/// None of the k closest has room: next come the peers of the placer's own table, then the
+/// neighbours of the farthest that were seen.
+pub fn beyond() -> String {
+    let mut world = World::new(small());
+    world.converged_as(&[0, 1, 4, 5, 8, 12, 13], |peer| match peer {
+        13 => host(1, 1, 1),
+        _ => Setup::default(),
+    });
+    world.show_table(0);
+    world.deploy(0, &record(name('f', 5), 1, 1));
+    world.deliver();
+    world.pass(Span::secs(3));
+    world.rest()
+}
+
 /// A host that is fuller than its share declines as long as there are others; when all have
 /// declined so, they are asked again, and may not say it any more.
 pub fn busier() -> String {
