@@ -159,3 +159,50 @@ async fn credentials_guard_what_changes_or_shows_the_node() {
     assert_eq!(node.get("/healthz").await.status, 200);
     assert_eq!(node.get("/function/none").await.status, 404);
 }
+
+/// Sends bytes, and reads until the node closes the connection.
+async fn raw(node: &crate::common::Node, bytes: &[u8]) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(node.http).await.unwrap();
+    // The node may close before it has read everything.
+    let _ = stream.write_all(bytes).await;
+    let mut said = Vec::new();
+    let read = stream.read_to_end(&mut said);
+    let closed = tokio::time::timeout(std::time::Duration::from_secs(10), read).await;
+    let _ = closed.expect("the node closes the connection");
+    text(&said)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http_that_is_too_much_or_none_is_cut_off() {
+    let config = "[api]\nidle = \"1s\"\njson_max = \"1KiB\"\nbody_max = \"1MiB\"\n\
+                  [wasm]\nmodule_max = \"100KiB\"\n";
+    let network = Network::start(1, Plan::config(config)).await;
+    let node = &network.nodes[0];
+    assert!(raw(node, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await.contains("400"));
+    assert!(raw(node, b"GET / HTTP/9.9\r\n\r\n").await.contains("400"));
+    let mut head = b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-long: ".to_vec();
+    head.resize(2 << 20, b'a');
+    assert!(raw(node, &head).await.contains("431"));
+    // Half a head, and silence: closed after the time for a head.
+    raw(node, b"GET /healthz HTTP/1.1\r\nhost: x\r\n").await;
+
+    network.deploy(0, "echo", &["--replicas", "1"]).await;
+    let reply = node.post("/function/echo", vec![0; 1 << 20]).await;
+    assert_eq!(reply.status, 200);
+    let reply = node.post("/function/echo", vec![0; (1 << 20) + 1]).await;
+    assert_eq!((reply.status.as_u16(), reply.json()["code"].as_str()), (413, Some("too-large")));
+    let mut json =
+        request(Method::POST, "/manycall/echo", format!("{{\"items\":[{:?}]}}", "a".repeat(2000)));
+    json.headers_mut().insert("content-type", "application/json".parse().unwrap());
+    let reply = node.send(json).await;
+    assert_eq!(reply.status, 413, "{}", reply.text());
+    let mut module = b"\0asm\x01\0\0\0".to_vec();
+    module.resize(101 << 10, 0);
+    let reply = node.send(request(Method::PUT, "/modules", module)).await;
+    assert_eq!(reply.status, 413, "{}", reply.text());
+    let mut foreign = request(Method::POST, "/system/functions", "{}");
+    foreign.headers_mut().insert("origin", "https://example.org".parse().unwrap());
+    assert_eq!(node.send(foreign).await.status, 403);
+    assert_eq!(node.post("/function/echo", "still here").await.text(), "still here");
+}
