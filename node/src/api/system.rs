@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
+use futures::StreamExt as _;
 use http::StatusCode;
 use peerless_core::{Event, Record, Request as Ask};
 use serde::Deserialize;
@@ -29,6 +30,10 @@ const LIFE_MS: u64 = 90 * 86_400_000;
 const MEMORY_BYTES: u64 = 128 << 20;
 const TIMEOUT: Duration = Duration::from_mins(1);
 const REPLICAS: (u16, u16) = (3, 5);
+
+/// Functions whose hosts a listing asks for at once, and how long it waits for all of them.
+const COUNTED_AT_ONCE: usize = 16;
+const COUNTING_MAX: Duration = Duration::from_secs(3);
 
 /// Annotations that say what OpenFaaS has no field for.
 const REPLICAS_ANNOTATION: &str = "peerless.replicas";
@@ -187,6 +192,29 @@ fn own(node: &Node, name: &str, namespace: Option<&str>) -> Result<FunctionRef, 
     Ok(function)
 }
 
+/// The owner's functions, with the hosts that live. This node knows those of the functions that it
+/// hosts or has lately called; for the others it asks, as far as there is time.
+async fn counted(node: &Arc<Node>) -> Result<Vec<(Arc<Record>, u16)>, ApiError> {
+    let mut functions = listed(node).await?;
+    let unknown = functions.iter().enumerate().filter(|(_, (_, hosts))| *hosts == 0);
+    let unknown: Vec<_> = unknown.map(|(at, (record, _))| (at, record.function)).collect();
+    let asking = futures::stream::iter(unknown).map(|(at, function)| async move {
+        match ask(node, Ask::Hosts(function)).await {
+            Event::Hosts { hosts, .. } => (at, hosts.len() as u16),
+            _ => (at, 0),
+        }
+    });
+    let mut answers = std::pin::pin!(asking.buffer_unordered(COUNTED_AT_ONCE));
+    let counting = async {
+        while let Some((at, hosts)) = answers.next().await {
+            functions[at].1 = hosts;
+        }
+    };
+    // Whoever lists would rather have most of the numbers soon than all of them late.
+    let _ = tokio::time::timeout(COUNTING_MAX, counting).await;
+    Ok(functions)
+}
+
 /// The owner's functions, with the hosts known to live.
 async fn listed(node: &Arc<Node>) -> Result<Vec<(Arc<Record>, u16)>, ApiError> {
     match ask(node, Ask::List).await {
@@ -218,7 +246,7 @@ pub(super) async fn list(
         }
     }
     let mut functions: Vec<Value> = Vec::new();
-    for (record, available) in listed(&node).await? {
+    for (record, available) in counted(&node).await? {
         functions.extend(status(&node, &record, available));
     }
     functions.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
@@ -398,14 +426,17 @@ pub(super) async fn describe(
 ) -> Result<Response, ApiError> {
     let namespace = parameter(&request, "namespace");
     let function = resolve(&node, &name, namespace.as_deref())?;
-    let found = if function.owner == node.owner {
-        current(&node, &function).await?
-    } else {
-        match ask(&node, Ask::Hosts(function.key)).await {
+    let own = match current(&node, &function).await? {
+        None if function.owner == node.owner => return Err(ApiError::not_found(&name)),
+        own => own.filter(|(_, hosts)| *hosts > 0),
+    };
+    let found = match own {
+        Some(own) => Some(own),
+        None => match ask(&node, Ask::Hosts(function.key)).await {
             Event::Hosts { record, hosts, .. } => Some((record, hosts.len() as u16)),
             Event::Failed(failure) => return Err(ApiError::from_failure(&failure, &name)),
             other => return Err(unexpected(&other)),
-        }
+        },
     };
     let status = found.and_then(|(record, available)| status(&node, &record, available));
     status.map(|status| answer(StatusCode::OK, &status)).ok_or_else(|| ApiError::not_found(&name))
