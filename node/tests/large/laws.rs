@@ -177,3 +177,23 @@ impl Laws {
         self.must(asks == 0, || format!("{asks} tickets without an end"));
     }
 }
+
+#[test]
+fn what_breaks_a_law_is_said() {
+    let tag = Tag { slot: 0, epoch: 0, incarnation: 0 };
+    let ask = Input::Ask(1, peerless_core::Request::List);
+    let listed = Effect::Tell(1, Event::Listed(Vec::new()));
+    let broken = |steps: &[(&Input<NodeId>, &[Effect<NodeId>])]| {
+        let mut laws = Laws::new(NodeId::new([1; 32]), &Setup::default());
+        for (input, effects) in steps {
+            laws.step(Time(1), input, effects);
+        }
+        laws.at_rest();
+        laws.broken.len()
+    };
+    assert_eq!(broken(&[(&ask, std::slice::from_ref(&listed))]), 0);
+    assert_eq!(broken(&[(&ask, &[listed.clone(), listed])]), 1);
+    assert_eq!(broken(&[(&ask, &[])]), 1);
+    assert_eq!(broken(&[(&Input::RanEnd { job: tag }, &[])]), 1);
+    assert_eq!(broken(&[(&Input::Gone { call: 1 }, &[Effect::Abort { attempt: tag }])]), 1);
+}

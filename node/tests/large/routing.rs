@@ -17,9 +17,9 @@ const K: usize = 4;
 const CONNECTIONS_MAX: u64 = 8;
 const CONFIG: &str = "[core]\nk = 4\n[network]\nconnections_max = 8\n";
 /// Functions with one host each, tried until enough calls had to be routed.
-const FUNCTIONS_MAX: usize = 8;
+const FUNCTIONS_MAX: usize = 20;
 /// Calls of that kind that are looked for.
-const ROUTED: usize = 3;
+const ROUTED: usize = 2;
 
 #[tokio::test]
 async fn forty_nodes_route_and_an_outside_client_finds_the_same_hosts() {
