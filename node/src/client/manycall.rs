@@ -82,6 +82,10 @@ async fn copy(
                 return Ok(summary);
             }
             Line::Result(result) => progress.add(result.status),
+            Line::Failed(failure) => {
+                out.flush().await?;
+                return Err(failure);
+            }
         }
         if !results.holds_line() {
             out.flush().await?;
@@ -115,6 +119,8 @@ fn finish(summary: &Value, in_file: bool, output: Output) -> Result<(), Failure>
 pub(crate) enum Line {
     Result(ItemResult),
     Summary(Value),
+    /// The whole job failed after it had begun; nothing follows.
+    Failed(Failure),
 }
 
 /// What the line of a result must have; the rest of it is passed on unread.
@@ -138,10 +144,17 @@ impl Line {
             ))
         };
         let mut value: Value = serde_json::from_slice(text).map_err(wrong)?;
-        match value.get_mut("summary") {
-            Some(summary) => Ok(Self::Summary(summary.take())),
-            None => serde_json::from_value(value).map(Self::Result).map_err(wrong),
+        if let Some(summary) = value.get_mut("summary") {
+            return Ok(Self::Summary(summary.take()));
         }
+        if value.get("index").is_none()
+            && let Some(error) = value.get("error").and_then(Value::as_str)
+        {
+            let code = value.get("code").and_then(Value::as_str).unwrap_or("failed");
+            let message = format!("the manycall failed: {error} ({code})");
+            return Ok(Self::Failed(Failure::failed(message)));
+        }
+        serde_json::from_value(value).map(Self::Result).map_err(wrong)
     }
 }
 
@@ -334,6 +347,9 @@ mod tests {
         let Line::Result(result) = Line::read(text).unwrap() else { panic!("a result") };
         assert_eq!((result.index, result.status, result.attempts), (1, 200, 2));
         assert!(matches!(Line::read(br#"{"summary":{"items":0}}"#).unwrap(), Line::Summary(_)));
+        let text = br#"{"error":"no host of f","code":"no-host"}"#;
+        let Line::Failed(failure) = Line::read(text).unwrap() else { panic!("a failure") };
+        assert_eq!(failure.message, "the manycall failed: no host of f (no-host)");
         let failure = Line::read(b"{\"index\":\"x\"}").err().unwrap();
         assert!(failure.message.contains("{\"index\":\"x\"}"), "{failure}");
     }

@@ -32,6 +32,7 @@ pub(super) fn pieces(text: &[u8], size: usize) -> Vec<&[u8]> {
 pub(super) struct Tally {
     seen: BTreeMap<u64, u64>,
     pub(super) received: u64,
+    /// Results that took more than one attempt.
     pub(super) retried: u64,
     pub(super) hosts: BTreeSet<String>,
     wrong: Vec<String>,

@@ -53,19 +53,24 @@ async fn watched(args: DemoArgs, json: bool) -> Result<(), Failure> {
     demo.finish(ended)
 }
 
-/// Ctrl-C, or the system's wish that this process ends.
+/// Ctrl-C, the end of the terminal, or the system's wish that this process ends.
+#[cfg(unix)]
 async fn interrupted() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut ended) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = ended.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
+    use tokio::signal::unix::{SignalKind, signal};
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let wait = |kind| {
+        Box::pin(async move {
+            match signal(kind) {
+                Ok(mut signal) => drop(signal.recv().await),
+                Err(_) => std::future::pending().await,
             }
-            return;
-        }
-    }
+        })
+    };
+    futures::future::select_all(kinds.map(wait)).await;
+}
+
+#[cfg(not(unix))]
+async fn interrupted() {
     let _ = tokio::signal::ctrl_c().await;
 }
 

@@ -36,8 +36,8 @@ const SETTLE_WITHIN: Duration = Duration::from_secs(45);
 /// A node answers such questions from what it has, or after one search.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 pub(super) const POLL_EVERY: Duration = Duration::from_millis(200);
-/// A node's table need not hold more than this many.
-const SEEN_MIN: usize = 15;
+/// Beyond the size of a bucket, nobody needs to know everybody.
+const SEEN_MAX: usize = 20;
 const CALLS: usize = 20;
 const PIECE_BYTES: usize = 8 << 10;
 
@@ -96,9 +96,7 @@ async fn join(demo: &mut Demo) -> Result<(), Trouble> {
     demo.begin("join", "through the first one, until everybody sees everybody");
     let watch = Stopwatch::start();
     let network = &demo.network;
-    let wanted = network.live().count() - 1;
-    // Beyond the size of a bucket, nobody needs to know everybody.
-    let wanted = if wanted <= SEEN_MIN { wanted } else { SEEN_MIN.max(wanted / 2) };
+    let wanted = SEEN_MAX.min(network.live().count() - 1);
     let seen = join_all(network.live().map(|node| async move {
         let mut most = 0;
         let enough = until(SETTLE_WITHIN, async || {
@@ -329,6 +327,7 @@ pub(super) async fn many(
         match Line::read(&line)? {
             Line::Result(result) => each(&result, &mut tally)?,
             Line::Summary(summary) => return Ok((tally, summary)),
+            Line::Failed(failure) => return Err(failure.into()),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod bad;
 mod calls;
+mod demo;
 mod functions;
 mod keys;
 mod server;

@@ -1,0 +1,76 @@
+//! The demo itself, with real nodes; and that it fails where it must.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::server::{Ended, peerless};
+
+/// Runs it with a directory for temporary files that must be empty afterwards.
+async fn demo(line: &[&str]) -> Ended {
+    let dir = tempfile::tempdir().unwrap();
+    let ended = peerless("", line).env("TMPDIR", dir.path()).output().await.unwrap().into();
+    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+    ended
+}
+
+fn figure(report: &Value, step: &str, what: &str) -> String {
+    let rows = report["figures"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["step"] == step && row["what"] == what);
+    let row = row.unwrap_or_else(|| panic!("{step}, {what}: {report:#}"));
+    row["figure"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn every_step_holds() {
+    let ended = demo(&["demo", "--json"]).await;
+    let report = ended.json();
+    assert_eq!(report["ok"], true);
+    assert_eq!(figure(&report, "count", "words, counted by the network"), "251491");
+    assert_eq!(figure(&report, "count", "words, counted without it"), "251491");
+    assert_eq!(figure(&report, "kill", "results in all, none lost, none twice"), "600");
+    assert!(
+        figure(&report, "kill", "items with a second attempt since").parse::<u64>().unwrap() > 0
+    );
+    assert_eq!(figure(&report, "remove", "nodes that no longer know the function"), "4 of 4");
+}
+
+fn failed(ended: &Ended, step: &str) -> Value {
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    let complaint = format!("error: step {step} failed: ");
+    assert!(ended.err.contains(&complaint), "{ended:?}");
+    let report: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!((&report["ok"], &report["failed"]["step"]), (&false.into(), &step.into()));
+    report
+}
+
+#[tokio::test]
+async fn without_repair_it_fails_in_that_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("peerless.toml");
+    std::fs::write(&config, "[core]\nrepair = false\n").unwrap();
+    let ended = demo(&["demo", "--json", "--config", config.to_str().unwrap()]).await;
+    let report = failed(&ended, "repair");
+    assert!(report["failed"]["reason"].as_str().unwrap().contains("each should have 3"));
+}
+
+#[tokio::test]
+async fn a_node_with_another_module_is_not_believed() {
+    let functions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/functions");
+    let other = functions.join("words/words.wasm");
+    let ended = demo(&["demo", "--json", "--tamper", other.to_str().unwrap()]).await;
+    let report = failed(&ended, "deploy");
+    assert!(report["failed"]["reason"].as_str().unwrap().contains("echo"), "{report}");
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_start_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("peerless.toml");
+    std::fs::write(&config, "slots = \"many\"\n").unwrap();
+    let ended = demo(&["demo", "--json", "--config", config.to_str().unwrap()]).await;
+    failed(&ended, "start");
+    assert!(ended.err.contains("node 0 did not start"), "{ended:?}");
+    assert!(ended.err.contains("peerless.toml:1: "), "its log: {ended:?}");
+}
