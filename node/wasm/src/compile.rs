@@ -19,6 +19,9 @@ use crate::{Settings, clock};
 /// Stack of a compiling thread: the compiler recurses over what the module's author wrote.
 const STACK_BYTES: usize = 8 * 1024 * 1024;
 
+/// Threads that read the cache at one time.
+const LOADERS: usize = 4;
+
 /// A function's compiled code, ready to run; cheap to clone.
 #[derive(Clone)]
 pub struct Module {
@@ -85,6 +88,7 @@ struct Inner {
     offered: Offered,
     cache: Option<Cache>,
     workers: Arc<Semaphore>,
+    loaders: Arc<Semaphore>,
     settings: Settings,
 }
 
@@ -97,7 +101,8 @@ impl Compiler {
         settings: Settings,
     ) -> Self {
         let workers = Arc::new(Semaphore::new(settings.compile_workers.max(1) as usize));
-        Self(Arc::new(Inner { engine, linker, offered, cache, workers, settings }))
+        let loaders = Arc::new(Semaphore::new(LOADERS));
+        Self(Arc::new(Inner { engine, linker, offered, cache, workers, loaders, settings }))
     }
 
     pub(crate) async fn compile(
@@ -113,14 +118,19 @@ impl Compiler {
             }
             let worker = Arc::clone(&self.0.workers).acquire_owned().await;
             let worker = worker.map_err(|error| CompileError::Failed(error.to_string()))?;
-            self.on_thread(Some(worker), move |inner| inner.compile(digest, &bytes)).await?
+            // Whoever had the worker before may have compiled the same.
+            let work = move |inner: &Inner| {
+                inner.cached(digest).map_or_else(|| inner.compile(digest, &bytes), Ok)
+            };
+            self.on_thread(Some(worker), work).await?
         };
         timeout(limit, work).await.unwrap_or(Err(CompileError::Timeout(limit)))
     }
 
     pub(crate) async fn cached(&self, digest: [u8; 32]) -> Option<Module> {
         self.0.cache.as_ref()?;
-        self.on_thread(None, move |inner| inner.cached(digest)).await.ok()?
+        let loader = Arc::clone(&self.0.loaders).acquire_owned().await.ok();
+        self.on_thread(loader, move |inner| inner.cached(digest)).await.ok()?
     }
 
     pub(crate) async fn forget(&self, digest: [u8; 32]) {

@@ -118,6 +118,7 @@ async fn call(
 
 async fn start(store: &mut Store<Host>, code: &InstancePre<Host>) -> wasmtime::Result<()> {
     let instance = code.instantiate_async(&mut *store).await?;
+    store.data_mut().instantiated = true;
     let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
     start.call_async(&mut *store, ()).await
 }
@@ -137,6 +138,9 @@ fn outcome(result: wasmtime::Result<()>, host: &Host) -> Result<(), Failure> {
         _ if host.limit.denied => return Err(Failure::Memory),
         Some(Exit(status)) => return Err(Failure::Exited(*status)),
         None => {}
+    }
+    if !host.instantiated && !error.is::<Trap>() {
+        return Err(Failure::NotStarted(error.root_cause().to_string()));
     }
     // Nothing else than the deadline interrupts.
     if error.downcast_ref() == Some(&Trap::Interrupt) {

@@ -27,6 +27,8 @@ pub(crate) struct Host {
     pub(crate) open: [bool; 3],
     /// Zero of the guest's monotonic clock, so that it does not learn the host's.
     pub(crate) begun: Instant,
+    /// Whether there was an instance: if not, it is for want of something on the host.
+    pub(crate) instantiated: bool,
     /// Why the host ended the guest, if it did.
     pub(crate) failure: Option<Failure>,
 }
@@ -53,6 +55,7 @@ impl Host {
             stderr: Tail { bytes: Vec::new(), bytes_max: limits.stderr_bytes_max, total: 0 },
             open: [true; 3],
             begun: clock::now(),
+            instantiated: false,
             failure: None,
         }
     }

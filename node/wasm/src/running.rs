@@ -230,7 +230,8 @@ impl Drop for Body {
 }
 
 /// Resolves to the call's [`Report`] when the guest has ended and its instance is free again. May
-/// be dropped: the call goes on.
+/// be dropped: the call goes on. While nobody takes the [`Body`], a guest that writes much waits,
+/// at most until its deadline.
 pub struct End {
     report: oneshot::Receiver<Report>,
     pipe: Arc<Pipe>,

@@ -66,7 +66,8 @@ struct Inner {
 
 impl Sandbox {
     /// Sets up the engine, the guests' threads and the cache's directory.
-    pub fn new(settings: Settings) -> Result<Self, Error> {
+    pub fn new(mut settings: Settings) -> Result<Self, Error> {
+        settings.memory_bytes_max = settings.memory_bytes_max.min(RESERVATION_BYTES);
         // Where address space is short, memories are reserved at their limit, and code checks.
         let engine = engine(&settings, RESERVATION_BYTES)
             .or_else(|_| engine(&settings, settings.memory_bytes_max))
