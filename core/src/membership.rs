@@ -42,10 +42,10 @@ impl<P: Peer> Core<P> {
         if !serves || peer == self.me {
             return;
         }
-        let nobody = self.table.iter().next().is_none();
+        let lost = self.table.is_lost();
         self.known_to_live(peer, turn);
         // If everybody was lost, the network is joined again through this one.
-        if self.join == Join::Alone || self.join == Join::Joined && nobody {
+        if self.join == Join::Alone || self.join == Join::Joined && lost {
             self.join = Join::Looking;
             self.search(Target::Peer(self.me), Kind::Find, Then::Join, turn);
         }
@@ -149,11 +149,14 @@ impl<P: Peer> Core<P> {
         self.settled = true;
     }
 
-    /// Searches for our own position, and for one random name in a bucket drawn at random.
+    /// Searches for our own position, and for one random name in a bucket drawn at random. While
+    /// nobody answers it is done again soon: the node joined through may just be busy.
     pub(crate) fn refresh(&mut self, turn: &mut Turn<'_, P>) {
         let period = turn.config.refresh_period;
         let jitter = Span(self.random.below(period.0 / 4));
-        self.timers.add(turn.now + Span(period.0 - period.0 / 8) + jitter, Timer::Refresh);
+        let usual = Span(period.0 - period.0 / 8) + jitter;
+        let wait = if self.table.is_lost() { SECOND_LOOK.min(usual) } else { usual };
+        self.timers.add(turn.now + wait, Timer::Refresh);
         self.search(Target::Peer(self.me), Kind::Find, Then::Nothing, turn);
         let bucket = self.random.below(u64::from(self.table.depth())) as u32;
         let name = self.name_in(bucket);

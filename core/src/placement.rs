@@ -362,8 +362,7 @@ impl<P: Peer> Core<P> {
             }
             Purposed::Deploy(ticket) if placement.placed.is_empty() => {
                 placement.declined.extend(silent);
-                let why = placement.declined.into_iter().map(|(_, why)| why).collect();
-                self.conclude(ticket, Event::Failed(Failure::NotPlaced(why)), turn);
+                self.conclude(ticket, Event::NotPlaced(placement.declined), turn);
             }
             Purposed::Deploy(ticket) => {
                 self.learn(&record, self.me, turn);

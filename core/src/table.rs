@@ -99,15 +99,21 @@ impl<P: Peer> Table<P> {
         true
     }
 
-    /// The peer did not answer: after `misses_max` times in a row it leaves. Returns whether it
-    /// left.
+    /// Whether there is nobody, or nobody who answered last time.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.misses.iter().all(|misses| *misses > 0)
+    }
+
+    /// The peer did not answer: after `misses_max` times in a row it leaves, unless it is the last
+    /// one, without which there would be no way back. Returns whether it left.
     pub(crate) fn missed(&mut self, me: Key, peer: P, misses_max: u8) -> bool {
         let Some(at) = self.find(me, peer) else {
             self.spare.retain(|other| *other != peer);
             return false;
         };
         self.misses[at] = self.misses[at].saturating_add(1);
-        if self.misses[at] < misses_max || planted::is(Bug::NeverEvict) {
+        let last = self.peers.len() == 1 && self.spare.is_empty();
+        if self.misses[at] < misses_max || last || planted::is(Bug::NeverEvict) {
             return false;
         }
         let bucket = me.shared_prefix(peer.key()) as usize;

@@ -277,7 +277,7 @@ pub enum Request<P> {
     Lookup(Target<P>),
     /// Who hosts a function, and its record. Ends in [`Event::Hosts`].
     Hosts(Name),
-    /// Make a function available. Ends in [`Event::Deployed`].
+    /// Make a function available. Ends in [`Event::Deployed`] or [`Event::NotPlaced`].
     Deploy(Arc<Record>),
     /// Remove a function; the record is its tombstone. Ends in [`Event::Removed`].
     Remove(Arc<Record>),
@@ -365,6 +365,8 @@ pub enum Event<P> {
     Cancelled(bool),
     /// It could not be done.
     Failed(Failure),
+    /// No peer hosts the function that was to be deployed: the reasons, in the order of hearing.
+    NotPlaced(Vec<(P, Decline)>),
 }
 
 impl<P> Event<P> {
@@ -445,8 +447,6 @@ pub enum Failure {
     OutOfAttempts,
     /// Cancelled by the user.
     Cancelled,
-    /// No peer hosts it: the reasons, in the order of asking.
-    NotPlaced(Vec<Decline>),
     /// A newer version or tombstone is known.
     Superseded {
         /// Its version.

@@ -45,6 +45,7 @@ pub fn breaches(world: &World, report: &Report) -> Vec<String> {
     if let Some(it) = &report.placement {
         let placed = it.placed as f64 / it.functions as f64;
         least("placement_placed_min", placed, expect.placement_placed_min);
+        least("placement_live_min", it.live_min as f64, expect.placement_live_min);
         let p95 = expect.placement_repair_seconds_p95_max;
         most("placement_repair_seconds_p95_max", it.repair_seconds_p95, p95);
         most("placement_short_max", it.short as f64, expect.placement_short_max);

@@ -334,5 +334,5 @@ fn read_value(value: &DeValue<'_>) -> Value {
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
-    text.as_bytes()[..offset.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+    text[..offset.min(text.len())].matches('\n').count() + 1
 }

@@ -1,10 +1,12 @@
 //! The conservation laws of the boundary, checked over every input and effect of a world.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
 
-use peerless_core::{Answer, Effect, Event, Input, Load, Message, Tag, Time};
+use peerless_core::{
+    Answer, Effect, Event, Input, Item, ItemKey, Load, Message, Name, Query, Request, Tag, Time,
+};
 
 use crate::peer::Index;
 
@@ -54,11 +56,20 @@ enum Stage {
 /// What is open at each peer.
 #[derive(Clone, Debug, Default)]
 pub struct Laws {
-    asks: BTreeMap<(u32, u64), ()>,
-    dispatched: BTreeMap<(u32, Tag), ()>,
+    /// Each with the function that it deploys or removes.
+    asks: BTreeMap<(u32, u64), Option<Name>>,
+    dispatched: BTreeSet<(u32, Tag)>,
     calls: BTreeMap<(u32, u64), Stage>,
     jobs: BTreeMap<(u32, Tag), u64>,
-    keeps: BTreeMap<(u32, Tag), ()>,
+    /// Each with the key of the item and the version of its record.
+    keeps: BTreeMap<(u32, Tag), (ItemKey, u64)>,
+    /// The version last kept of each item.
+    kept: BTreeMap<(u32, ItemKey), u64>,
+    /// Queries to store a record that were not answered yet: peer, who asked, and its tag; the
+    /// record's name and version.
+    stores: BTreeMap<(u32, (u32, Tag)), (Name, u64)>,
+    /// What this turn has acknowledged.
+    acknowledged: Option<(ItemKey, u64)>,
     items: BTreeMap<(u32, u64), Many>,
     /// Calls that may run at once, where a peer hosts.
     slots: BTreeMap<u32, u16>,
@@ -117,11 +128,29 @@ impl Laws {
         self.violations.add(now, Some(peer), what);
     }
 
+    fn require(&mut self, holds: bool, now: Time, peer: u32, what: impl Display) {
+        if !holds {
+            self.broken(now, peer, what);
+        }
+    }
+
     /// A core is told something.
     pub fn input(&mut self, now: Time, peer: u32, input: &Input<Index>) {
+        self.acknowledged = None;
         match input {
-            Input::Ask(ticket, _) => {
-                if self.asks.insert((peer, *ticket), ()).is_some() {
+            Input::Heard {
+                from,
+                message: Message::Query(tag, Query::Store(record) | Query::Provide(_, Some(record))),
+            } => {
+                let what = (record.function, record.version);
+                self.stores.insert((peer, (from.0, *tag)), what);
+            }
+            Input::Ask(ticket, request) => {
+                let function = match request {
+                    Request::Deploy(record) | Request::Remove(record) => Some(record.function),
+                    _ => None,
+                };
+                if self.asks.insert((peer, *ticket), function).is_some() {
                     self.broken(now, peer, format_args!("ticket {ticket:x} was used twice"));
                 }
             }
@@ -137,15 +166,18 @@ impl Laws {
                 }
             }
             Input::Ended { attempt, .. } => {
-                if self.dispatched.remove(&(peer, *attempt)).is_none() {
-                    self.broken(now, peer, format_args!("{} ended twice", Short(*attempt)));
-                }
+                let was_open = self.dispatched.remove(&(peer, *attempt));
+                self.require(was_open, now, peer, format_args!("{} ended twice", Short(*attempt)));
             }
             Input::RanEnd { job } => self.ran(now, peer, *job),
             Input::Kept { tag } | Input::NotKept { tag } => {
-                if self.keeps.remove(&(peer, *tag)).is_none() {
-                    self.broken(now, peer, format_args!("{} was not being kept", Short(*tag)));
+                let kept = self.keeps.remove(&(peer, *tag));
+                let was_open = kept.is_some();
+                if let (Some((key, version)), Input::Kept { .. }) = (kept, input) {
+                    self.kept.insert((peer, key), version);
                 }
+                let what = format_args!("{} was not being kept", Short(*tag));
+                self.require(was_open, now, peer, what);
             }
             _ => {}
         }
@@ -166,15 +198,14 @@ impl Laws {
         match effect {
             Effect::Tell(ticket, event) => self.told(now, peer, *ticket, event),
             Effect::Dispatch { attempt, .. } => {
-                if self.dispatched.insert((peer, *attempt), ()).is_some() {
-                    self.broken(now, peer, format_args!("{} dispatched twice", Short(*attempt)));
-                }
+                let is_new = self.dispatched.insert((peer, *attempt));
+                let what = format_args!("{} dispatched twice", Short(*attempt));
+                self.require(is_new, now, peer, what);
             }
             Effect::Abort { attempt } => {
-                if self.dispatched.remove(&(peer, *attempt)).is_none() {
-                    let what = format_args!("{} aborted after its end", Short(*attempt));
-                    self.broken(now, peer, what);
-                }
+                let was_open = self.dispatched.remove(&(peer, *attempt));
+                let what = format_args!("{} aborted after its end", Short(*attempt));
+                self.require(was_open, now, peer, what);
             }
             Effect::Refuse { call, load, .. } => {
                 self.load(now, peer, *load);
@@ -193,29 +224,60 @@ impl Laws {
                 }
             }
             Effect::Cancel { job } => {
-                if !self.jobs.contains_key(&(peer, *job)) {
-                    let what = format_args!("run {} cancelled but does not run", Short(*job));
-                    self.broken(now, peer, what);
-                }
+                let runs = self.jobs.contains_key(&(peer, *job));
+                let what = format_args!("run {} cancelled but does not run", Short(*job));
+                self.require(runs, now, peer, what);
             }
-            Effect::Keep { tag, .. } => {
-                if self.keeps.insert((peer, *tag), ()).is_some() {
+            Effect::Keep { tag, item } => {
+                let (Item::Record(record) | Item::Hosting(record)) = item;
+                let what = (item.key(), record.version);
+                if self.acknowledged == Some(what) {
+                    self.broken(now, peer, "acknowledges what it only then keeps");
+                }
+                if self.keeps.insert((peer, *tag), what).is_some() {
                     self.broken(now, peer, format_args!("{} kept twice at once", Short(*tag)));
                 }
+            }
+            Effect::Forget(key) => {
+                self.kept.remove(&(peer, *key));
             }
             Effect::Send { to, .. } if to.0 == peer => {
                 self.broken(now, peer, "sent a message to itself");
             }
-            Effect::Send { message: Message::Answer(_, answer), .. } => {
-                if let Answer::Found { load, .. }
-                | Answer::Offered { load, .. }
-                | Answer::Probed { load, .. } = answer
-                {
-                    self.load(now, peer, *load);
+            Effect::Send {
+                message: Message::Query(_, Query::Placed { function, version, failure: None }),
+                ..
+            } => self.acknowledges(now, peer, ItemKey::Hosting(*function), Some(*version)),
+            Effect::Send { to, message: Message::Answer(tag, Answer::Stored { kept, .. }) } => {
+                let stored = self.stores.remove(&(peer, (to.0, *tag)));
+                if let Some((function, version)) = stored.filter(|_| *kept) {
+                    self.acknowledges(now, peer, ItemKey::Record(function), Some(version));
                 }
             }
+            Effect::Send {
+                message:
+                    Message::Answer(
+                        _,
+                        Answer::Found { load, .. }
+                        | Answer::Offered { load, .. }
+                        | Answer::Probed { load, .. },
+                    ),
+                ..
+            } => self.load(now, peer, *load),
             _ => {}
         }
+    }
+
+    /// Nothing is acknowledged before it is kept.
+    fn acknowledges(&mut self, now: Time, peer: u32, key: ItemKey, version: Option<u64>) {
+        let least = Tag { slot: 0, epoch: 0, incarnation: 0 };
+        let mut open = self.keeps.range((peer, least)..).take_while(|((at, _), _)| *at == peer);
+        let on_disk = self.kept.get(&(peer, key)).copied();
+        let concerned = |is: u64| version.is_none_or(|version| is == version);
+        if open.any(|(_, (of, is))| *of == key && concerned(*is) && Some(*is) != on_disk) {
+            self.broken(now, peer, "acknowledges what is not kept yet");
+        }
+        self.acknowledged = version.map(|version| (key, version));
     }
 
     /// What a host says of its load is what runs there.
@@ -259,7 +321,10 @@ impl Laws {
             self.broken(now, peer, what);
         }
         if event.is_final() {
-            self.asks.remove(&key);
+            let function = self.asks.remove(&key).flatten();
+            if let (Event::Deployed { .. } | Event::Removed, Some(function)) = (event, function) {
+                self.acknowledges(now, peer, ItemKey::Record(function), None);
+            }
         }
         match event {
             Event::Item { index, .. } => {
@@ -308,10 +373,11 @@ impl Laws {
         }
         let tag = Tag { slot: 0, epoch: 0, incarnation: 0 };
         drop_of(&mut self.asks, peer, 0);
-        drop_of(&mut self.dispatched, peer, tag);
+        self.dispatched.retain(|(at, _)| *at != peer);
         drop_of(&mut self.calls, peer, 0);
         drop_of(&mut self.jobs, peer, tag);
         drop_of(&mut self.keeps, peer, tag);
+        drop_of(&mut self.stores, peer, (0, tag));
         self.running.remove(&peer);
     }
 
@@ -324,7 +390,7 @@ impl Laws {
     pub fn settled(&mut self, now: Time) {
         let mut open = Vec::new();
         open.extend(self.asks.keys().map(|(p, n)| (*p, format!("ticket {n:x} was never ended"))));
-        let dispatched = self.dispatched.keys();
+        let dispatched = self.dispatched.iter();
         open.extend(dispatched.map(|(p, tag)| (*p, format!("{} never ended", Short(*tag)))));
         let calls = self.calls.iter().filter(|(_, stage)| **stage == Stage::Waiting);
         open.extend(calls.map(|((p, n), _)| (*p, format!("call {n} neither run nor refused"))));

@@ -16,12 +16,16 @@ use crate::world::START;
 pub struct Interest {
     /// One request of a user: who was asked, and its ticket.
     pub request: Option<(u32, Ticket)>,
+    /// All requests of the users of this peer.
+    pub requests_of: Option<u32>,
     /// Searches for this.
     pub target: Option<Target<Index>>,
     /// Everything about this function.
     pub function: Option<Name>,
     /// Hosts that probe each other, too.
     pub probes: bool,
+    /// Nodes of one owner that compare their sets, too.
+    pub sync: bool,
     /// Nothing before this instant.
     pub from: Time,
 }
@@ -72,7 +76,7 @@ impl Recorder {
     /// A line about the world itself.
     pub fn remark(&mut self, now: Time, what: &str) {
         if now >= self.interest.from {
-            self.line(&format!("{:>9}  {what}", at(now)));
+            self.line(&format!("{:>11}  {what}", at(now)));
         }
     }
 
@@ -108,7 +112,7 @@ impl Recorder {
             }
             input => format!("{who}  {}", self.words.input(input)),
         };
-        self.pending = Some(format!("{:>9}  {what}", at(now)));
+        self.pending = Some(format!("{:>11}  {what}", at(now)));
         if self.concerns(peer, input) {
             self.flush();
         }
@@ -136,7 +140,7 @@ impl Recorder {
             }
             effect => self.words.effect(effect),
         };
-        self.line(&format!("{:>9}    {what}", ""));
+        self.line(&format!("{:>11}    {what}", ""));
     }
 
     fn concerns(&mut self, peer: u32, input: &Input<Index>) -> bool {
@@ -203,7 +207,7 @@ impl Recorder {
     }
 
     fn is_request(&self, peer: u32, ticket: Ticket) -> bool {
-        self.interest.request == Some((peer, ticket))
+        self.interest.request == Some((peer, ticket)) || self.interest.requests_of == Some(peer)
     }
 
     fn is_function(&self, name: &Name) -> bool {
@@ -223,7 +227,7 @@ impl Recorder {
             Query::Probe(versions) => {
                 self.interest.probes && versions.iter().any(|(name, _)| self.is_function(name))
             }
-            Query::Sync { .. } => false,
+            Query::Sync { .. } => self.interest.sync,
         }
     }
 
@@ -264,6 +268,13 @@ impl Recorder {
     }
 }
 
+/// Since the start, to the microsecond where it is no whole millisecond.
 fn at(now: Time) -> String {
-    format!("{:?}", now.since(START))
+    let micros = now.since(START).0 / 1000;
+    let (seconds, rest) = (micros / 1_000_000, micros % 1_000_000);
+    if rest.is_multiple_of(1000) {
+        format!("{seconds}.{:03}   ", rest / 1000)
+    } else {
+        format!("{seconds}.{rest:06}")
+    }
 }

@@ -159,6 +159,8 @@ pub struct Placement {
     pub deploy_ms: Spread,
     /// Functions that have fewer hosts than wanted at the end.
     pub short: u64,
+    /// Hosts of the function that has fewest at the end.
+    pub live_min: u64,
     /// Why deployments failed, the first ones.
     pub failures: Vec<String>,
 }
@@ -290,6 +292,7 @@ fn placement(world: &World) -> Placement {
         placed: deployments.placed,
         deploy_ms: Spread::of(&deployments.latency, MS),
         short: short as u64,
+        live_min: live.iter().copied().min().unwrap_or(0),
         failures: deployments.failures.iter().take(5).cloned().collect(),
     }
 }

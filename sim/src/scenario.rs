@@ -15,8 +15,10 @@ pub struct Scenario {
     pub about: String,
     /// Peers at the start.
     pub peers: u32,
-    /// Peers that hold an owner key, each its own; they are the gateways of functions.
+    /// The first so many peers hold an owner key; they are the gateways of functions.
     pub owners: u32,
+    /// How many owner keys there are among them.
+    pub owner_keys: u32,
     /// It lasts at least this long.
     pub duration: Span,
     /// After the last work, so that what is under way can end.
@@ -208,6 +210,8 @@ expectations! {
     placement_repair_seconds_p95_max,
     /// Most shortages that were not made up by the end.
     placement_short_max,
+    /// Fewest hosts of any function at the end.
+    placement_live_min,
     /// Most functions on one peer over the mean.
     placement_load_max_over_mean_max,
     /// Least share of the anycalls made while a host lived that succeeded.
@@ -264,6 +268,7 @@ impl Scenario {
             about: keys.get("about", String::new())?,
             peers: keys.get("peers", 1000)?,
             owners: keys.get("owners", 0)?,
+            owner_keys: keys.get("owner_keys", u32::MAX)?,
             duration: keys.get("duration", Span::ZERO)?,
             settle: keys.get("settle", Span::ZERO)?,
             patience: keys.get("patience", Span::secs(120))?,
@@ -304,6 +309,9 @@ impl Scenario {
         if self.owners > self.peers {
             return fail("owners", "expected no more than there are peers");
         }
+        if self.owner_keys == 0 {
+            return fail("owner_keys", "expected at least 1");
+        }
         if self.functions.is_some() && self.owners == 0 {
             return fail("owners", "functions need at least one owner");
         }
@@ -319,6 +327,11 @@ impl Scenario {
             return fail("host.hosts", "expected no more than there are peers");
         }
         Ok(())
+    }
+
+    /// The number of the owner key that a peer holds, if it holds one.
+    pub fn owner_of(&self, peer: u32) -> Option<u32> {
+        (peer < self.owners).then_some(peer % self.owner_keys)
     }
 
     /// How many calls a peer runs at once; 0: it hosts nothing.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use peerless_core::{Target, Time};
+use peerless_core::Target;
 
 use crate::peer::{Index, limb};
 use crate::record::{Interest, Recorder};
@@ -24,7 +24,6 @@ pub fn trace(mut scenario: Scenario, seed: u64, operation: u64) -> Result<String
     };
     let mut world = World::new(scenario, seed);
     let mut words = Words::default();
-    words.tickets.insert(operation.ticket, operation.name.clone());
     let target = world.target_of(&operation);
     if let Target::Name(name) = target {
         words.names.insert(name, format!("{name:?}"));
@@ -33,13 +32,11 @@ pub fn trace(mut scenario: Scenario, seed: u64, operation: u64) -> Result<String
     let interest = Interest {
         request: Some((0, operation.ticket)),
         target: Some(target),
-        function: None,
-        probes: false,
-        from: Time(0),
+        ..Interest::default()
     };
     world.recorder = Some(Recorder::new(interest, words));
     let mut begun = false;
-    while !(begun && !world.is_open(operation.ticket)) && world.step() {
+    while (!begun || world.is_open(operation.ticket)) && world.step() {
         begun |= world.is_open(operation.ticket);
     }
     let mut text = head(&world, seed, &operation, &near);

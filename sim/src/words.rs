@@ -9,6 +9,7 @@ use peerless_core::{
 };
 
 use crate::peer::Index;
+use crate::work::ticket_name;
 
 /// How peers and names are called.
 #[derive(Clone, Debug, Default)]
@@ -17,8 +18,6 @@ pub struct Words {
     pub ranks: BTreeMap<u32, usize>,
     /// Names that have a shorter one.
     pub names: BTreeMap<Name, String>,
-    /// The kind of each ticket.
-    pub tickets: BTreeMap<u64, String>,
 }
 
 impl Words {
@@ -45,11 +44,6 @@ impl Words {
             Target::Peer(peer) => format!("peer {}", self.peer(*peer)),
             Target::Name(name) => self.name(name),
         }
-    }
-
-    /// A ticket.
-    pub fn ticket(&self, ticket: u64) -> String {
-        self.tickets.get(&ticket).cloned().unwrap_or_else(|| format!("ticket {ticket:x}"))
     }
 
     /// What is asked of a peer.
@@ -136,7 +130,7 @@ impl Words {
             Request::List => "list".to_owned(),
             Request::Call { function, .. } => format!("call {}", self.name(function)),
             Request::Many { function, .. } => format!("manycall {}", self.name(function)),
-            Request::Cancel(ticket) => format!("cancel {}", self.ticket(*ticket)),
+            Request::Cancel(ticket) => format!("cancel {}", ticket_name(*ticket)),
         }
     }
 
@@ -180,6 +174,10 @@ impl Words {
             ),
             Event::Cancelled(done) => format!("cancelled: {done}"),
             Event::Failed(why) => format!("failed: {}", failure(why)),
+            Event::NotPlaced(declined) => {
+                let why: Vec<&str> = declined.iter().map(|(_, why)| decline(*why)).collect();
+                format!("nobody hosts it: {}", why.join(", "))
+            }
         }
     }
 
@@ -187,7 +185,7 @@ impl Words {
     pub fn input(&self, input: &Input<Index>) -> String {
         match input {
             Input::Ask(ticket, request) => {
-                format!("is asked to {} ({})", self.request(request), self.ticket(*ticket))
+                format!("is asked to {} ({})", self.request(request), ticket_name(*ticket))
             }
             Input::Items { n, ended, .. } => {
                 let last = if *ended { ", the last" } else { "" };
@@ -230,7 +228,7 @@ impl Words {
     pub fn effect(&self, effect: &Effect<Index>) -> String {
         match effect {
             Effect::Tell(ticket, event) => {
-                format!("tells {}: {}", self.ticket(*ticket), self.event(event))
+                format!("tells {}: {}", ticket_name(*ticket), self.event(event))
             }
             Effect::Want { n, .. } => format!("has room for {n} items"),
             Effect::Send { .. } => "sends a message".to_owned(),
@@ -338,10 +336,6 @@ fn failure(why: &Failure) -> String {
         Failure::Late => "too late".to_owned(),
         Failure::OutOfAttempts => "out of attempts".to_owned(),
         Failure::Cancelled => "cancelled".to_owned(),
-        Failure::NotPlaced(why) => {
-            let why: Vec<&str> = why.iter().map(|why| decline(*why)).collect();
-            format!("nobody hosts it: {}", why.join(", "))
-        }
         Failure::Superseded { version } => format!("version {version} is newer"),
         Failure::NotKept => "it could not be kept".to_owned(),
         Failure::TooMany => "too many requests".to_owned(),

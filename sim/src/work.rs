@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use peerless_core::{
-    Digest, Event, Failure, Input, Name, Record, Request, Runtime, Spec, Target, Ticket, Time,
+    Digest, Event, Failure, Input, Name, Record, Request, Runtime, Span, Spec, Target, Ticket, Time,
 };
 
 use crate::chance::Concern;
+use crate::outcomes::{Anycalls, Deployments, Lookups, Manycalls};
 use crate::peer::Index;
-use crate::scenario::{Scenario, Silence};
+use crate::scenario::Scenario;
 use crate::world::{START, World, is_success, owner};
 
 /// A part of the workload, by its number.
@@ -37,6 +38,10 @@ const LOOKUP: u64 = 1;
 const DEPLOY: u64 = 2;
 const CALL: u64 = 3;
 const MANY: u64 = 4;
+const USER: u64 = 5;
+
+/// About how long a signed record is.
+const RECORD_BYTES: usize = 200;
 
 /// A peer is asked only when it has been there for this long: before, its user would still wait for
 /// it to be ready.
@@ -56,6 +61,7 @@ enum Doing {
     Deploy,
     Call { hosted: bool, status: u16 },
     Many(Box<Job>),
+    Other,
 }
 
 /// A manycall under way.
@@ -69,96 +75,13 @@ struct Job {
     unknown: u64,
 }
 
-/// What came of lookups.
-#[derive(Clone, Debug, Default)]
-pub struct Lookups {
-    /// Lookups that ended.
-    pub count: u64,
-    /// Right at some instant between their start and end.
-    pub succeeded: u64,
-    /// Right at their end.
-    pub exact: u64,
-    /// Requests that were not answered.
-    pub timeouts: u64,
-    /// Chain by which the closest was first heard of.
-    pub hops: Vec<u64>,
-    /// Longest chain.
-    pub rounds: Vec<u64>,
-    /// Requests.
-    pub rpcs: Vec<u64>,
-    /// Nanoseconds.
-    pub latency: Vec<u64>,
-}
-
-/// What came of deployments.
-#[derive(Clone, Debug, Default)]
-pub struct Deployments {
-    /// Deployments that ended well.
-    pub placed: u64,
-    /// And those that did not, with why.
-    pub failures: Vec<String>,
-    /// Nanoseconds.
-    pub latency: Vec<u64>,
-}
-
-/// What came of anycalls.
-#[derive(Clone, Debug, Default)]
-pub struct Anycalls {
-    /// Calls that ended.
-    pub count: u64,
-    /// Answered by the function.
-    pub succeeded: u64,
-    /// Refused as too much.
-    pub refused: u64,
-    /// Failed in any other way.
-    pub failed: u64,
-    /// Failures by their name.
-    pub failures: BTreeMap<String, u64>,
-    /// Calls made while a host lived.
-    pub hosted: u64,
-    /// Of those, answered by the function.
-    pub hosted_succeeded: u64,
-    /// Calls whose gateway went before they ended.
-    pub orphaned: u64,
-    /// Runs.
-    pub executions: u64,
-    /// Nanoseconds.
-    pub latency: Vec<u64>,
-    /// Dispatches.
-    pub attempts: Vec<u64>,
-}
-
-/// What came of manycalls.
-#[derive(Clone, Debug, Default)]
-pub struct Manycalls {
-    /// Manycalls that ended.
-    pub jobs: u64,
-    /// Items given to them.
-    pub items: u64,
-    /// Items answered with a status below 400.
-    pub succeeded: u64,
-    /// Items that failed.
-    pub failed: u64,
-    /// Items that may have been run.
-    pub unknown: u64,
-    /// Items without a result.
-    pub lost: u64,
-    /// Results beyond an item's first.
-    pub doubled: u64,
-    /// Dispatches.
-    pub attempts: u64,
-    /// Nanoseconds.
-    pub makespan: Vec<u64>,
-    /// Nanoseconds.
-    pub ideal: Vec<u64>,
-}
-
 /// The workload of a world: what is to come, what is under way, and what came of the rest.
 #[derive(Clone, Debug, Default)]
 pub struct Work {
     planned: u64,
     pub(crate) last_planned: Time,
     open: BTreeMap<(u32, Ticket), Open>,
+    users: u64,
     /// Of `[lookups]`.
     pub lookups: Lookups,
     /// Of `[functions]`.
@@ -182,6 +105,18 @@ pub struct Operation {
     pub name: String,
 }
 
+/// What a request is called.
+pub fn ticket_name(ticket: Ticket) -> String {
+    let kind = match ticket >> KIND_SHIFT {
+        LOOKUP => "lookup",
+        DEPLOY => "deployment",
+        CALL => "anycall",
+        MANY => "manycall",
+        _ => "request",
+    };
+    format!("{kind} {}", ticket & ((1 << KIND_SHIFT) - 1))
+}
+
 fn streams(scenario: &Scenario) -> [(u64, &'static str, u64); 4] {
     let count = |n: Option<u32>| n.map_or(0, u64::from);
     [
@@ -194,10 +129,10 @@ fn streams(scenario: &Scenario) -> [(u64, &'static str, u64); 4] {
 
 /// The operation of this number, counted over lookups, anycalls, manycalls and deployments.
 pub fn operation(scenario: &Scenario, mut number: u64) -> Option<Operation> {
-    for (kind, name, count) in streams(scenario) {
+    for (kind, _, count) in streams(scenario) {
         if number < count {
             let ticket = kind << KIND_SHIFT | number;
-            return Some(Operation { ticket, name: format!("{name} {number}") });
+            return Some(Operation { ticket, name: ticket_name(ticket) });
         }
         number -= count;
     }
@@ -265,7 +200,7 @@ impl World {
             firsts.push((churn.start, churn.end, Plan::Replace(0)));
         }
         if let Some(crash) = &scenario.crash {
-            firsts.push((crash.at, peerless_core::Span::ZERO, Plan::Crash));
+            firsts.push((crash.at, Span::ZERO, Plan::Crash));
         }
         for (start, lasts, plan) in firsts {
             self.work.last_planned = self.work.last_planned.max(START + start + lasts);
@@ -273,7 +208,7 @@ impl World {
         }
     }
 
-    fn plan_work(&mut self, time: Time, plan: Plan) {
+    pub(crate) fn plan_work(&mut self, time: Time, plan: Plan) {
         self.work.planned += 1;
         self.plan(time, plan);
     }
@@ -293,7 +228,7 @@ impl World {
     }
 
     /// A random peer that is there and has been for long enough.
-    fn draw_peer(&self, concern: Concern, n: u64) -> Option<u32> {
+    pub(crate) fn draw_peer(&self, concern: Concern, n: u64) -> Option<u32> {
         let ever = u64::from(self.oracle.ever());
         let long_ago = Time(self.now.0.saturating_sub(SETTLED)).max(START).0;
         (0..10_000)
@@ -307,6 +242,39 @@ impl World {
         (0..1000)
             .map(|trial| self.chance.below(owners, Concern::Asker, n, trial, 0) as u32)
             .find(|peer| self.is_up(*peer))
+    }
+
+    /// A user outside of the workload asks a peer for something; its ticket.
+    pub fn user(&mut self, peer: u32, request: Request<Index>) -> Ticket {
+        let ticket = self.next_ticket();
+        self.work.users += 1;
+        self.ask(peer, ticket, Doing::Other, request);
+        ticket
+    }
+
+    /// The ticket that the next user's request will have.
+    pub fn next_ticket(&self) -> Ticket {
+        USER << KIND_SHIFT | self.work.users
+    }
+
+    /// What the functions of the workload are called, in the order of their deployment.
+    pub fn functions(&self) -> Vec<Name> {
+        (0..self.census.functions.len() as u64).map(|n| self.function_name(n)).collect()
+    }
+
+    /// The peers that host the function of this number, ascending.
+    pub fn hosts_of(&self, function: usize) -> Vec<u32> {
+        self.census.functions[function].hosts.iter().copied().collect()
+    }
+
+    /// What was broken so far.
+    pub fn violations(&self) -> &crate::laws::Violations {
+        &self.laws.violations
+    }
+
+    /// What came of the work so far.
+    pub fn work(&self) -> &Work {
+        &self.work
     }
 
     fn ask(&mut self, peer: u32, ticket: Ticket, doing: Doing, request: Request<Index>) {
@@ -335,19 +303,15 @@ impl World {
         self.chance.name(Concern::Function, n, 0)
     }
 
-    fn begin_deploy(&mut self, n: u32) {
-        let Some(work) = self.scenario.functions.clone() else { return };
-        if n + 1 < work.count {
-            self.plan_work(self.now + work.interval, Plan::Deploy(n + 1));
-        }
-        let ticket = DEPLOY << KIND_SHIFT | u64::from(n);
-        let Some(peer) = self.draw_owner(ticket) else { return };
+    /// The record of the workload's function of this number as its owner, `peer`, signs it now.
+    pub fn record_of(&self, n: u32, peer: u32) -> Record {
+        let work = self.scenario.functions.as_ref().expect("the workload has functions");
         let digest = Digest(self.chance.bytes32(Concern::Function, u64::from(n), 1));
-        let record = Record {
+        Record {
             function: self.function_name(n.into()),
-            owner: owner(peer),
+            owner: owner(self.scenario.owner_of(peer).expect("who deploys holds an owner key")),
             version: self.now.unix_ms(),
-            expires: self.now + peerless_core::Span::secs(90 * 86_400),
+            expires: self.now + Span::secs(90 * 86_400),
             spec: Some(Spec {
                 digest,
                 size: work.size,
@@ -357,8 +321,19 @@ impl World {
                 idempotent: work.idempotent,
                 constraints: Box::default(),
             }),
-            bytes: vec![0; 200].into_boxed_slice(),
-        };
+            bytes: vec![0; RECORD_BYTES].into_boxed_slice(),
+        }
+    }
+
+    fn begin_deploy(&mut self, n: u32) {
+        let Some(work) = self.scenario.functions.clone() else { return };
+        if n + 1 < work.count {
+            self.plan_work(self.now + work.interval, Plan::Deploy(n + 1));
+        }
+        let ticket = DEPLOY << KIND_SHIFT | u64::from(n);
+        let Some(peer) = self.draw_owner(ticket) else { return };
+        let record = self.record_of(n, peer);
+        let digest = record.spec.as_ref().expect("it is no tombstone").digest;
         self.desk(peer).code.insert(digest);
         self.ask(peer, ticket, Doing::Deploy, Request::Deploy(Arc::new(record)));
     }
@@ -434,11 +409,11 @@ impl World {
     }
 
     /// A user is told something.
-    pub(crate) fn told(&mut self, peer: u32, ticket: Ticket, event: Event<Index>) {
+    pub(crate) fn told(&mut self, peer: u32, ticket: Ticket, event: &Event<Index>) {
         let key = (peer, ticket);
         let Some(open) = self.work.open.get_mut(&key) else { return };
         if !event.is_final() {
-            let taken = match (&mut open.doing, &event) {
+            let taken = match (&mut open.doing, event) {
                 (Doing::Call { status, .. }, Event::Head { .. }) => {
                     *status = 200;
                     false
@@ -461,10 +436,11 @@ impl World {
         let Some(Open { start, attempts, doing }) = self.work.open.remove(&key) else { return };
         let took = self.now.since(start).0;
         match doing {
-            Doing::Lookup { target } => self.end_lookup(peer, target, start, &event),
+            Doing::Lookup { target } => self.end_lookup(peer, target, start, event),
+            Doing::Other => {}
             Doing::Deploy => {
                 let deployments = &mut self.work.deployments;
-                if is_success(&event) {
+                if is_success(event) {
                     deployments.placed += 1;
                     deployments.latency.push(took);
                 } else {
@@ -472,9 +448,9 @@ impl World {
                 }
             }
             Doing::Call { hosted, status } => {
-                self.end_call_of(took, attempts, hosted, status, &event);
+                self.end_call_of(took, attempts, hosted, status, event);
             }
-            Doing::Many(job) => self.end_many(peer, ticket, start, attempts, &job, &event),
+            Doing::Many(job) => self.end_many(peer, ticket, start, attempts, &job, event),
         }
     }
 
@@ -571,56 +547,6 @@ impl World {
         work.lost += tally.lost + (job.items - job.given);
         work.doubled += tally.doubled;
         work.attempts += attempts;
-    }
-
-    /// One peer goes, and a new one comes.
-    fn replace(&mut self, n: u32) {
-        let Some(churn) = self.scenario.churn.clone() else { return };
-        let an_hour = peerless_core::Span::minutes(60).0;
-        let replaced = churn.per_hour.of(u64::from(self.scenario.peers)).max(1);
-        let spacing = an_hour / replaced;
-        let next = START + churn.start + peerless_core::Span(spacing).times(u64::from(n) + 1);
-        if next < START + churn.end {
-            let jitter = self.chance.below(spacing, Concern::Instant, u64::from(n), 0, 0);
-            let next = (next + peerless_core::Span(jitter)).max(self.now);
-            self.plan_work(next, Plan::Replace(n + 1));
-        }
-        let Some(victim) = self.draw_peer(Concern::Victim, u64::from(n)) else { return };
-        let bits = self.chance.bits(Concern::Manner, u64::from(n), 0, 0);
-        let silence =
-            if churn.crashed.takes(bits) { self.scenario.host.silence } else { Silence::Process };
-        self.remove(victim, silence);
-        self.work.replaced += 1;
-        let peer = self.add();
-        // Connecting takes TCP, Noise and Yamux: four round trips.
-        let met = self.now + self.network.settings().latency.times(8);
-        self.plan_work(met, Plan::Meet(peer, 0));
-    }
-
-    /// A new peer meets a random one that is there.
-    fn meet(&mut self, peer: u32, trial: u32) {
-        let known = u64::from(peer) << 32 | u64::from(trial);
-        match self.draw_peer(Concern::Bootstrap, known) {
-            Some(bootstrap) if bootstrap == peer => self.meet(peer, trial + 1),
-            Some(bootstrap) => {
-                self.turn(peer, Input::Met { peer: Index(bootstrap), serves: true }, 0);
-            }
-            None => {}
-        }
-    }
-
-    /// Some of the hosts crash at one instant.
-    fn crash_together(&mut self) {
-        let Some(crash) = self.scenario.crash.clone() else { return };
-        let mut hosts = self.census.hosts();
-        let n = crash.count.unwrap_or(crash.share.of(hosts.len() as u64) as u32);
-        for draw in 0..n.min(hosts.len() as u32) {
-            let left = hosts.len() as u64;
-            let at = self.chance.below(left, Concern::Crash, u64::from(draw), 0, 0);
-            let peer = hosts.swap_remove(at as usize);
-            self.remove(peer, self.scenario.host.silence);
-            self.work.crashed += 1;
-        }
     }
 
     /// A peer is gone: what was asked of it will not be answered.

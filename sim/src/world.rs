@@ -150,7 +150,7 @@ impl World {
             self.laws.host(peer, slots);
         }
         let setup = Setup {
-            owner: (peer < self.scenario.owners).then(|| owner(peer)),
+            owner: self.scenario.owner_of(peer).map(owner),
             slots,
             queue: self.scenario.host.queue,
             room: if slots == 0 { 0 } else { self.scenario.host.room },
@@ -175,6 +175,16 @@ impl World {
     /// The instant of the last happening.
     pub fn now(&self) -> Time {
         self.now
+    }
+
+    /// What the world was made from.
+    pub fn scenario(&self) -> &Scenario {
+        &self.scenario
+    }
+
+    /// Tells a core something at once, for tests.
+    pub fn tell_now(&mut self, peer: u32, input: Input<Index>) {
+        self.turn(peer, input, 0);
     }
 
     /// The network, for tests that change one packet.
@@ -206,6 +216,14 @@ impl World {
             self.now = self.now.max(rest);
         }
         self.laws.settled(self.now);
+    }
+
+    /// Lets everything happen that is due before `time`.
+    pub fn run_until(&mut self, time: Time) {
+        while self.agenda.next_time().is_some_and(|next| next < time.0) {
+            self.step();
+        }
+        self.now = self.now.max(time);
     }
 
     /// Takes the next happening; false if there is none.
@@ -276,7 +294,7 @@ impl World {
         match effect {
             Effect::Send { to, message } => self.send(peer, to.0, message, sum),
             Effect::WakeAt(time) => self.wake_at(peer, time),
-            Effect::Tell(ticket, event) => self.told(peer, ticket, event),
+            Effect::Tell(ticket, event) => self.told(peer, ticket, &event),
             Effect::Want { ticket, n } => self.wanted(peer, ticket, n),
             Effect::Dispatch { attempt, ticket, item, to, function, deadline } => {
                 self.dispatch(peer, to.0, attempt, (ticket, item), function, deadline);
@@ -299,8 +317,8 @@ impl World {
                 self.census.uninstalled(self.now.0, peer, &function);
             }
             Effect::Fetch { digest, size, from } => self.fetch(peer, digest, size, &from),
-            Effect::Keep { tag, item } => self.to_disk(peer, Disk::Keep(tag, item)),
-            Effect::Forget(key) => self.to_disk(peer, Disk::Forget(key)),
+            Effect::Keep { tag, item } => self.write_disk(peer, Disk::Keep(tag, item)),
+            Effect::Forget(key) => self.write_disk(peer, Disk::Forget(key)),
             Effect::Note(_) => {}
         }
     }
@@ -337,7 +355,7 @@ impl World {
         self.push_own(peer, time, Happening::Wake);
     }
 
-    fn to_disk(&mut self, peer: u32, disk: Disk) {
+    fn write_disk(&mut self, peer: u32, disk: Disk) {
         let time = self.now + self.scenario.host.store_delay;
         let incarnation = self.incarnations[peer as usize];
         self.push_own(peer, time, Happening::Disk(incarnation, disk));
@@ -476,11 +494,11 @@ impl World {
     }
 }
 
-/// The owner key that a peer holds.
-pub fn owner(peer: u32) -> Owner {
+/// The owner key of this number.
+pub fn owner(number: u32) -> Owner {
     let mut bytes = [0; 32];
     for (limb, chunk) in (1..).zip(bytes.as_chunks_mut::<8>().0) {
-        let word = crate::peer::mix(u64::from(peer) << 8 | limb);
+        let word = crate::peer::mix(u64::from(number) << 8 | limb);
         *chunk = word.to_be_bytes();
     }
     Owner(bytes)
@@ -488,5 +506,5 @@ pub fn owner(peer: u32) -> Owner {
 
 /// Whether an event ends its ticket with what was asked for.
 pub(crate) fn is_success(event: &Event<Index>) -> bool {
-    event.is_final() && !matches!(event, Event::Failed(_))
+    event.is_final() && !matches!(event, Event::Failed(_) | Event::NotPlaced(_))
 }

@@ -161,6 +161,7 @@ pub fn event(event: &Event<P>) -> String {
         Event::Cancelled(true) => "cancelled".into(),
         Event::Cancelled(false) => "nothing to cancel".into(),
         Event::Failed(why) => format!("failed: {why:?}"),
+        Event::NotPlaced(declined) => format!("not placed: {declined:?}"),
     }
 }
 

@@ -17,7 +17,7 @@ use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post, put};
 use http::{HeaderValue, StatusCode, header};
-use peerless_core::{Event, Failure, Name, Owner};
+use peerless_core::{Decline, Event, Failure, Name, Owner};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::json;
@@ -34,6 +34,8 @@ pub(crate) use server::serve;
 const DEFAULT_NAMESPACE: &str = "openfaas-fn";
 /// A JSON document of anything but a manycall.
 const DOCUMENT_BYTES_MAX: usize = 1 << 20;
+/// Peers whose reasons not to host a function are named.
+const REASONS_MAX: usize = 16;
 
 /// All routes.
 fn router(node: &Arc<Node>) -> Router {
@@ -101,7 +103,6 @@ impl ApiError {
             Failure::Late => format!("{function} did not answer before the deadline"),
             Failure::OutOfAttempts => format!("every attempt to run {function} failed"),
             Failure::Cancelled => "cancelled".to_owned(),
-            Failure::NotPlaced(declines) => not_placed(function, declines),
             Failure::Superseded { version } => {
                 format!("version {version} of {function} is known, which is newer")
             }
@@ -124,28 +125,24 @@ fn of_failure(failure: &Failure) -> (StatusCode, &'static str) {
         Failure::Late => (StatusCode::GATEWAY_TIMEOUT, "deadline"),
         Failure::OutOfAttempts => (StatusCode::BAD_GATEWAY, "out-of-attempts"),
         Failure::Cancelled => (StatusCode::SERVICE_UNAVAILABLE, "cancelled"),
-        Failure::NotPlaced(_) => (StatusCode::SERVICE_UNAVAILABLE, "not-placed"),
         Failure::Superseded { .. } => (StatusCode::CONFLICT, "superseded"),
         Failure::NotKept => (StatusCode::INTERNAL_SERVER_ERROR, "store"),
         Failure::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests"),
     }
 }
 
-fn not_placed(function: &str, declines: &[peerless_core::Decline]) -> String {
-    if declines.is_empty() {
-        return format!("no peer took {function}: none could be asked");
-    }
-    let mut reasons: Vec<(&str, usize)> = Vec::new();
-    for decline in declines {
-        let reason = crate::notes::reason(*decline);
-        match reasons.iter_mut().find(|(known, _)| *known == reason) {
-            Some((_, count)) => *count += 1,
-            None => reasons.push((reason, 1)),
-        }
-    }
-    let reasons: Vec<String> =
-        reasons.into_iter().map(|(reason, count)| format!("{reason} ({count} peers)")).collect();
-    format!("no peer took {function}: {}", reasons.join(", "))
+/// No peer hosts a function: the reasons, by peer.
+fn not_placed(function: &str, declined: &[(NodeId, Decline)]) -> ApiError {
+    let reasons = declined.iter().take(REASONS_MAX);
+    let reasons = reasons.map(|(peer, why)| format!("{peer}: {}", crate::notes::reason(*why)));
+    let reasons: Vec<String> = reasons.collect();
+    let more = declined.len().saturating_sub(REASONS_MAX);
+    let error = match (reasons.is_empty(), more) {
+        (true, _) => format!("no peer took {function}: none could be asked"),
+        (_, 0) => format!("no peer took {function}; {}", reasons.join("; ")),
+        _ => format!("no peer took {function}; {}; and {more} more", reasons.join("; ")),
+    };
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "not-placed", error)
 }
 
 impl IntoResponse for ApiError {

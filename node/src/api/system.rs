@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 
 use super::modules::parse_digest;
 use super::{
-    ApiError, DEFAULT_NAMESPACE, DOCUMENT_BYTES_MAX, FunctionRef, answer, document, parameter,
-    resolve, unexpected,
+    ApiError, DEFAULT_NAMESPACE, DOCUMENT_BYTES_MAX, FunctionRef, answer, document, not_placed,
+    parameter, resolve, unexpected,
 };
 use crate::asks::ask;
 use crate::bytes32::hex;
@@ -374,6 +374,7 @@ async fn publish(
             });
             Ok(answer(StatusCode::ACCEPTED, &deployed))
         }
+        Event::NotPlaced(declined) => Err(not_placed(&function.name, &declined)),
         Event::Failed(failure) => Err(ApiError::from_failure(&failure, &function.name)),
         other => Err(unexpected(&other)),
     }

@@ -1,0 +1,87 @@
+//! What came of the work, as it is counted.
+
+use std::collections::BTreeMap;
+
+/// What came of lookups.
+#[derive(Clone, Debug, Default)]
+pub struct Lookups {
+    /// Lookups that ended.
+    pub count: u64,
+    /// Right at some instant between their start and end.
+    pub succeeded: u64,
+    /// Right at their end.
+    pub exact: u64,
+    /// Requests that were not answered.
+    pub timeouts: u64,
+    /// Chain by which the closest was first heard of.
+    pub hops: Vec<u64>,
+    /// Longest chain.
+    pub rounds: Vec<u64>,
+    /// Requests.
+    pub rpcs: Vec<u64>,
+    /// Nanoseconds.
+    pub latency: Vec<u64>,
+}
+
+/// What came of deployments.
+#[derive(Clone, Debug, Default)]
+pub struct Deployments {
+    /// Deployments that ended well.
+    pub placed: u64,
+    /// And those that did not, with why.
+    pub failures: Vec<String>,
+    /// Nanoseconds.
+    pub latency: Vec<u64>,
+}
+
+/// What came of anycalls.
+#[derive(Clone, Debug, Default)]
+pub struct Anycalls {
+    /// Calls that ended.
+    pub count: u64,
+    /// Answered by the function.
+    pub succeeded: u64,
+    /// Refused as too much.
+    pub refused: u64,
+    /// Failed in any other way.
+    pub failed: u64,
+    /// Failures by their name.
+    pub failures: BTreeMap<String, u64>,
+    /// Calls made while a host lived.
+    pub hosted: u64,
+    /// Of those, answered by the function.
+    pub hosted_succeeded: u64,
+    /// Calls whose gateway went before they ended.
+    pub orphaned: u64,
+    /// Runs.
+    pub executions: u64,
+    /// Nanoseconds.
+    pub latency: Vec<u64>,
+    /// Dispatches.
+    pub attempts: Vec<u64>,
+}
+
+/// What came of manycalls.
+#[derive(Clone, Debug, Default)]
+pub struct Manycalls {
+    /// Manycalls that ended.
+    pub jobs: u64,
+    /// Items given to them.
+    pub items: u64,
+    /// Items answered with a status below 400.
+    pub succeeded: u64,
+    /// Items that failed.
+    pub failed: u64,
+    /// Items that may have been run.
+    pub unknown: u64,
+    /// Items without a result.
+    pub lost: u64,
+    /// Results beyond an item's first.
+    pub doubled: u64,
+    /// Dispatches.
+    pub attempts: u64,
+    /// Nanoseconds.
+    pub makespan: Vec<u64>,
+    /// Nanoseconds.
+    pub ideal: Vec<u64>,
+}

@@ -1,0 +1,105 @@
+//! The command line.
+
+use std::process::{Command, Output};
+
+fn sim(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_peerless-sim"))
+        .args(arguments)
+        .output()
+        .expect("the binary was built for this test")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("it prints text")
+}
+
+#[test]
+fn lists_the_scenarios() {
+    let output = sim(&["list"]);
+    assert_eq!(output.status.code(), Some(0));
+    let listed = text(&output.stdout);
+    for name in ["lookup", "churn", "placement", "anycall", "manycall"] {
+        assert!(listed.lines().any(|line| line.starts_with(name)), "{listed}");
+    }
+}
+
+const FEW: [&str; 4] = ["--peers", "50", "--set", "lookups.count=20"];
+
+#[test]
+fn runs_and_prints_one_object() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().to_str().expect("a path of text");
+    let run = ["run", "lookup", "--seed", "3", "--json", "--out", path];
+    let output = sim(&[&run[..], &FEW].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let object: serde_json::Value =
+        serde_json::from_slice(&output.stdout).expect("standard output is one object");
+    assert_eq!(object["scenario"], "lookup");
+    assert_eq!((&object["seed"], &object["peers"]), (&3.into(), &50.into()));
+    assert_eq!(object["lookup"]["count"], 20);
+    let written = std::fs::read(dir.path().join("lookup-3-50.json")).expect("it was written");
+    assert_eq!(written, output.stdout);
+}
+
+#[test]
+fn prints_a_table_for_people() {
+    let output = sim(&[&["run", "lookup"][..], &FEW].concat());
+    assert_eq!(output.status.code(), Some(0));
+    let table = text(&output.stdout);
+    assert!(table.contains("20 of 20 (100.00 %)") && table.contains("violations"), "{table}");
+}
+
+#[test]
+fn a_breach_is_status_1() {
+    let unlikely = ["--set", "expect.lookup_rpcs_mean_max=1"];
+    let output = sim(&[&["run", "lookup", "--json"][..], &FEW, &unlikely].concat());
+    assert_eq!(output.status.code(), Some(1));
+    let object: serde_json::Value =
+        serde_json::from_slice(&output.stdout).expect("it still prints the object");
+    let what = object["violations"][0]["what"].as_str().expect("a violation in words");
+    assert!(what.starts_with("lookup_rpcs_mean_max"), "{what}");
+}
+
+#[test]
+fn bad_usage_is_status_2() {
+    let file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a file");
+    std::fs::write(file.path(), "peers = 20\n\n[network]\nlos = 1\n").expect("it can be written");
+    let path = file.path().to_str().expect("a path of text");
+    for (arguments, says) in [
+        (&["run", "lookup", "--set", "network.loss=x"][..], "--set network.loss="),
+        (&["run", "nothing"], "no scenario \"nothing\""),
+        (&["run", "missing.toml"], "missing.toml: cannot be read"),
+        (&["run", path], ":4: unknown key network.los"),
+        (&["run", "lookup", "--peers", "0"], "peers"),
+        (&["run", "lookup", "--seed", "x"], "--seed"),
+        (&["trace", "lookup", "--operation", "10000"], "--operation 10000"),
+        (&["sweep", "lookup"], "sweep"),
+        (&[], "Usage"),
+    ] {
+        let output = sim(arguments);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(says), "{arguments:?}: {said}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn traces_one_operation() {
+    let few = ["--peers", "12", "--set", "core.k=2", "--set", "core.alpha=2"];
+    let output = sim(&[&["trace", "lookup", "--seed", "3", "--operation", "1"][..], &few].concat());
+    assert_eq!(output.status.code(), Some(0));
+    let trace = text(&output.stdout);
+    assert!(trace.starts_with("lookup 1 of lookup, seed 3: 12 peers, k 2"), "{trace}");
+    assert!(trace.contains("is asked to look up") && trace.contains("tells lookup 1"), "{trace}");
+}
+
+#[test]
+fn a_users_own_file_runs() {
+    let file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a file");
+    let own = "peers = 20\n[lookups]\ncount = 5\n[core]\nrefresh_period = \"0s\"\n";
+    std::fs::write(file.path(), own).expect("it can be written");
+    let path = file.path().to_str().expect("a path of text");
+    let output = sim(&["run", path, "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}

@@ -1,0 +1,288 @@
+//! The judges are right, and can condemn.
+
+use std::fmt::Write as _;
+
+use std::sync::Arc;
+
+use peerless_core::{
+    Answer, Answered, Digest, Effect, Event, Input, Item, Load, Message, Name, Query, Refusal,
+    Request, Span, Tag, Target, Time,
+};
+use peerless_sim::census::Census;
+use peerless_sim::laws::Laws;
+use peerless_sim::oracle::Oracle;
+use peerless_sim::peer::{Index, limb};
+use peerless_sim::world::World;
+
+use crate::support;
+
+/// Positions by which peers 0 to 7 lie in order: 000…, 001…, to 111….
+fn eighths(index: u32) -> u64 {
+    u64::from(index) << 61
+}
+
+#[test]
+fn the_closest_are_those_of_a_brute_search() {
+    let oracle = Oracle::new(limb, 500, 0);
+    for n in 0..50_u32 {
+        let target = limb(n + 1_000_000);
+        let mut all: Vec<u32> = (0..500).filter(|peer| *peer != n).collect();
+        all.sort_by_key(|peer| limb(*peer) ^ target);
+        assert_eq!(oracle.closest(target, 20, 0, Some(n)), all[..20]);
+    }
+}
+
+#[test]
+fn who_comes_and_goes_counts_while_there() {
+    let mut oracle = Oracle::new(eighths, 6, 0);
+    oracle.left(10, 1);
+    oracle.joined(20, 6);
+    oracle.joined(30, 1);
+    let at = |time| oracle.closest(eighths(0), 3, time, None);
+    assert_eq!(at(5), [0, 1, 2]);
+    assert_eq!(at(15), [0, 2, 3]);
+    assert_eq!(at(30), [0, 1, 2]);
+    assert_eq!(oracle.closest(eighths(7), 2, 15, None), [5, 4]);
+    assert_eq!(oracle.closest(eighths(7), 2, 25, None), [6, 5]);
+    assert_eq!(oracle.live(), 7);
+}
+
+#[test]
+fn an_answer_is_right_if_true_at_some_instant() {
+    let mut oracle = Oracle::new(eighths, 6, 0);
+    oracle.left(10, 1);
+    oracle.left(20, 2);
+    let judge = |start, end, answer: &[u32]| {
+        let verdict = oracle.judge(eighths(0), 2, 5, (start, end), answer);
+        (verdict.succeeded, verdict.exact)
+    };
+    assert_eq!(judge(0, 5, &[0, 1]), (true, true));
+    assert_eq!(judge(0, 15, &[0, 1]), (true, false));
+    assert_eq!(judge(0, 15, &[0, 2]), (true, true));
+    assert_eq!(judge(0, 25, &[0, 2]), (true, false), "between the two");
+    assert_eq!(judge(11, 15, &[0, 1]), (false, false), "1 was gone before");
+    assert_eq!(judge(0, 5, &[1, 0]), (false, false), "in the wrong order");
+    assert_eq!(judge(0, 5, &[0]), (false, false), "one is missing");
+    assert_eq!(judge(0, 5, &[0, 3]), (false, false), "not the closest");
+}
+
+fn tag(slot: u32) -> Tag {
+    Tag { slot, epoch: 0, incarnation: 0 }
+}
+
+fn broken(feed: impl Fn(&mut Laws)) -> Vec<String> {
+    let mut laws = Laws::default();
+    laws.host(0, 1);
+    feed(&mut laws);
+    laws.settled(Time(9));
+    laws.violations.kept.into_iter().map(|violation| violation.what).collect()
+}
+
+/// What a core is told, or wants done.
+type Step = Result<Input<Index>, Effect<Index>>;
+
+#[test]
+fn each_law_can_be_broken() {
+    let now = Time(1);
+    let ask = |ticket| Input::Ask(ticket, Request::<Index>::List);
+    let done = |ticket| Effect::Tell(ticket, Event::<Index>::Done);
+    let item = |index| {
+        let answered = Answered { attempt: tag(1), host: Index(1), status: 200, took: Span::ms(1) };
+        Effect::Tell(1, Event::Item { index, result: Ok(answered), attempts: 1 })
+    };
+    let items = |n, ended| Input::<Index>::Items { ticket: 1, n, ended };
+    let finished = Effect::Tell(1, Event::<Index>::Finished(peerless_core::Summary::default()));
+    let dispatch = Effect::Dispatch {
+        attempt: tag(1),
+        ticket: 1,
+        item: 0,
+        to: Index(1),
+        function: Name([0; 32]),
+        deadline: Time(5),
+    };
+    let ended = Input::<Index>::Ended { attempt: tag(1), how: peerless_core::Ending::Complete };
+    let arrived =
+        |call| Input::Arrived { call, from: Index(1), function: Name([0; 32]), left: Span::ms(1) };
+    let run = |job, call| Effect::<Index>::Run {
+        job: tag(job),
+        call,
+        function: Name([0; 32]),
+        version: 1,
+        deadline: Time(5),
+    };
+    let refuse = |call, running| Effect::<Index>::Refuse {
+        call,
+        why: Refusal::Busy,
+        load: Load { running, ..Load::default() },
+    };
+    let ran = |job| Input::<Index>::RanEnd { job: tag(job) };
+    let gone = Input::<Index>::Gone { call: 1 };
+
+    let record = Arc::new(peerless_core::Record {
+        function: Name([3; 32]),
+        owner: peerless_core::Owner([0; 32]),
+        version: 7,
+        expires: Time::NEVER,
+        spec: None,
+        bytes: Box::default(),
+    });
+    let store = Input::Heard {
+        from: Index(1),
+        message: Message::Query(tag(5), Query::Store(record.clone())),
+    };
+    let stored = Effect::<Index>::Send {
+        to: Index(1),
+        message: Message::Answer(
+            tag(5),
+            Answer::Stored { kept: true, newer: None, hosts: Vec::new() },
+        ),
+    };
+    let keep = Effect::<Index>::Keep { tag: tag(9), item: Item::Record(record.clone()) };
+    let kept = Input::<Index>::Kept { tag: tag(9) };
+    let remove = Input::Ask(1, Request::<Index>::Remove(record));
+    let removed = Effect::Tell(1, Event::<Index>::Removed);
+
+    let cases: Vec<(&str, Vec<Step>)> = vec![
+        (
+            "lawful",
+            vec![
+                Ok(ask(1)),
+                Err(dispatch.clone()),
+                Ok(ended.clone()),
+                Err(done(1)),
+                Ok(arrived(1)),
+                Err(run(1, 1)),
+                Ok(arrived(2)),
+                Err(refuse(2, 1)),
+                Ok(ran(1)),
+            ],
+        ),
+        ("never told", vec![Ok(ask(1))]),
+        ("told twice", vec![Ok(ask(1)), Err(done(1)), Err(done(1))]),
+        ("told unasked", vec![Err(done(1))]),
+        ("ticket twice", vec![Ok(ask(1)), Ok(ask(1)), Err(done(1))]),
+        ("never ended", vec![Err(dispatch.clone())]),
+        (
+            "aborted after the end",
+            vec![Err(dispatch.clone()), Ok(ended.clone()), Err(Effect::Abort { attempt: tag(1) })],
+        ),
+        ("ended twice", vec![Err(dispatch), Ok(ended.clone()), Ok(ended)]),
+        ("neither run nor refused", vec![Ok(arrived(1))]),
+        ("run and refused", vec![Ok(arrived(1)), Err(run(1, 1)), Err(refuse(1, 1)), Ok(ran(1))]),
+        ("run after the caller left", vec![Ok(arrived(1)), Ok(gone), Err(run(1, 1)), Ok(ran(1))]),
+        ("leaked slot", vec![Ok(arrived(1)), Err(run(1, 1))]),
+        (
+            "beyond the slots",
+            vec![
+                Ok(arrived(1)),
+                Ok(arrived(2)),
+                Err(run(1, 1)),
+                Err(run(2, 2)),
+                Ok(ran(1)),
+                Ok(ran(2)),
+            ],
+        ),
+        ("wrong load", vec![Ok(arrived(1)), Err(refuse(1, 3))]),
+        ("lost item", vec![Ok(ask(1)), Ok(items(2, true)), Err(item(0)), Err(finished.clone())]),
+        (
+            "doubled item",
+            vec![Ok(ask(1)), Ok(items(1, true)), Err(item(0)), Err(item(0)), Err(finished)],
+        ),
+        (
+            "lawful: answered once kept",
+            vec![Ok(store.clone()), Err(keep.clone()), Ok(kept.clone()), Err(stored.clone())],
+        ),
+        (
+            "answered before it is kept",
+            vec![Ok(store.clone()), Err(keep.clone()), Err(stored.clone()), Ok(kept.clone())],
+        ),
+        ("answered, then kept", vec![Ok(store), Err(stored), Err(keep.clone()), Ok(kept.clone())]),
+        ("removed before it is kept", vec![Ok(remove), Err(keep), Err(removed), Ok(kept)]),
+        (
+            "to itself",
+            vec![Err(Effect::Send {
+                to: Index(0),
+                message: Message::Query(tag(1), Query::Find(Target::Peer(Index(3)))),
+            })],
+        ),
+    ];
+    let mut text = String::new();
+    for (name, stream) in cases {
+        let what = broken(|laws| {
+            for step in &stream {
+                match step {
+                    Ok(input) => laws.input(now, 0, input),
+                    Err(effect) => laws.effect(now, 0, effect),
+                }
+            }
+        });
+        assert_eq!(what.is_empty(), name.starts_with("lawful"), "{name}: {what:?}");
+        let _ = writeln!(text, "{name}: {}", what.join("; "));
+    }
+    insta::with_settings!({
+        snapshot_path => "../../../snapshots/sim", prepend_module_to_snapshot => false
+    }, { insta::assert_snapshot!("laws_broken", text) });
+}
+
+#[test]
+fn what_a_crash_takes_is_no_breach() {
+    let what = broken(|laws| {
+        laws.input(Time(1), 0, &Input::Ask(1, Request::<Index>::List));
+        laws.input(Time(1), 1, &Input::Ask(1, Request::<Index>::List));
+        laws.crashed(0);
+    });
+    assert_eq!(what, ["ticket 1 was never ended"], "the other peer's is");
+}
+
+#[test]
+fn hosts_are_counted_over_time() {
+    let name = Name([7; 32]);
+    let mut census = Census::default();
+    census.expect(name, 2);
+    census.installed(10, 1, &name);
+    census.installed(20, 2, &name);
+    census.left(40, 1);
+    census.left(50, 2);
+    census.installed(60, 3, &name);
+    census.installed(80, 4, &name);
+    let function = &census.functions[0];
+    assert_eq!(function.log, [(10, 1), (20, 2), (40, 1), (50, 0), (60, 1), (80, 2)]);
+    assert_eq!(function.repairs, [40], "short from 40 to 80");
+    assert_eq!(census.moved_on_leave, 2);
+    // 10 of the 100 since the first host there was none.
+    assert!((census.hostless_fraction(110) - 0.1).abs() < 1e-9);
+    // From 20 on two hosts of one slot do 40 until 40, one 10 until 50, none until 60, then one.
+    assert_eq!(function.could_be_done(20, 1, 40), Some(40));
+    assert_eq!(function.could_be_done(20, 1, 55), Some(65));
+    assert_eq!(function.could_be_done(20, 2, 55), Some(34));
+    assert_eq!(function.could_be_done(85, 1, 10), Some(90));
+}
+
+#[test]
+fn a_world_condemns_an_answer_that_is_not_true() {
+    // An honest world has no violations; one in which the oracle believes in a peer that is not
+    // there has.
+    let honest = support::run_small("lookup", 1);
+    assert!(honest.violations.is_empty(), "{:?}", honest.violations);
+    let scenario = support::scenario("lookup", &["peers=60", "lookups.count=40"]);
+    let mut world = World::new(scenario, 1);
+    let ghost = world.add();
+    assert_eq!(ghost, 60);
+    world.run();
+    let meter = peerless_sim::meter::Meter::start();
+    let report = peerless_sim::report::report(&mut world, 1, 0.0, meter);
+    let lookup = report.lookup.expect("it looks things up");
+    assert!(lookup.exact < lookup.count, "nobody can know of a peer that has met nobody");
+    assert!(report.violations.iter().any(|broken| broken.what.starts_with("lookup_exact_min")));
+}
+
+#[test]
+fn a_tombstone_has_no_code() {
+    // What the workload signs is what a host can run.
+    let world = World::new(support::small("placement"), 1);
+    let record = Arc::new(world.record_of(3, 1));
+    let spec = record.spec.as_ref().expect("it is no tombstone");
+    assert_ne!(spec.digest, Digest([0; 32]));
+    assert_eq!(record.function, world.functions()[3]);
+    assert!(record.lives(world.now()));
+}

@@ -1,0 +1,81 @@
+//! Scenario files: strict, documented, complete.
+
+use std::fmt::Write as _;
+
+use peerless_sim::scenario::{BUILT_IN, CORE_KEYS, Scenario};
+
+#[test]
+fn complaints_name_file_line_and_key() {
+    let cases: [(&str, &str, &[&str]); 16] = [
+        ("unknown key", "peers = 10\n\n[network]\nlatencyy = \"5ms\"", &[]),
+        ("unknown section", "peers = 10\n[netwrok]\n", &[]),
+        ("unknown key outside", "peer = 10", &[]),
+        ("unknown key of a section that is not there", "[nonsense]\na = 1", &[]),
+        ("wrong type", "peers = \"many\"", &[]),
+        ("a number where a duration belongs", "\n[network]\nlatency = 25", &[]),
+        ("no such unit", "[network]\nlatency = \"25 parsecs\"", &[]),
+        ("impossible", "[network]\nloss = 1.5", &[]),
+        ("too many", "[core]\nk = 70000", &[]),
+        ("no peers", "peers = 1", &[]),
+        ("least above most", "[functions]\nreplicas = [5, 3]", &[]),
+        ("no such word", "[functions]\nspread = \"wide\"", &[]),
+        ("set unknown", "peers = 10", &["network.los=0.1"]),
+        ("set impossible", "peers = 10", &["network.loss=2"]),
+        ("set nothing", "peers = 10", &["network.loss"]),
+        ("calls without functions", "peers = 10\n[anycalls]\ncount = 1", &[]),
+    ];
+    let mut text = String::new();
+    for (name, file, sets) in cases {
+        let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+        let complaint = Scenario::parse("mine", "mine.toml", file, &sets);
+        let bad = complaint.err().unwrap_or_else(|| panic!("{name}: was accepted"));
+        let _ = writeln!(text, "{name}:\n  {bad}");
+    }
+    for broken in ["peers = ", "peers = 1\npeers = 2", "[core\n"] {
+        let bad = Scenario::parse("mine", "mine.toml", broken, &[]).expect_err("is no TOML");
+        let _ = writeln!(text, "{broken:?}:\n  {bad}");
+    }
+    insta::with_settings!({
+        snapshot_path => "../../../snapshots/sim", prepend_module_to_snapshot => false
+    }, { insta::assert_snapshot!("complaints", text) });
+}
+
+#[test]
+fn any_key_can_be_set() {
+    let sets = ["network.loss=0.05", "core.k=8", "core.reply_timeout=500ms", "peers=77"];
+    let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+    let scenario = Scenario::load("lookup", &sets).expect("all of them are possible");
+    assert_eq!((scenario.peers, scenario.core.k), (77, 8));
+    assert_eq!(scenario.core.reply_timeout, peerless_core::Span::ms(500));
+    assert!(!scenario.network.loss.is_zero());
+}
+
+#[test]
+fn every_limit_of_the_core_is_a_key() {
+    let config = serde_json::to_value(peerless_core::Config::standard()).expect("plain data");
+    let mut fields: Vec<&str> =
+        config.as_object().expect("an object").keys().map(String::as_str).collect();
+    let mut keys = CORE_KEYS.to_vec();
+    fields.sort_unstable();
+    keys.sort_unstable();
+    assert_eq!(keys, fields);
+}
+
+#[test]
+fn every_key_of_a_built_in_scenario_is_documented() {
+    for (name, text) in BUILT_IN {
+        for (line, words) in text.lines().enumerate() {
+            let is_key = words.contains(" = ") && !words.starts_with('#');
+            let plain = ["about", "at", "count", "share", "start", "end", "jobs", "expect"];
+            let says_itself = plain.iter().any(|key| words.starts_with(key))
+                || words.contains("_min = ")
+                || words.contains("_max = ")
+                || words.starts_with("refresh_period");
+            assert!(
+                !is_key || says_itself || words.contains('#'),
+                "{name}.toml:{}: {words}",
+                line + 1
+            );
+        }
+    }
+}
