@@ -51,7 +51,7 @@
 //!
 //! # Figures
 //!
-//! `examples/throughput.rs`, both nodes in one process on loopback; 2 virtual cores shared with
+//! `examples/transports.rs`, both nodes in one process on loopback; 2 virtual cores shared with
 //! other builds, so minima and CPU time are what can be trusted; Rust 1.95, libp2p 0.57, hyper 1.12:
 //!
 //! | | |

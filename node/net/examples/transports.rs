@@ -1,5 +1,5 @@
 //! Measures calls between two nodes in one process on loopback: `cargo run --release -p
-//! peerless-net --example throughput [MIB]`.
+//! peerless-net --example transports [MIB]`.
 
 #![allow(clippy::print_stdout, reason = "it prints what it measured")]
 #![allow(clippy::disallowed_methods, reason = "it measures time")]
