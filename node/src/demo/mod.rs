@@ -11,7 +11,7 @@
 
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::cli::DemoArgs;
 use crate::client::failure::{FAILED, Failure, INTERRUPTED};
@@ -145,7 +145,9 @@ impl Demo {
         }
         if self.args.keep {
             self.network.leave_up();
-            self.say_how_to_stop();
+            if !self.json {
+                line(&self.how_to_use_and_stop())?;
+            }
         }
         if failed.is_some() { Err(Failure::silent(FAILED)) } else { Ok(()) }
     }
@@ -168,7 +170,10 @@ impl Demo {
             report["failed"] = json!({"step": self.step, "reason": trouble.reason});
         }
         if self.args.keep {
-            report["gateways"] = self.gateways().into();
+            let live = || self.network.live();
+            report["gateways"] = live().map(|node| node.gateway.url()).collect();
+            report["pids"] = live().map(|node| node.pid).collect();
+            report["directory"] = self.network.dir().display().to_string().into();
         }
         line(&report.to_string())
     }
@@ -183,15 +188,14 @@ impl Demo {
         }
     }
 
-    fn gateways(&self) -> Vec<Value> {
-        self.network.live().map(|node| node.gateway.url().into()).collect()
-    }
-
-    fn say_how_to_stop(&self) {
+    fn how_to_use_and_stop(&self) -> String {
         let pids: Vec<_> = self.network.live().map(|node| node.pid.to_string()).collect();
         let urls: Vec<_> = self.network.live().map(|node| node.gateway.url()).collect();
-        let dir = self.network.dir().display();
-        eprintln!("The network is up. Its gateways, for --gateway:\n  {}", urls.join("\n  "));
-        eprintln!("To stop it:\n  kill {} && rm -r {dir}", pids.join(" "));
+        format!(
+            "\nThe network is up. Its gateways, for --gateway:\n  {}\nTo stop it:\n  kill {} && rm -r {}",
+            urls.join("\n  "),
+            pids.join(" "),
+            self.network.dir().display(),
+        )
     }
 }

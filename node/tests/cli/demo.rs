@@ -1,10 +1,12 @@
 //! The demo itself, with real nodes; and that it fails where it must.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use crate::server::{Ended, peerless};
+use crate::server::{Ended, peerless, run};
 
 /// Runs it with a directory for temporary files that must be empty afterwards.
 async fn demo(line: &[&str]) -> Ended {
@@ -73,4 +75,55 @@ async fn a_node_that_does_not_start_is_named() {
     failed(&ended, "start");
     assert!(ended.err.contains("node 0 did not start"), "{ended:?}");
     assert!(ended.err.contains("peerless.toml:1: "), "its log: {ended:?}");
+}
+
+#[cfg(unix)]
+fn signal(pid: u64, signal: rustix::process::Signal) -> bool {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, signal).is_ok()
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_network_that_is_kept_answers_after_the_demo() {
+    let dir = tempfile::tempdir().unwrap();
+    let line = ["demo", "--json", "--keep", "--peers", "3"];
+    let output = peerless("", &line).env("TMPDIR", dir.path()).output().await.unwrap();
+    let report = Ended::from(output).json();
+    let pids: Vec<u64> =
+        report["pids"].as_array().unwrap().iter().map(|pid| pid.as_u64().unwrap()).collect();
+    let gateways = report["gateways"].as_array().unwrap();
+    let mut ended = Vec::new();
+    for url in gateways {
+        ended.push(run(url.as_str().unwrap(), &["call", "sleep", "--data", "1"], b"").await);
+    }
+    // Whatever came of it, they must not stay.
+    let killed = pids.iter().all(|pid| signal(*pid, rustix::process::Signal::KILL));
+    assert!(killed && pids.len() == 2 && gateways.len() == 2, "{report:#}");
+    assert!(ended.iter().all(|ended| ended.status == Some(0) && ended.out == "1\n"), "{ended:?}");
+    assert!(Path::new(report["directory"].as_str().unwrap()).starts_with(dir.path()));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn ctrl_c_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = peerless("", &["demo", "--peers", "3"]);
+    let mut child = command.env("TMPDIR", dir.path()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    loop {
+        let line = tokio::time::timeout(Duration::from_secs(60), lines.next_line()).await;
+        if line.unwrap().unwrap().expect("a further step").contains(" s  deploy ") {
+            break;
+        }
+    }
+    assert!(signal(u64::from(child.id().unwrap()), rustix::process::Signal::INT));
+    assert_eq!(child.wait().await.unwrap().code(), Some(130));
+    let mut left = Vec::new();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        left.push(line);
+    }
+    assert_eq!(left.last().map(String::as_str), Some("error: interrupted"));
+    // Their directory goes when the last of them is gone.
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
