@@ -112,7 +112,7 @@ async fn ctrl_c_leaves_nothing_behind() {
     let mut child = command.env("TMPDIR", dir.path()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     loop {
-        let line = tokio::time::timeout(Duration::from_secs(60), lines.next_line()).await;
+        let line = tokio::time::timeout(Duration::from_mins(1), lines.next_line()).await;
         if line.unwrap().unwrap().expect("a further step").contains(" s  deploy ") {
             break;
         }
