@@ -8,30 +8,40 @@ pub struct Population<'a> {
     sorted: &'a [u32],
     chance: &'a Chance,
     k: usize,
+    /// The position of the peer before, and the ranges that share 0, 1, 2 … bits with it: who comes
+    /// next in the order of positions shares most of them.
+    before: u64,
+    ranges: Vec<(usize, usize)>,
 }
 
 impl<'a> Population<'a> {
     /// The peers `sorted` by position; buckets hold `k`.
     pub fn new(sorted: &'a [u32], chance: &'a Chance, k: u16) -> Self {
-        Self { sorted, chance, k: usize::from(k) }
+        let ranges = vec![(0, sorted.len())];
+        Self { sorted, chance, k: usize::from(k), before: 0, ranges }
     }
 
     /// Appends to `table` what `peer`'s table holds once the network has converged: of each half of
     /// the key space that it is not in, up to k peers drawn at random, and so on inwards.
-    pub fn table(&self, peer: u32, table: &mut Vec<Index>) {
+    pub fn table(&mut self, peer: u32, table: &mut Vec<Index>) {
         let mine = limb(peer);
-        let mut range = self.sorted;
-        let mut bit = 1 << 63;
-        let mut bucket = 0;
-        while range.len() > 1 {
-            // A range of n even positions splits near its middle: search outwards from there.
-            let middle = range.partition_point(|other| limb(*other) & bit == 0);
-            let (zeros, ones) = range.split_at(middle);
-            let (own, other) = if mine & bit == 0 { (zeros, ones) } else { (ones, zeros) };
-            self.draw(peer, bucket, other, table);
-            range = own;
-            bit >>= 1;
-            bucket += 1;
+        self.ranges.truncate((mine ^ self.before).leading_zeros() as usize + 1);
+        self.before = mine;
+        for bucket in 0.. {
+            let (start, end) = self.ranges[bucket];
+            if end - start <= 1 {
+                return;
+            }
+            let bit = 1 << (63 - bucket);
+            if self.ranges.len() == bucket + 1 {
+                let range = &self.sorted[start..end];
+                let middle = start + range.partition_point(|other| limb(*other) & bit == 0);
+                let own = if mine & bit == 0 { (start, middle) } else { (middle, end) };
+                self.ranges.push(own);
+            }
+            let own = self.ranges[bucket + 1];
+            let other = if own.0 == start { (own.1, end) } else { (start, own.0) };
+            self.draw(peer, bucket as u64, &self.sorted[other.0..other.1], table);
         }
     }
 

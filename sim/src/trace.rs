@@ -7,8 +7,8 @@ use peerless_core::Target;
 use crate::peer::{Index, limb};
 use crate::record::{Interest, Recorder};
 use crate::scenario::Scenario;
+use crate::tickets::{self, Operation};
 use crate::words::Words;
-use crate::work::{self, Operation};
 use crate::world::World;
 
 /// Peers near a target that get a rank in a trace.
@@ -18,8 +18,8 @@ const RANKED: usize = 40;
 /// manycalls in this order of kinds.
 pub fn trace(mut scenario: Scenario, seed: u64, operation: u64) -> Result<String, String> {
     scenario.core.notes = true;
-    let Some(operation) = work::operation(&scenario, operation) else {
-        let all = work::operations(&scenario);
+    let Some(operation) = tickets::operation(&scenario, operation) else {
+        let all = tickets::operations(&scenario);
         return Err(format!("--operation {operation}: the scenario has {all}, counted from 0"));
     };
     let mut world = World::new(scenario, seed);

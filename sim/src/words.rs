@@ -9,7 +9,7 @@ use peerless_core::{
 };
 
 use crate::peer::Index;
-use crate::work::ticket_name;
+use crate::tickets::ticket_name;
 
 /// How peers and names are called.
 #[derive(Clone, Debug, Default)]

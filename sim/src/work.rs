@@ -10,7 +10,7 @@ use peerless_core::{
 use crate::chance::Concern;
 use crate::outcomes::{Anycalls, Deployments, Lookups, Manycalls};
 use crate::peer::Index;
-use crate::scenario::Scenario;
+use crate::tickets::{CALL, DEPLOY, KIND_SHIFT, LOOKUP, MANY, Operation, USER};
 use crate::world::{START, World, is_success, owner};
 
 /// A part of the workload, by its number.
@@ -31,14 +31,6 @@ pub(crate) enum Plan {
     /// Many crash at once.
     Crash,
 }
-
-/// The kinds of requests, in a ticket's highest bits; its lowest are the operation's number.
-const KIND_SHIFT: u32 = 48;
-const LOOKUP: u64 = 1;
-const DEPLOY: u64 = 2;
-const CALL: u64 = 3;
-const MANY: u64 = 4;
-const USER: u64 = 5;
 
 /// About how long a signed record is.
 const RECORD_BYTES: usize = 200;
@@ -94,56 +86,6 @@ pub struct Work {
     pub replaced: u64,
     /// Peers that crashed together.
     pub crashed: u64,
-}
-
-/// One operation of a workload.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Operation {
-    /// Its ticket.
-    pub ticket: Ticket,
-    /// What it is called.
-    pub name: String,
-}
-
-/// What a request is called.
-pub fn ticket_name(ticket: Ticket) -> String {
-    let kind = match ticket >> KIND_SHIFT {
-        LOOKUP => "lookup",
-        DEPLOY => "deployment",
-        CALL => "anycall",
-        MANY => "manycall",
-        _ => "request",
-    };
-    format!("{kind} {}", ticket & ((1 << KIND_SHIFT) - 1))
-}
-
-fn streams(scenario: &Scenario) -> [(u64, &'static str, u64); 4] {
-    let count = |n: Option<u32>| n.map_or(0, u64::from);
-    [
-        (LOOKUP, "lookup", count(scenario.lookups.as_ref().map(|work| work.count))),
-        (DEPLOY, "deployment", count(scenario.functions.as_ref().map(|work| work.count))),
-        (CALL, "anycall", count(scenario.anycalls.as_ref().map(|work| work.count))),
-        (MANY, "manycall", count(scenario.manycalls.as_ref().map(|work| work.jobs))),
-    ]
-}
-
-/// The operation of this number, counted over lookups, anycalls, manycalls and deployments.
-pub fn operation(scenario: &Scenario, mut number: u64) -> Option<Operation> {
-    for (kind, _, count) in streams(scenario) {
-        if number < count {
-            let ticket = kind << KIND_SHIFT | number;
-            return Some(Operation { ticket, name: ticket_name(ticket) });
-        }
-        number -= count;
-    }
-    None
-}
-
-/// The operations of a scenario in words.
-pub fn operations(scenario: &Scenario) -> String {
-    let streams = streams(scenario).into_iter().filter(|(_, _, count)| *count > 0);
-    let words: Vec<String> = streams.map(|(_, name, count)| format!("{count} {name}s")).collect();
-    words.join(", then ")
 }
 
 impl Work {

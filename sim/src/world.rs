@@ -126,14 +126,17 @@ impl World {
     }
 
     fn populate(&mut self) {
+        self.cores.resize_with(self.scenario.peers as usize, || None);
+        let sorted = self.oracle.sorted().to_vec();
+        let chance = self.chance.clone();
+        let mut population = Population::new(&sorted, &chance, self.config.k);
         let mut table = Vec::new();
-        for peer in 0..self.scenario.peers {
-            let mut core = self.make_core(peer);
+        for peer in &sorted {
             table.clear();
-            Population::new(self.oracle.sorted(), &self.chance, self.config.k)
-                .table(peer, &mut table);
+            population.table(*peer, &mut table);
+            let mut core = self.make_core(*peer);
             core.seed_table(table.iter().copied());
-            self.cores.push(Some(core));
+            self.cores[*peer as usize] = Some(core);
         }
         if self.config.refresh_period > Span::ZERO || self.scenario.functions.is_some() {
             for peer in 0..self.scenario.peers {

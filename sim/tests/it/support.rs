@@ -207,7 +207,8 @@ fn manycall_whose_host_dies() -> String {
     ));
     let mut world = World::new(scenario, 1);
     world.run_until(START + Span::secs(10));
-    let ticket = peerless_sim::work::operation(&world.scenario().clone(), 1).expect("the manycall");
+    let ticket =
+        peerless_sim::tickets::operation(&world.scenario().clone(), 1).expect("the manycall");
     let request = Some((0, ticket.ticket));
     watch(&mut world, Interest { request, from: START + Span::secs(10), ..Interest::default() });
     world.run_until(START + Span::ms(11_500));
