@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use peerless_core::{Decline, Digest, Name, Owner, Target};
@@ -13,13 +14,13 @@ fn a_record() -> Arc<Record> {
     let what = What {
         digest: Digest([3; 32]),
         size: 1000,
-        timeout: std::time::Duration::from_secs(60),
+        timeout: std::time::Duration::from_mins(1),
         replicas: (3, 5),
         idempotent: Some(true),
         memory_bytes: 1 << 27,
         env: [("KEY".to_owned(), "x".repeat(3000))].into(),
-        labels: Default::default(),
-        annotations: Default::default(),
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
         constraints: vec!["region=eu".into()],
     };
     let details = Details {
