@@ -57,13 +57,15 @@ impl Model {
 
     fn missed(&mut self, peer: P, misses_max: u8) {
         let shared = ME.key().shared_prefix(peer.key());
+        let all: usize = self.buckets.values().map(Vec::len).sum();
+        let last = all == 1 && self.spare.is_empty();
         let bucket = self.buckets.entry(shared).or_default();
         let Some(at) = bucket.iter().position(|(other, _)| *other == peer) else {
             self.spare.retain(|other| *other != peer);
             return;
         };
-        bucket[at].1 += 1;
-        if bucket[at].1 < misses_max {
+        bucket[at].1 = bucket[at].1.saturating_add(1);
+        if bucket[at].1 < misses_max || last {
             return;
         }
         bucket.remove(at);
