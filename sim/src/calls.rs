@@ -48,7 +48,7 @@ impl World {
         self.attempted(me, ticket);
         let counter = self.next_counter(me);
         let arrives = self.now + self.network.reliable(me, to, counter);
-        let outgoing = Outgoing { to, arrives, head: false };
+        let outgoing = Outgoing { to, arrives, status: None };
         self.desk(me).attempts.insert(attempt, outgoing);
         let packet = Packet::Dial {
             attempt,
@@ -103,7 +103,7 @@ impl World {
             }
             Packet::Head { attempt, status, load } => {
                 if let Some(outgoing) = self.desk(to).attempts.get_mut(&attempt) {
-                    outgoing.head = true;
+                    outgoing.status = Some(status);
                     self.turn(to, Input::Head { attempt, status, load: Some(load) }, 0);
                 }
             }

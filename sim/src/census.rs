@@ -28,10 +28,11 @@ pub struct Census {
     by_name: BTreeMap<Name, usize>,
     hosted: BTreeMap<u32, BTreeSet<usize>>,
     disturbed: bool,
+    grown: bool,
     /// Hosts that were installed after the first peer had gone.
     pub moved_on_leave: u64,
-    /// Hosts that gave a function up while they lived.
-    pub moved_off: u64,
+    /// Hosts that gave a function up while they lived, after the first peer had joined.
+    pub moved_on_join: u64,
 }
 
 impl Census {
@@ -66,8 +67,13 @@ impl Census {
                 hosted.remove(&at);
             }
             self.functions[at].changed(time);
-            self.moved_off += 1;
+            self.moved_on_join += u64::from(self.grown);
         }
+    }
+
+    /// A new peer is there.
+    pub fn joined(&mut self) {
+        self.grown = true;
     }
 
     /// A peer is gone.

@@ -30,8 +30,8 @@ pub struct Outgoing {
     pub to: u32,
     /// When it comes there.
     pub arrives: Time,
-    /// Whether its answer has begun.
-    pub head: bool,
+    /// The status of its answer, once that has begun.
+    pub status: Option<u16>,
 }
 
 /// A call that this peer serves.

@@ -287,7 +287,7 @@ fn placement(world: &World) -> Placement {
         repair_seconds_p95: rank(&repairs, 95) as f64 / SECOND,
         hostless_fraction: world.census.hostless_fraction(world.now().0),
         load_max_over_mean: world.census.load_max_over_mean(able as u32),
-        moved_on_join: 0,
+        moved_on_join: world.census.moved_on_join,
         moved_on_leave: world.census.moved_on_leave,
         placed: deployments.placed,
         deploy_ms: Spread::of(&deployments.latency, MS),

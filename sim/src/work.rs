@@ -356,8 +356,10 @@ impl World {
         let Some(open) = self.work.open.get_mut(&key) else { return };
         if !event.is_final() {
             let taken = match (&mut open.doing, event) {
-                (Doing::Call { status, .. }, Event::Head { .. }) => {
-                    *status = 200;
+                (Doing::Call { status, .. }, Event::Head { attempt, .. }) => {
+                    let desk = self.desks[peer as usize].as_ref();
+                    let answered = desk.and_then(|desk| desk.attempts.get(attempt)?.status);
+                    *status = answered.unwrap_or(0);
                     false
                 }
                 (Doing::Many(job), Event::Item { result, .. }) => {
@@ -424,7 +426,7 @@ impl World {
         event: &Event<Index>,
     ) {
         let calls = &mut self.work.anycalls;
-        let succeeded = *event == Event::Done && status < 400;
+        let succeeded = *event == Event::Done && (100..400).contains(&status);
         calls.count += 1;
         calls.hosted += u64::from(hosted);
         calls.hosted_succeeded += u64::from(hosted && succeeded);

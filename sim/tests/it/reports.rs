@@ -69,6 +69,20 @@ fn a_job_on_one_host_takes_what_can_be_reckoned() {
     assert_eq!((placement.placed, placement.wanted, placement.short), (1, 1, 0));
 }
 
+/// A run that its runtime ends at the deadline is an answer, but no success.
+#[test]
+fn a_run_past_its_deadline_does_not_succeed() {
+    let scenario = support::parse(
+        "peers = 4\nowners = 1\nsettle = \"5s\"\n[functions]\nreplicas = [1, 1]\n\
+         service = \"9s\"\nspread = \"constant\"\n\
+         [anycalls]\ncount = 2\nstart = \"20s\"\ndeadline = \"3s\"\n\
+         [core]\nrefresh_period = \"0s\"",
+    );
+    let report = peerless_sim::report::run(&scenario, 1);
+    let calls = report.anycall.expect("there are anycalls");
+    assert_eq!((calls.count, calls.succeeded, calls.failed), (2, 0, 2));
+}
+
 #[test]
 fn the_json_has_the_contracts_fields() {
     let fields = |value: &serde_json::Value| -> Vec<String> {
