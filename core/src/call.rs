@@ -1,7 +1,7 @@
 //! Running something somewhere: one more attempt on a distinct host, for a reason. The same for an
 //! anycall and for each item of a manycall.
 
-use crate::job::{Job, Kind, State};
+use crate::job::{HOSTLESS_PAUSE, Job, Kind, State};
 use crate::key::{Name, Peer, Target};
 use crate::machine::{Core, Work};
 use crate::message::Tag;
@@ -14,8 +14,6 @@ use crate::turn::{Answered, Effect, Ending, Event, Failure, Note, Reason, Refusa
 
 /// Searches of an anycall for hosts, when those found before are all dead or gone.
 const CALL_SEARCHES_MAX: u32 = 3;
-/// How long a job without a host waits before it searches again.
-const HOSTLESS_PAUSE: Span = Span::ms(500);
 /// How long a dispatched call may outlast its deadline before the core gives it up itself.
 const OVERTIME: Span = Span::secs(1);
 /// Credit is given in steps no smaller than this part of the whole, to save messages.
@@ -117,6 +115,7 @@ impl<P: Peer> Core<P> {
             return;
         };
         job.searching = false;
+        job.searched_at = turn.now;
         let absence = outcome.absence();
         match outcome.record {
             Some(record) if record.spec.is_none() => {
@@ -180,11 +179,11 @@ impl<P: Peer> Core<P> {
                 continue;
             }
             if job.record.is_none() || job.hosts.is_empty() {
-                let pauses = job.hostless_since != Time::NEVER
-                    && job.wake_at != Time::NEVER
-                    && job.wake_at > turn.now;
-                if !job.searching && !pauses {
+                let at = job.search_from();
+                if !job.searching && turn.now >= at {
                     self.seek(tag, turn);
+                } else if !job.searching {
+                    self.wake_job(tag, at, turn);
                 }
                 break;
             }
@@ -502,8 +501,7 @@ impl<P: Peer> Core<P> {
             for attempt in running {
                 self.abort_as(attempt, &Failure::Late, turn);
             }
-        } else if turn.now >= job.rehost_at || job.hosts.is_empty() && job.ready().next().is_some()
-        {
+        } else if turn.now >= job.rehost_at || job.is_stranded() && turn.now >= job.search_from() {
             job.rehost_at = Time::NEVER;
             // The other half of a search is no new one.
             if !job.partial {

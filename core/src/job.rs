@@ -13,6 +13,8 @@ use crate::record::{Load, Record};
 use crate::time::{Span, Time};
 use crate::turn::{Failure, Reason, Summary, Ticket};
 
+/// How long a job without a host waits before it searches again.
+pub(crate) const HOSTLESS_PAUSE: Span = Span::ms(500);
 /// Items that failed which are looked at to find one that a host can take.
 const AGAIN_LOOKED_AT: usize = 16;
 /// Calls in flight to a host whose slots are not known yet.
@@ -40,6 +42,8 @@ pub(crate) struct Job<P> {
     pub(crate) partial: bool,
     /// Searches made.
     pub(crate) searches: u32,
+    /// When the last search ended.
+    pub(crate) searched_at: Time,
     /// When to look for further hosts.
     pub(crate) rehost_at: Time,
     /// The earliest wake that was asked for.
@@ -185,6 +189,7 @@ impl<P: Peer> Job<P> {
             searching: false,
             partial: false,
             searches: 0,
+            searched_at: Time(0),
             rehost_at: Time::NEVER,
             wake_at: Time::NEVER,
             hostless_since: Time::NEVER,
@@ -220,6 +225,19 @@ impl<P: Peer> Job<P> {
     pub(crate) fn ready(&self) -> impl Iterator<Item = u64> + '_ {
         let again = self.again.iter().copied().take(AGAIN_LOOKED_AT);
         again.chain((self.next < self.came).then_some(self.next))
+    }
+
+    /// Whether items wait and no host is known.
+    pub(crate) fn is_stranded(&self) -> bool {
+        self.hosts.is_empty() && self.ready().next().is_some()
+    }
+
+    /// From when on another search pays: after one that found nobody of use, not at once.
+    pub(crate) fn search_from(&self) -> Time {
+        if self.hostless_since == Time::NEVER {
+            return Time(0);
+        }
+        self.searched_at + HOSTLESS_PAUSE
     }
 
     /// The first item whose turn has come and a host for it.
