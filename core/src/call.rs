@@ -99,6 +99,10 @@ impl<P: Peer> Core<P> {
         if job.searching || planted::is(Bug::NoAttempts) {
             return;
         }
+        if !job.is_many() && job.searches >= CALL_SEARCHES_MAX {
+            let why = job.last_failure.clone().unwrap_or(Failure::NoHost);
+            return self.end_job_by(tag, &why, turn);
+        }
         job.searching = true;
         job.searches += 1;
         let target = Target::Name(job.function);
