@@ -250,13 +250,7 @@ impl<P: Peer> Core<P> {
                 sources.push(*peer);
             }
         }
-        for peer in others {
-            if peer == self.me {
-                self.released(peer, function, version);
-            } else {
-                self.query(peer, Query::Release { function, version }, Purpose::Tell, turn);
-            }
-        }
+        self.let_go(others, function, version, turn);
         for peer in chosen {
             let mates: Vec<P> = hosts.iter().copied().filter(|host| *host != peer).collect();
             let sources: Vec<P> = sources.iter().copied().filter(|host| *host != peer).collect();
@@ -390,19 +384,24 @@ impl<P: Peer> Core<P> {
         }
     }
 
-    /// The user wants no deployment any more: reservations are let go, what is confirmed stays.
-    pub(crate) fn drop_placement(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
-        let Some(placement) = self.placements.remove(tag) else {
-            return;
-        };
-        let (function, version) = (placement.record.function, placement.record.version);
-        for peer in placement.accepted {
+    /// Lets go the places that these peers had reserved.
+    fn let_go(&mut self, peers: Vec<P>, function: Name, version: u64, turn: &mut Turn<'_, P>) {
+        for peer in peers {
             if peer == self.me {
                 self.released(peer, function, version);
             } else {
                 self.query(peer, Query::Release { function, version }, Purpose::Tell, turn);
             }
         }
+    }
+
+    /// The user wants no deployment any more: reservations are let go, what is confirmed stays.
+    pub(crate) fn drop_placement(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
+        let Some(placement) = self.placements.remove(tag) else {
+            return;
+        };
+        let (function, version) = (placement.record.function, placement.record.version);
+        self.let_go(placement.accepted, function, version, turn);
     }
 }
 
