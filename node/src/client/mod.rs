@@ -43,6 +43,8 @@ pub(crate) fn run(command: ClientCommand, json: bool) -> ExitCode {
     };
     let ended = runtime.block_on(async {
         tokio::select! {
+            // A command that has its own word about an interrupt has it before this one.
+            biased;
             ended = perform(command, Output { json }) => ended,
             _ = tokio::signal::ctrl_c() => {
                 Err(Failure { exit: INTERRUPTED, message: "interrupted".into() })
