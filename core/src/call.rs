@@ -315,10 +315,7 @@ impl<P: Peer> Core<P> {
                 self.attempt_failed(job_tag, item, host, Failure::NoHost, false, turn);
             }
             (Ending::Cut | Ending::Complete | Ending::MayHaveStarted, _) => {
-                // An anycall whose answer has begun to pass on cannot begin another.
-                let begun = status.is_some();
-                let why = if begun { Failure::Cut } else { Failure::MayHaveStarted };
-                self.attempt_failed(job_tag, item, host, why, true, turn);
+                self.attempt_failed(job_tag, item, host, broken_off(status), true, turn);
             }
         }
         self.pump(job_tag, turn);
@@ -391,11 +388,13 @@ impl<P: Peer> Core<P> {
             job.drop_host(host);
         }
         self.known.drop_host(job.function, host);
+        // An anycall whose answer has begun to pass on cannot begin another.
         let begun = !job.is_many() && why == Failure::Cut;
         let Some(open) = job.open.get_mut(&item) else {
             return;
         };
         open.failures += 1;
+        open.started |= started;
         let spent = open.failures > job.retries.into();
         job.last_failure = Some(why.clone());
         if planted::is(Bug::LosesItem) && job.is_many() {
@@ -461,8 +460,15 @@ impl<P: Peer> Core<P> {
             return;
         };
         if job.is_many() && job.summary.attempts > 0 {
-            while let Some(item) = self.jobs.get(tag).and_then(|job| job.ready().next()) {
-                self.fail_item(tag, item, why.clone(), turn);
+            let waiting = |job: &Job<P>| {
+                let item = job.ready().next()?;
+                Some((item, job.open.get(&item).is_some_and(|open| open.started)))
+            };
+            while let Some((item, started)) = self.jobs.get(tag).and_then(waiting) {
+                // Why another item failed says nothing of one that was never begun.
+                let of_another = !started && matches!(why, Failure::MayHaveStarted | Failure::Cut);
+                let why = if of_another { Failure::NoHost } else { why.clone() };
+                self.fail_item(tag, item, why, turn);
             }
             if let Some(job) = self.jobs.get_mut(tag) {
                 job.hostless_since = Time::NEVER;
@@ -534,14 +540,22 @@ impl<P: Peer> Core<P> {
 
     /// The host did not even say that the deadline passed.
     pub(crate) fn attempt_late(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
-        let Some(Attempt { job, item, host, .. }) = self.attempts.remove(tag) else {
+        let Some(Attempt { job, item, host, status, .. }) = self.attempts.remove(tag) else {
             return;
         };
         turn.push(Effect::Abort { attempt: tag });
         if let Some(running) = self.jobs.get_mut(job) {
             running.over(item, host);
-            self.attempt_failed(job, item, host, Failure::MayHaveStarted, true, turn);
+            self.attempt_failed(job, item, host, broken_off(status), true, turn);
             self.pump(job, turn);
         }
+    }
+}
+
+/// What became of a call that broke off, by whether its answer had begun.
+const fn broken_off(status: Option<u16>) -> Failure {
+    match status {
+        Some(_) => Failure::Cut,
+        None => Failure::MayHaveStarted,
     }
 }

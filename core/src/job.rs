@@ -96,6 +96,8 @@ pub(crate) struct Open<P> {
     pub(crate) attempts: u16,
     /// Attempts that failed by the system's fault.
     pub(crate) failures: u16,
+    /// Whether one of them may have run it.
+    pub(crate) started: bool,
     pub(crate) reason: Reason,
     /// The attempt under way.
     pub(crate) running: Option<Tag>,
@@ -296,6 +298,7 @@ impl<P: Peer> Job<P> {
         let open = self.open.entry(item).or_insert_with(|| Open {
             attempts: 0,
             failures: 0,
+            started: false,
             reason: Reason::First,
             running: None,
             tried: Vec::new(),

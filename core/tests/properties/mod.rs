@@ -2,5 +2,6 @@
 
 mod admission;
 mod bytes;
+mod endings;
 mod guards;
 mod worlds;

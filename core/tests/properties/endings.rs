@@ -1,0 +1,80 @@
+//! What a user hears of a call that falls silent.
+
+use peerless_core::{
+    Config, Core, Effect, Event, Failure, Input, Item, Load, Request, Span, Tag, Time, Turn,
+};
+
+use crate::world::{P, host, name, record, small};
+
+/// A host of one function that also calls it.
+struct Caller {
+    core: Core<P>,
+    config: Config,
+    now: Time,
+}
+
+impl Caller {
+    fn new() -> Self {
+        let core = Core::new(P(5), host(2, 2, 1), 1, 0);
+        let mut this = Self { core, config: small(), now: Time(0) };
+        this.input(Input::Restored(Item::Hosting(record(name('f', 5), 1, 1))));
+        this.after(Span::secs(5));
+        this
+    }
+
+    fn after(&mut self, span: Span) -> Vec<Effect<P>> {
+        self.now = self.now + span;
+        self.input(Input::Wake)
+    }
+
+    /// What it wants done; code and store are at hand.
+    fn input(&mut self, input: Input<P>) -> Vec<Effect<P>> {
+        let mut effects = Vec::new();
+        self.core.handle(input, &mut Turn::new(self.now, &self.config, &mut effects));
+        let mut follows = Vec::new();
+        for effect in &effects {
+            follows.extend(match effect {
+                Effect::Fetch { digest, .. } => {
+                    self.input(Input::Fetched { digest: *digest, ok: true })
+                }
+                Effect::Install(record) => {
+                    let (function, version) = (record.function, record.version);
+                    self.input(Input::Installed { function, version, ok: true })
+                }
+                Effect::Keep { tag, .. } => self.input(Input::Kept { tag: *tag }),
+                _ => Vec::new(),
+            });
+        }
+        effects.extend(follows);
+        effects
+    }
+
+    fn dispatched(effects: &[Effect<P>]) -> Option<Tag> {
+        effects.iter().find_map(|effect| match effect {
+            Effect::Dispatch { attempt, .. } => Some(*attempt),
+            _ => None,
+        })
+    }
+}
+
+#[test]
+fn a_call_whose_answer_had_begun_is_not_begun_again() {
+    for begun in [false, true] {
+        let mut caller = Caller::new();
+        let (function, deadline) = (name('f', 5), caller.now + Span::secs(60));
+        let call = Request::Call { function, deadline, kept: true, idempotent: true };
+        let effects = caller.input(Input::Ask(1, call));
+        let attempt = Caller::dispatched(&effects).expect("it is its own host");
+        if begun {
+            caller.input(Input::Head { attempt, status: 200, load: Some(Load::default()) });
+        }
+        // Ten seconds for a run, one for the word of it.
+        let effects = caller.after(Span::secs(11));
+        let failed = effects.iter().find_map(|effect| match effect {
+            Effect::Tell(1, Event::Failed(why)) => Some(why),
+            _ => None,
+        });
+        assert_eq!(failed, begun.then_some(&Failure::Cut), "{effects:?}");
+        assert!(effects.contains(&Effect::Abort { attempt }), "{effects:?}");
+    }
+}
