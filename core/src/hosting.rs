@@ -161,7 +161,7 @@ impl<P: Peer> Core<P> {
         mates: Vec<P>,
         turn: &mut Turn<'_, P>,
     ) -> bool {
-        if self.hosting.get(&function).is_some_and(|h| h.record.version == version) {
+        if self.serves(function, version) {
             for mate in mates {
                 self.meet_mate(function, mate, turn);
             }
@@ -463,6 +463,11 @@ impl<P: Peer> Core<P> {
         let arriving = Arriving { record: record.clone(), stage, placers, mates, until };
         self.arriving.insert(function, arriving);
         self.fetch(function, sources, turn);
+    }
+
+    /// Whether this version can be called here.
+    pub(crate) fn serves(&self, function: Name, version: u64) -> bool {
+        self.hosting.get(&function).is_some_and(|hosting| hosting.record.version == version)
     }
 
     /// Stops serving a function.

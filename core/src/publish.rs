@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use crate::key::{Name, Peer, Target};
 use crate::machine::{AfterKeep, Core, Purpose, Work};
-use crate::message::{Query, Tag};
+use crate::message::{Decline, Query, Tag};
 use crate::record::Record;
 use crate::search::{Kind, Outcome, Then};
 use crate::turn::{Event, Item, Ticket, Turn};
@@ -98,11 +98,20 @@ impl<P: Peer> Core<P> {
             holders.sort_unstable();
             holders.dedup();
         }
-        publish.told = holders.len();
-        publish.waiting = holders.len();
         if let Some(record) = &outcome.record {
             self.learn_if_concerned(record, turn);
         }
+        if let What::Provide(name, Some(record)) = &what
+            && !self.serves(*name, record.version)
+        {
+            // Its end was just learnt, or came during the search: there is nothing to tell.
+            return self.publish_on(tag, turn);
+        }
+        let Some(publish) = self.publishes.get_mut(tag) else {
+            return;
+        };
+        publish.told = holders.len();
+        publish.waiting = holders.len();
         if close && let What::Provide(name, record) = &what {
             self.provide_here(*name, record.as_ref(), turn);
         }
@@ -161,8 +170,10 @@ impl<P: Peer> Core<P> {
         match then {
             AfterPublish::Nothing => {}
             AfterPublish::Placed { version, placers } => {
+                let ended = !self.serves(what.name(), version);
+                let failure = ended.then_some(Decline::Superseded);
                 for placer in placers {
-                    self.report(placer, what.name(), version, None, turn);
+                    self.report(placer, what.name(), version, failure, turn);
                 }
             }
             AfterPublish::Removed(ticket) => self.conclude(ticket, Event::Removed, turn),
