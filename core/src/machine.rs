@@ -481,6 +481,8 @@ impl<P: Peer> Core<P> {
                 self.timers.pop();
                 continue;
             }
+            // What was due before it was known is due now.
+            let at = at.max(turn.now);
             if at < self.wake {
                 self.wake = at;
                 turn.push(Effect::WakeAt(at));

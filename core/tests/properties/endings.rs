@@ -78,3 +78,15 @@ fn a_call_whose_answer_had_begun_is_not_begun_again() {
         assert!(effects.contains(&Effect::Abort { attempt }), "{effects:?}");
     }
 }
+
+#[test]
+fn a_deadline_that_is_past_is_due_now() {
+    let mut caller = Caller::new();
+    caller.after(Span::secs(100));
+    let (function, deadline) = (name('f', 5), Time(0) + Span::secs(50));
+    let call = Request::Call { function, deadline, kept: true, idempotent: true };
+    let effects = caller.input(Input::Ask(1, call));
+    assert!(effects.contains(&Effect::WakeAt(caller.now)), "{effects:?}");
+    let effects = caller.after(Span::ZERO);
+    assert!(effects.contains(&Effect::Tell(1, Event::Failed(Failure::Late))), "{effects:?}");
+}
