@@ -12,6 +12,7 @@
 pub mod agenda;
 mod calls;
 pub mod census;
+mod chains;
 pub mod chance;
 pub mod cli;
 pub mod desk;

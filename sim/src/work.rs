@@ -39,6 +39,9 @@ const RECORD_BYTES: usize = 200;
 /// it to be ready.
 const SETTLED: u64 = 10_000_000_000;
 
+/// One of so many lookups is counted beside the core, which costs a fifth of the lookup itself.
+const WATCHED_EACH: u32 = 8;
+
 /// A request that has not ended.
 #[derive(Clone, Debug)]
 struct Open {
@@ -237,6 +240,9 @@ impl World {
         let Some(asker) = self.draw_peer(Concern::Asker, ticket) else { return };
         let target = Target::Name(self.chance.name(Concern::Target, u64::from(n), 0));
         let doing = Doing::Lookup { target: target.key().0[0] };
+        if n.is_multiple_of(WATCHED_EACH) {
+            self.chains.begin(asker, ticket, target, self.table(asker));
+        }
         self.ask(asker, ticket, doing, Request::Lookup(target));
     }
 
@@ -380,7 +386,7 @@ impl World {
         let Some(Open { start, attempts, doing }) = self.work.open.remove(&key) else { return };
         let took = self.now.since(start).0;
         match doing {
-            Doing::Lookup { target } => self.end_lookup(peer, target, start, event),
+            Doing::Lookup { target } => self.end_lookup(peer, ticket, target, start, event),
             Doing::Other => {}
             Doing::Deploy => {
                 let deployments = &mut self.work.deployments;
@@ -398,9 +404,24 @@ impl World {
         }
     }
 
-    fn end_lookup(&mut self, asker: u32, target: u64, start: Time, event: &Event<Index>) {
+    fn end_lookup(
+        &mut self,
+        asker: u32,
+        ticket: Ticket,
+        target: u64,
+        start: Time,
+        event: &Event<Index>,
+    ) {
         let lookups = &mut self.work.lookups;
         lookups.count += 1;
+        let found = match event {
+            Event::Found { peers, cost } => Some((&peers[..], *cost)),
+            _ => None,
+        };
+        if let Some(differs) = self.chains.end(asker, ticket, found) {
+            let what = format_args!("cost: a lookup says: {differs}");
+            self.laws.violations.add(self.now, Some(asker), what);
+        }
         let Event::Found { peers, cost } = event else { return };
         let answer: Vec<u32> = peers.iter().map(|(peer, _)| peer.0).collect();
         let k = usize::from(self.config.k);

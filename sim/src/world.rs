@@ -8,6 +8,7 @@ use peerless_core::{
 use crate::agenda::{Agenda, When};
 use crate::calls::Packet;
 use crate::census::Census;
+use crate::chains::Chains;
 use crate::chance::{Chance, Concern};
 use crate::desk::Desk;
 use crate::digest::{Fold, combine};
@@ -84,6 +85,7 @@ pub struct World {
     pub(crate) chance: Chance,
     pub(crate) oracle: Oracle,
     pub(crate) laws: Laws,
+    pub(crate) chains: Chains,
     pub(crate) census: Census,
     pub(crate) work: Work,
     pub(crate) count: Count,
@@ -113,6 +115,7 @@ impl World {
             network: Network::new(scenario.network.clone(), chance.clone()),
             oracle: Oracle::new(limb, peers, START.0),
             laws: Laws::default(),
+            chains: Chains::default(),
             census: Census::default(),
             work: Work::default(),
             count: Count::default(),
@@ -275,6 +278,7 @@ impl World {
         let mut fold = self.digests[at];
         fold.input(self.now.0, &input, sum);
         self.laws.input(self.now, peer, &input);
+        self.chains.input(self.now, peer, &input, self.config.reply_timeout);
         let mut effects = std::mem::take(&mut self.effects);
         if let Some(recorder) = &mut self.recorder {
             recorder.input(self.now, peer, &input);
@@ -283,6 +287,7 @@ impl World {
         for effect in effects.drain(..) {
             let sum = fold.effect(&effect);
             self.laws.effect(self.now, peer, &effect);
+            self.chains.effect(self.now, peer, &effect);
             if let Some(recorder) = &mut self.recorder {
                 recorder.effect(self.now, peer, &effect);
             }
@@ -488,6 +493,7 @@ impl World {
         self.oracle.left(self.now.0, peer);
         self.census.left(self.now.0, peer);
         self.laws.crashed(peer);
+        self.chains.crashed(peer);
         self.break_calls(peer, silence);
         self.work_lost(peer);
     }
