@@ -412,10 +412,20 @@ impl<P: Peer> Core<P> {
         }
     }
 
-    fn finish_item(&mut self, tag: Tag, item: u64, answer: Answered<P>, turn: &mut Turn<'_, P>) {
+    fn finish_item(
+        &mut self,
+        tag: Tag,
+        item: u64,
+        mut answer: Answered<P>,
+        turn: &mut Turn<'_, P>,
+    ) {
         let Some(job) = self.jobs.get_mut(tag) else {
             return;
         };
+        if planted::is(Bug::AnswersOfAnother) {
+            let other = job.open.values().find_map(|open| open.running);
+            answer.attempt = other.unwrap_or(answer.attempt);
+        }
         job.hostless_since = Time::NEVER;
         let ticket = job.ticket;
         let attempts = job.done(item, Some(answer.host));

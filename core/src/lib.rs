@@ -20,6 +20,7 @@ mod hosting;
 mod job;
 pub mod key;
 mod known;
+pub mod laws;
 mod lookup;
 pub mod machine;
 mod membership;

@@ -79,11 +79,15 @@ pub enum Bug {
     ServesUnasked = 24,
     /// A call that was refused is refused for good.
     RefusedForGood = 25,
+    /// An item is answered with another item's attempt.
+    AnswersOfAnother = 26,
+    /// What may have been run is run again, whatever record and caller say.
+    RunsAgain = 27,
 }
 
 impl Bug {
     /// Every bug, by number.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::LookupFarthest,
         Self::LookupEndsEarly,
         Self::NeverEvict,
@@ -109,5 +113,7 @@ impl Bug {
         Self::NeverCompares,
         Self::ServesUnasked,
         Self::RefusedForGood,
+        Self::AnswersOfAnother,
+        Self::RunsAgain,
     ];
 }

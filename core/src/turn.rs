@@ -3,7 +3,8 @@
 //! A host calls [`Core::handle`](crate::Core::handle) with one [`Input`] at a time and performs the
 //! [`Effect`]s that it finds in its buffer, in order. Nothing else passes between them.
 //!
-//! Laws, checked over the simulator's stream and over every recorded node:
+//! Laws, judged by [`laws`](crate::laws) over tests, the simulator and every recorded node, among
+//! others:
 //! - each [`Input::Ask`] ends in exactly one final [`Effect::Tell`] ([`Event::is_final`]);
 //! - each [`Effect::Dispatch`] ends in one [`Input::Ended`] or one [`Effect::Abort`], and nothing
 //!   follows either;
@@ -262,7 +263,8 @@ pub enum Effect<P> {
     /// It need not be kept any longer.
     Forget(ItemKey),
 
-    /// Say [`Input::Wake`] at this instant; it replaces what was asked for before.
+    /// Say [`Input::Wake`] at this instant. It is not past, and earlier than what was asked for
+    /// before and has not come yet, which it replaces.
     WakeAt(Time),
 
     /// Why a decision was taken; only where [`Config::notes`] is set.

@@ -4,6 +4,8 @@
 
 // A planted bug is a matter of the whole process: what must hold is not judged beside it.
 #[cfg(not(feature = "planted"))]
+mod laws;
+#[cfg(not(feature = "planted"))]
 mod properties;
 mod transcripts;
 // The transcripts alone do not use all of it.

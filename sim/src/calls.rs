@@ -153,6 +153,10 @@ impl World {
     pub(crate) fn begin_run(&mut self, me: u32, job: Tag, call: u64, deadline: Time) {
         let Some(incoming) = self.desk(me).calls.get(&call).copied() else { return };
         self.executed(incoming.ticket);
+        if !self.may_repeat(incoming.ticket) {
+            let Incoming { from, ticket, item, .. } = incoming;
+            self.laws.runs_once(self.now, me, from, ticket, item);
+        }
         self.desk(me).jobs.insert(job, call);
         let ends = self.now + self.service(incoming.from, incoming.ticket, incoming.item);
         let incarnation = self.incarnations[me as usize];

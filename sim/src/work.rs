@@ -351,6 +351,20 @@ impl World {
         }
     }
 
+    /// Whether the workload allows it that an item of a request is run twice: by the function's
+    /// record, or its caller's word. What other users allow is not known here.
+    pub(crate) fn may_repeat(&self, ticket: Ticket) -> bool {
+        let functions = self.scenario.functions.as_ref();
+        let said = functions.and_then(|functions| functions.idempotent);
+        match ticket >> KIND_SHIFT {
+            CALL => {
+                said == Some(true) || self.scenario.anycalls.as_ref().is_some_and(|c| c.idempotent)
+            }
+            MANY => said != Some(false),
+            _ => true,
+        }
+    }
+
     /// One run more for a request.
     pub(crate) fn executed(&mut self, ticket: Ticket) {
         self.work.anycalls.executions += u64::from(ticket >> KIND_SHIFT == CALL);
@@ -483,11 +497,11 @@ impl World {
                 summary.attempts,
             );
             if counted != said {
-                let what = format!("the summary says {said:?} where {counted:?} were counted");
+                let what = format!("summary: it says {said:?} where {counted:?} were counted");
                 self.laws.violations.add(self.now, Some(peer), what);
             }
         } else {
-            let what = format!("a manycall ended in {event:?}");
+            let what = format!("manycall: it ended in {event:?}");
             self.laws.violations.add(self.now, Some(peer), what);
         }
         let services = (0..job.items).map(|item| self.service(peer, ticket, item).0);

@@ -152,9 +152,7 @@ impl World {
         let incarnation = self.incarnations[peer as usize];
         let (a, b) = (u64::from(peer), u64::from(incarnation));
         let slots = self.scenario.slots_of(peer);
-        if slots > 0 {
-            self.laws.host(peer, slots);
-        }
+        self.laws.started(peer, slots);
         let setup = Setup {
             owner: self.scenario.owner_of(peer).map(owner),
             slots,
@@ -221,7 +219,7 @@ impl World {
         if let Some(rest) = rest {
             self.now = self.now.max(rest);
         }
-        self.laws.settled(self.now);
+        self.laws.settled();
     }
 
     /// Lets everything happen that is due before `time`.
@@ -286,7 +284,7 @@ impl World {
         core.handle(input, &mut Turn::new(self.now, &self.config, &mut effects));
         for effect in effects.drain(..) {
             let sum = fold.effect(&effect);
-            self.laws.effect(self.now, peer, &effect);
+            self.laws.effect(peer, &effect);
             self.chains.effect(self.now, peer, &effect);
             if let Some(recorder) = &mut self.recorder {
                 recorder.effect(self.now, peer, &effect);

@@ -2,7 +2,7 @@
 
 use peerless_core::Span;
 
-use crate::world::{World, host, name, record, small};
+use crate::world::{World, function, host, name, record, small};
 
 /// Two hosts of one and of two slots: each has so many calls under way as its slots and queue bear.
 pub fn with_windows() -> String {
@@ -23,6 +23,21 @@ pub fn host_dies() -> String {
     let f = name('f', 5);
     world.given(0, &record(f, 1, 2));
     world.many(9, f, 8, 3);
+    world.pass(Span::ms(150));
+    world.crash(4);
+    world.pass(Span::secs(3));
+    world.rest()
+}
+
+/// The same of a function that may not be run twice: what the dead host had is not run again, and
+/// is reported as unknown.
+pub fn runs_once() -> String {
+    let mut world = World::new(small());
+    world.converged(&[0, 1, 4, 5, 8, 9], &host(1, 1, 4));
+    let mut once = function(name('f', 5), 1, (2, 2));
+    once.spec.as_mut().expect("it can run").idempotent = Some(false);
+    world.given(0, &once.into());
+    world.many(9, name('f', 5), 8, 3);
     world.pass(Span::ms(150));
     world.crash(4);
     world.pass(Span::secs(3));

@@ -32,6 +32,7 @@ pub const ALL: &[(&str, Play)] = &[
     ("cancel", calls::cancel),
     ("manycall_windows", many::with_windows),
     ("manycall_host_dies", many::host_dies),
+    ("manycall_runs_once", many::runs_once),
 ];
 
 #[cfg(not(feature = "planted"))]

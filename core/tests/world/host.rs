@@ -100,13 +100,16 @@ impl World {
         }
         let (now, config) = (self.now, self.config.clone());
         let node = self.node(peer);
-        node.laws.input(&input);
+        node.laws.input(now, &input);
         let mut effects = Vec::new();
         node.core.handle(input, &mut Turn::new(now, &config, &mut effects));
         assert!(node.core.check(), "law: the invariants hold");
         for effect in effects {
-            self.node(peer).laws.effect(peer, now, &effect);
+            self.node(peer).laws.effect(&effect);
             self.perform(peer, effect);
+        }
+        if let Some(breach) = self.nodes[&peer].laws.breaches().first() {
+            panic!("{breach}\n{}", self.text);
         }
     }
 

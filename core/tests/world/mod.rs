@@ -5,7 +5,6 @@
 //! `service` to run; everything else at a host is done at once.
 
 mod host;
-mod laws;
 mod peer;
 mod text;
 
@@ -13,12 +12,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write;
 use std::sync::Arc;
 
+use peerless_core::laws::Laws;
 use peerless_core::{
     Accept, Config, Core, Digest, Effect, Ending, Event, Input, Item, ItemKey, Message, Name, Note,
     Reason, Record, Request, Setup, Span, Tag, Target, Ticket, Time, Turn,
 };
 
-pub use laws::Laws;
 pub use peer::{OWNER, P, function, name, record, shown, tombstone};
 
 pub struct World {
@@ -41,7 +40,7 @@ pub struct World {
 
 struct Node {
     core: Core<P>,
-    laws: Laws,
+    laws: Laws<P>,
     wake: Option<Time>,
     /// When runs end, in the order of their beginning.
     runs: Vec<(Time, Tag, u64)>,
@@ -140,10 +139,11 @@ impl World {
         let peer = P(peer);
         let disk = self.disks.entry(peer).or_default();
         disk.setup = setup.clone();
+        let laws = Laws::new(peer, setup.slots);
         let core = Core::new(peer, setup, u64::from(peer.0), disk.starts);
         disk.starts += 1;
         let items: Vec<Item> = disk.items.values().cloned().collect();
-        let (laws, wake, runs, feeds) = (Laws::default(), None, Vec::new(), BTreeMap::new());
+        let (wake, runs, feeds) = (None, Vec::new(), BTreeMap::new());
         self.nodes.insert(peer, Node { core, laws, wake, runs, feeds });
         for item in items {
             self.feed(peer, Input::Restored(item));
@@ -295,9 +295,10 @@ impl World {
     /// Asserts that nothing is under way any more, and returns what was written.
     pub fn rest(mut self) -> String {
         self.flush();
-        for (peer, node) in &self.nodes {
-            if let Some(law) = node.laws.open() {
-                panic!("{law} ({peer:?})\n{}", self.text);
+        for (peer, node) in &mut self.nodes {
+            node.laws.at_rest();
+            if let Some(breach) = node.laws.breaches().first() {
+                panic!("{breach}\n{}", self.text);
             }
             assert_eq!(node.core.pending(), [0; 4], "law: {peer:?} is at rest\n{}", self.text);
         }

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use peerless_core::laws::Laws;
 use peerless_node::journal::{self, Replayed};
 use serde_json::Value;
 
-use crate::laws::Laws;
 use crate::network::{Network, Node, Plan, peerless};
 use crate::scenario::{QUICK, SLEEP, manycall_with_a_death};
 
@@ -70,16 +70,21 @@ async fn at_rest(network: &Network) {
 fn within_the_laws(path: &Path, rests: bool) -> Replayed {
     let mut laws = None;
     let replayed = journal::replay_watched(path, |header, now, input, effects| {
-        let laws = laws.get_or_insert_with(|| Laws::new(header.me, &header.setup));
-        laws.step(now, input, effects);
+        // A node's inputs wait in a channel: what was in it when the core aborted still comes.
+        let new = || Laws::new(header.me, header.setup.slots).crossing();
+        let laws = laws.get_or_insert_with(new);
+        laws.input(now, input);
+        for effect in effects {
+            laws.effect(effect);
+        }
     })
     .unwrap();
     let mut laws = laws.expect("a journal has inputs");
     if rests {
         laws.at_rest();
     }
-    assert_eq!(laws.broken, Vec::<String>::new(), "{}", path.display());
-    assert!(laws.checked > 20, "{}", path.display());
+    let broken: Vec<String> = laws.breaches().iter().map(ToString::to_string).collect();
+    assert!(broken.is_empty(), "{}: {broken:#?}", path.display());
     replayed
 }
 

@@ -3,7 +3,6 @@
 mod client;
 mod hostile;
 mod journals;
-mod laws;
 mod network;
 mod outside;
 #[cfg(feature = "planted")]

@@ -13,7 +13,7 @@ fn golden() {
     for (name, _) in support::SMALL {
         let report = support::run_small(name, 1);
         let (digest, events, broken) = (report.digest, report.events, report.violations);
-        let _ = writeln!(text, "{name:<10} {digest} after {events} events");
+        let _ = writeln!(text, "{name:<13} {digest} after {events} events");
         assert!(broken.is_empty(), "{name}: {broken:#?}");
     }
     insta::with_settings!({

@@ -1,31 +1,54 @@
 //! Every planted bug is noticed: by a scenario that fails, or a transcript that changes. And each
 //! scenario and transcript notices at least one.
 
+use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use peerless_core::planted::{self, Bug};
 
 use crate::support;
 
-/// What a world comes to under the active bug; `None` where an invariant of the core breaks.
-fn under<T>(run: impl FnOnce() -> T) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(run)).ok()
+/// What a world comes to under the active bug, or the first line of its panic.
+fn under<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no words");
+        format!("panic: {}", said.lines().next().unwrap_or_default())
+    })
 }
 
-/// The scenarios that fail under the active bug.
-fn failing() -> Vec<&'static str> {
-    let fails = |name: &str| match under(|| support::run_small(name, 1)) {
-        Some(report) => !report.violations.is_empty(),
-        None => true,
+/// The law that a violation names before its first colon.
+fn law(what: &str) -> String {
+    what.split(':').next().unwrap_or(what).to_owned()
+}
+
+/// The scenarios that fail under the active bug, each with the first law that it finds broken.
+fn failing() -> Vec<(&'static str, String)> {
+    let why = |name: &'static str| match under(|| support::run_small(name, 1)) {
+        Ok(report) => report.violations.first().map(|first| (name, law(&first.what))),
+        Err(panic) => Some((name, panic)),
     };
-    support::SMALL.iter().map(|(name, _)| *name).filter(|name| fails(name)).collect()
+    support::SMALL.iter().filter_map(|(name, _)| why(name)).collect()
 }
 
-/// The transcripts that change under the active bug.
-fn changing(honest: &[String]) -> Vec<&'static str> {
+/// The transcripts that change under the active bug, each with its panic, if it is one.
+fn changing(honest: &[String]) -> Vec<(&'static str, String)> {
     let all = support::TRANSCRIPTS.iter().zip(honest);
-    let changes = all.filter(|((_, make), honest)| under(make).as_ref() != Some(*honest));
-    changes.map(|((name, _), _)| *name).collect()
+    let changes = all.filter_map(|((name, make), honest)| match under(make) {
+        Ok(text) if text == *honest => None,
+        Ok(_) => Some((*name, String::new())),
+        Err(panic) => Some((*name, panic)),
+    });
+    changes.collect()
+}
+
+/// One a line, with why.
+fn lines(noticed: &[(&str, String)]) -> String {
+    let line = |(name, why): &(&str, String)| match why.as_str() {
+        "" => format!("    {name}\n"),
+        why => format!("    {name}: {why}\n"),
+    };
+    noticed.iter().map(line).collect()
 }
 
 #[test]
@@ -38,14 +61,12 @@ fn every_bug_is_noticed() {
     for bug in Bug::ALL {
         planted::set(bug as u32);
         let (fails, changes) = (failing(), changing(&honest));
-        let line =
-            format!("{bug:?}\n  fails: {}\n  changes: {}\n", fails.join(" "), changes.join(" "));
-        text.push_str(&line);
+        let (fail, change) = (lines(&fails), lines(&changes));
+        let _ = write!(text, "{bug:?}\n  fails:\n{fail}  changes:\n{change}");
         if fails.is_empty() && changes.is_empty() {
             missed.push(bug);
         }
-        noticed.extend(fails);
-        noticed.extend(changes);
+        noticed.extend(fails.into_iter().chain(changes).map(|(name, _)| name));
     }
     planted::set(0);
     insta::with_settings!({

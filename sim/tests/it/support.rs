@@ -11,8 +11,9 @@ use peerless_sim::trace;
 use peerless_sim::words::Words;
 use peerless_sim::world::{START, World};
 
-/// The built-in scenarios, small enough for a debug build.
-pub(crate) const SMALL: [(&str, &[&str]); 5] = [
+/// The built-in scenarios, small enough for a debug build. What follows a slash tells those of one
+/// scenario apart.
+pub(crate) const SMALL: [(&str, &[&str]); 7] = [
     ("lookup", &["peers=400", "lookups.count=300"]),
     (
         "churn",
@@ -56,6 +57,35 @@ pub(crate) const SMALL: [(&str, &[&str]); 5] = [
             "expect.placement_live_min=8",
         ],
     ),
+    (
+        "anycall/once",
+        &[
+            "peers=60",
+            "owners=5",
+            "functions.count=8",
+            "functions.idempotent=no",
+            "anycalls.count=600",
+            "anycalls.idempotent=false",
+            "crash.at=32s",
+            "host.crash=process",
+            "expect.anycall_succeeded_min=0.9",
+        ],
+    ),
+    (
+        "manycall/once",
+        &[
+            "peers=16",
+            "host.hosts=10",
+            "functions.replicas=[10, 10]",
+            "functions.idempotent=no",
+            "manycalls.items=600",
+            "crash.at=35s",
+            "crash.count=2",
+            "expect.placement_live_min=8",
+            "expect.manycall_efficiency_min=0.5",
+            "expect.manycall_failed_max=16",
+        ],
+    ),
 ];
 
 /// A built-in scenario with some keys set.
@@ -67,7 +97,8 @@ pub(crate) fn scenario(name: &str, sets: &[&str]) -> Scenario {
 /// One of the [`SMALL`] ones.
 pub(crate) fn small(name: &str) -> Scenario {
     let (_, sets) = SMALL.iter().find(|(small, _)| *small == name).expect("there is one");
-    scenario(name, sets)
+    let built_in = name.split('/').next().expect("a name has a first part");
+    scenario(built_in, sets)
 }
 
 /// Runs one of the [`SMALL`] ones.

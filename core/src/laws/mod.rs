@@ -1,0 +1,504 @@
+//! The laws of the boundary (at the top of [`turn`](crate::turn)), judged over everything that
+//! passes it at one start of one core, from its first input on.
+//!
+//! The judge sees what a host sees and imports nothing of the rules that it judges. It holds the
+//! host to its part as well: a breach names the law, and from what was expected it is plain whose
+//! fault it is. Each step costs O(log n) of what is open.
+
+mod asks;
+mod job;
+mod keeping;
+mod law;
+mod serving;
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::{self, Debug};
+
+use crate::message::{Answer, Message, Query, Tag};
+use crate::record::{Load, Record};
+use crate::time::Time;
+use crate::turn::{Call, Effect, Input, Ticket};
+
+use asks::Asks;
+use keeping::{Kind, Store};
+pub use law::Law;
+use serving::Serving;
+
+/// Breaches of one core that are kept in words; one that breaks a law often breaks it always.
+const BREACHES_MAX: usize = 100;
+
+/// A law that was broken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Breach<P> {
+    /// Whose core's.
+    pub peer: P,
+    /// When.
+    pub time: Time,
+    /// Which law.
+    pub law: Law,
+    /// What was expected, and what came.
+    pub what: String,
+}
+
+impl<P: Debug> fmt::Display for Breach<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { peer, time, law, what } = self;
+        write!(f, "{peer:?} at {time:?} breaks the law of {law}: {what}")
+    }
+}
+
+/// Whether a step was lawful.
+type Verdict = Result<(), (Law, String)>;
+
+fn must(holds: bool, law: Law, what: impl FnOnce() -> String) -> Verdict {
+    if holds { Ok(()) } else { Err((law, what())) }
+}
+
+/// The judge of one core.
+#[derive(Clone, Debug)]
+pub struct Laws<P> {
+    me: P,
+    slots: u16,
+    /// Whether what was under way to the core when it aborted a call may still come.
+    crosses: bool,
+    begun: bool,
+    incarnation: Option<u32>,
+    now: Time,
+    /// The wake outstanding.
+    wake: Time,
+    /// A query that came in this turn, if no record came with it.
+    due: Option<(P, Tag, Kind)>,
+    queries: Tags,
+    /// What most peers of a large network never have.
+    open: Option<Box<Open<P>>>,
+}
+
+/// What is open, and what was learnt.
+#[derive(Clone, Debug)]
+struct Open<P> {
+    asks: Asks<P>,
+    serving: Serving,
+    store: Store<P>,
+    /// What this turn must do yet.
+    owed: Vec<Owed>,
+    breaches: Vec<Breach<P>>,
+}
+
+/// What has to follow within the turn.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Owed {
+    /// An Abort for each of so many attempts.
+    Aborts(Ticket, u32),
+    /// The head of a call's answer.
+    Respond(Call),
+    /// The stop of a run.
+    Cancel(Tag),
+}
+
+impl<P: Copy + Ord + Debug> Laws<P> {
+    /// The judge of a core that may run `slots` calls at once.
+    pub const fn new(me: P, slots: u16) -> Self {
+        Self {
+            me,
+            slots,
+            crosses: false,
+            begun: false,
+            incarnation: None,
+            now: Time(0),
+            wake: Time::NEVER,
+            due: None,
+            queries: Tags::new(),
+            open: None,
+        }
+    }
+
+    /// For a host whose inputs wait in line: a Head or Ended that was in it when the core aborted
+    /// the attempt may still come, once.
+    #[must_use]
+    pub const fn crossing(mut self) -> Self {
+        self.crosses = true;
+        self
+    }
+
+    /// To be called with each input before, or as soon as, the core gets it.
+    pub fn input(&mut self, now: Time, input: &Input<P>) {
+        self.turn_ends();
+        let before = core::mem::replace(&mut self.now, now);
+        let ahead = must(now >= before, Law::Clock, || format!("{now:?} came after {before:?}"));
+        self.judge(ahead);
+        let verdict = self.told(input);
+        self.judge(verdict);
+        self.begun |= !matches!(input, Input::Restored(_));
+    }
+
+    fn told(&mut self, input: &Input<P>) -> Verdict {
+        let now = self.now;
+        match input {
+            Input::Ask(ticket, request) => self.open().asks.ask(*ticket, request),
+            Input::Items { ticket, n, ended } => self.open().asks.items(*ticket, *n, *ended),
+            Input::Taken { ticket, n } => self.open().asks.taken(*ticket, *n),
+            Input::Heard { from, message } => {
+                self.heard(*from, message);
+                Ok(())
+            }
+            // A query's absence is the peer's matter; what is said of peers binds nobody.
+            Input::Failed { .. } | Input::Unreached { .. } | Input::Met { .. } => Ok(()),
+            Input::Head { attempt, status, .. } => self.open().asks.head(*attempt, *status),
+            Input::Ended { attempt, how } => self.open().asks.ended(now, *attempt, *how),
+            Input::Arrived { call, function, left, .. } => {
+                self.open().serving.arrived(*call, *function, now + *left)
+            }
+            Input::Gone { call } => {
+                let open = self.open();
+                open.owed.extend(open.serving.gone(*call).map(Owed::Cancel));
+                Ok(())
+            }
+            Input::RanHead { job } => {
+                let open = self.open();
+                let respond = open.serving.ran_head(*job)?;
+                open.owed.extend(respond.map(Owed::Respond));
+                Ok(())
+            }
+            Input::RanEnd { job } => self.open().serving.ran_end(*job),
+            Input::Installed { function, version, ok } => {
+                self.open().serving.installed(*function, *version, *ok)
+            }
+            Input::Fetched { digest, ok } => self.open().serving.fetched(*digest, *ok),
+            Input::Kept { tag } => self.open().store.kept(*tag, true),
+            Input::NotKept { tag } => self.open().store.kept(*tag, false),
+            Input::Restored(item) => {
+                let begun = self.begun;
+                let open = self.open();
+                open.asks.learn(item.record());
+                open.store.restored(item);
+                must(!begun, Law::Restored, || format!("{:?} came after an input", item.key()))
+            }
+            Input::Wake => {
+                self.wake = Time::NEVER;
+                Ok(())
+            }
+        }
+    }
+
+    fn heard(&mut self, from: P, message: &Message<P>) {
+        let (tag, query) = match message {
+            Message::Query(tag, query) => (*tag, query),
+            Message::Answer(_, answer) => return self.learn_from(answer),
+        };
+        match query {
+            Query::Provide(_, Some(record)) | Query::Store(record) => {
+                let what = (record.function, record.version);
+                let open = self.open();
+                open.asks.learn(record);
+                return open.store.asked(from, tag, Kind::Stored, Some(what));
+            }
+            Query::Offer { record, .. } => self.open().asks.learn(record),
+            Query::Sync { records, .. } => {
+                for record in records {
+                    self.open().asks.learn(record);
+                }
+            }
+            Query::Find(_)
+            | Query::Hosts(_)
+            | Query::Provide(_, None)
+            | Query::Confirm { .. }
+            | Query::Release { .. }
+            | Query::Placed { .. }
+            | Query::Probe(_) => {}
+        }
+        self.due = Some((from, tag, Kind::due(query)));
+    }
+
+    fn learn_from(&mut self, answer: &Answer<P>) {
+        match answer {
+            Answer::Found { record: Some(record), .. }
+            | Answer::Stored { newer: Some(record), .. } => self.open().asks.learn(record),
+            Answer::Synced { records, .. } => {
+                for record in records {
+                    self.open().asks.learn(record);
+                }
+            }
+            Answer::Found { record: None, .. }
+            | Answer::Stored { newer: None, .. }
+            | Answer::Offered { .. }
+            | Answer::Noted(_)
+            | Answer::Probed { .. } => {}
+        }
+    }
+
+    /// To be called with each effect of the input before, in their order.
+    pub fn effect(&mut self, effect: &Effect<P>) {
+        let verdict = self.done(effect);
+        self.judge(verdict);
+    }
+
+    fn done(&mut self, effect: &Effect<P>) -> Verdict {
+        let (now, slots) = (self.now, self.slots);
+        match effect {
+            Effect::Tell(ticket, event) => {
+                let open = self.open();
+                let running = open.asks.running(*ticket);
+                if event.is_final() && running > 0 {
+                    open.owed.push(Owed::Aborts(*ticket, running));
+                }
+                let to_keep = open.asks.told(*ticket, event)?;
+                to_keep.map_or(Ok(()), |(key, version)| {
+                    open.store.acknowledges(key, version, || format!("ticket {ticket} is told so"))
+                })
+            }
+            Effect::Want { ticket, n } => self.open().asks.want(*ticket, *n),
+            Effect::Send { to, message } => self.sends(*to, message),
+            Effect::Dispatch { attempt, ticket, item, to, function, deadline } => {
+                self.of_this_start(*attempt)?;
+                let what = (*ticket, *item, *to);
+                self.open().asks.dispatch(now, *attempt, what, *function, *deadline)
+            }
+            Effect::Abort { attempt } => {
+                let crosses = self.crosses;
+                let open = self.open();
+                let orphaned = open.asks.abort(*attempt, crosses)?;
+                for owed in &mut open.owed {
+                    if let Owed::Aborts(ticket, n) = owed
+                        && orphaned == Some(*ticket)
+                    {
+                        *n = n.saturating_sub(1);
+                    }
+                }
+                Ok(())
+            }
+            Effect::Refuse { call, load, .. } => {
+                self.open().serving.refuse(*call)?;
+                self.says_load(*load)
+            }
+            Effect::Run { job, call, function, version, deadline } => {
+                self.of_this_start(*job)?;
+                let what = (*call, *function, *version);
+                self.open().serving.run(now, slots, *job, what, *deadline)
+            }
+            Effect::Respond { call, load } => {
+                let open = self.open();
+                open.owed.retain(|owed| *owed != Owed::Respond(*call));
+                open.serving.respond(*call)?;
+                self.says_load(*load)
+            }
+            Effect::Cancel { job } => {
+                let open = self.open();
+                open.owed.retain(|owed| *owed != Owed::Cancel(*job));
+                open.serving.cancel(*job)
+            }
+            Effect::Install(record) => self.open().serving.install(record),
+            Effect::Uninstall { function, version } => {
+                self.open().serving.uninstall(*function, *version)
+            }
+            Effect::Fetch { digest, .. } => {
+                self.open().serving.fetch(*digest);
+                Ok(())
+            }
+            Effect::Keep { tag, item } => {
+                self.of_this_start(*tag)?;
+                self.open().store.keep(*tag, item)
+            }
+            Effect::Forget(key) => {
+                self.open().store.forget(*key);
+                Ok(())
+            }
+            Effect::WakeAt(at) => {
+                let before = core::mem::replace(&mut self.wake, *at);
+                must(*at >= now && *at < before, Law::Wake, || {
+                    format!("{at:?} at {now:?}, where {before:?} was outstanding")
+                })
+            }
+            // Words to a watcher bind nobody.
+            Effect::Note(_) => Ok(()),
+        }
+    }
+
+    fn sends(&mut self, to: P, message: &Message<P>) -> Verdict {
+        must(to != self.me, Law::Elsewhere, || format!("{} to itself", Short(message.tag())))?;
+        match message {
+            Message::Query(tag, query) => {
+                self.of_this_start(*tag)?;
+                self.queries.take(*tag)?;
+                match query {
+                    Query::Placed { function, version, failure: None } => {
+                        self.open().store.says_placed(*function, *version)
+                    }
+                    Query::Find(_)
+                    | Query::Hosts(_)
+                    | Query::Provide(..)
+                    | Query::Store(_)
+                    | Query::Offer { .. }
+                    | Query::Confirm { .. }
+                    | Query::Release { .. }
+                    | Query::Placed { .. }
+                    | Query::Probe(_)
+                    | Query::Sync { .. } => Ok(()),
+                }
+            }
+            Message::Answer(tag, answer) => {
+                if self.due == Some((to, *tag, Kind::of(answer))) {
+                    self.due = None;
+                } else {
+                    self.open().store.answers(to, *tag, answer)?;
+                }
+                match answer {
+                    Answer::Found { load, .. }
+                    | Answer::Offered { load, .. }
+                    | Answer::Probed { load, .. } => self.says_load(*load),
+                    Answer::Stored { .. } | Answer::Noted(_) | Answer::Synced { .. } => Ok(()),
+                }
+            }
+        }
+    }
+
+    fn says_load(&self, load: Load) -> Verdict {
+        let (running, queued) = self.open.as_ref().map_or((0, 0), |open| open.serving.load());
+        let said = (load.slots, u64::from(load.running), u64::from(load.queued));
+        must(said == (self.slots, running, queued), Law::Load, || {
+            let (slots, says, waits) = said;
+            format!(
+                "{says} of {slots} run and {waits} wait, it says, where {running} of {} run and \
+                 {queued} wait",
+                self.slots
+            )
+        })
+    }
+
+    /// All tags of a core are of one start.
+    fn of_this_start(&mut self, tag: Tag) -> Verdict {
+        let start = *self.incarnation.get_or_insert(tag.incarnation);
+        must(start == tag.incarnation, Law::Tag, || {
+            format!("{} is of start {}, not {start}", Short(tag), tag.incarnation)
+        })
+    }
+
+    fn open(&mut self) -> &mut Open<P> {
+        self.open.get_or_insert_with(|| {
+            Box::new(Open {
+                asks: Asks::new(),
+                serving: Serving::new(),
+                store: Store::new(),
+                owed: Vec::new(),
+                breaches: Vec::new(),
+            })
+        })
+    }
+
+    fn judge(&mut self, verdict: Verdict) {
+        if let Err((law, what)) = verdict {
+            let (peer, time) = (self.me, self.now);
+            let breaches = &mut self.open().breaches;
+            if breaches.len() < BREACHES_MAX {
+                breaches.push(Breach { peer, time, law, what });
+            }
+        }
+    }
+
+    /// What had to be done within the turn was done.
+    fn turn_ends(&mut self) {
+        if let Some((from, tag, kind)) = self.due.take() {
+            self.open().store.asked(from, tag, kind, None);
+        }
+        let Some(open) = &mut self.open else {
+            return;
+        };
+        for owed in core::mem::take(&mut open.owed) {
+            match owed {
+                Owed::Aborts(_, 0) => {}
+                Owed::Aborts(ticket, n) => self.judge(Err((
+                    Law::Aborted,
+                    format!("ticket {ticket} ended, and {n} of its attempts run on"),
+                ))),
+                Owed::Respond(call) => {
+                    self.judge(Err((Law::Respond, format!("the head of call {call} stays here"))));
+                }
+                Owed::Cancel(job) => self.judge(Err((
+                    Law::RunEnd,
+                    format!("the caller of run {} hung up, and it runs on", Short(job)),
+                ))),
+            }
+        }
+    }
+
+    /// Judges a core that has come to rest: nothing is open.
+    pub fn at_rest(&mut self) {
+        self.turn_ends();
+        let Some(open) = &self.open else {
+            return;
+        };
+        let mut left = Vec::new();
+        open.asks.left(&mut left);
+        open.serving.left(&mut left);
+        open.store.left(&mut left);
+        for (law, what) in left {
+            self.judge(Err((law, what)));
+        }
+    }
+
+    /// What was broken so far, the first hundred.
+    pub fn breaches(&self) -> &[Breach<P>] {
+        self.open.as_ref().map_or(&[], |open| &open.breaches)
+    }
+
+    /// Takes what was broken since the last time.
+    pub fn take_breaches(&mut self) -> Vec<Breach<P>> {
+        self.open.as_mut().map_or_else(Vec::new, |open| core::mem::take(&mut open.breaches))
+    }
+}
+
+/// The slots of a core's tags: how often each was used.
+#[derive(Clone, Debug, Default)]
+struct Tags {
+    epochs: Vec<u32>,
+}
+
+impl Tags {
+    const fn new() -> Self {
+        Self { epochs: Vec::new() }
+    }
+
+    /// A tag is used for the first time.
+    fn take(&mut self, tag: Tag) -> Verdict {
+        let slot = tag.slot as usize;
+        // Slots can be indexed: there is none beyond the next.
+        if slot == self.epochs.len() {
+            self.epochs.push(u32::MAX);
+        }
+        let expected = self.epochs.get_mut(slot).map(|epoch| {
+            *epoch = epoch.wrapping_add(1);
+            *epoch
+        });
+        must(expected == Some(tag.epoch), Law::Tag, || match expected {
+            Some(epoch) => format!("{} where the slot's next use is {epoch}", Short(tag)),
+            None => format!("{} where there are {} slots", Short(tag), self.epochs.len()),
+        })
+    }
+}
+
+/// A tag in few characters.
+struct Short(Tag);
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}.{}", self.0.slot, self.0.epoch)
+    }
+}
+
+impl<P> Message<P> {
+    const fn tag(&self) -> Tag {
+        match self {
+            Self::Query(tag, _) | Self::Answer(tag, _) => *tag,
+        }
+    }
+}
+
+impl crate::turn::Item {
+    fn record(&self) -> &Record {
+        match self {
+            Self::Record(record) | Self::Hosting(record) => record,
+        }
+    }
+}
