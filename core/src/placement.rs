@@ -9,6 +9,7 @@ use crate::machine::{AfterKeep, Core, Purpose, Work};
 use crate::message::{Decline, Query, Tag};
 use crate::planted::{self, Bug};
 use crate::record::Record;
+use crate::records::Learned;
 use crate::search::{Kind, Outcome, Then};
 use crate::time::Time;
 use crate::timers::Timer;
@@ -359,7 +360,15 @@ impl<P: Peer> Core<P> {
                 self.conclude(ticket, Event::NotPlaced(placement.declined), turn);
             }
             Purposed::Deploy(ticket) => {
-                self.learn(&record, self.me, turn);
+                if let Learned::Superseded(known) = self.learn(&record, self.me, turn) {
+                    // It was replaced elsewhere while it was being placed.
+                    let version = known.version;
+                    return self.conclude(
+                        ticket,
+                        Event::Failed(Failure::Superseded { version }),
+                        turn,
+                    );
+                }
                 for host in &placement.before {
                     // Who hosts an older version hears of the new one.
                     if *host != self.me && !placement.placed.contains(host) {
