@@ -35,7 +35,16 @@ pub(crate) enum Packet {
 /// The status with which a runtime ends a run at its deadline.
 const TIMED_OUT: u16 = 504;
 
+/// About how long a packet of a call is: its headers. Bodies are not simulated.
+const PACKET_BYTES: u64 = 256;
+
 impl World {
+    /// How long a packet of a call takes that leaves now.
+    fn ride(&mut self, from: u32, to: u32) -> Span {
+        let passage = self.passage(from, to, PACKET_BYTES);
+        self.network.reliable(&passage)
+    }
+
     pub(crate) fn dispatch(
         &mut self,
         me: u32,
@@ -46,8 +55,7 @@ impl World {
         deadline: Time,
     ) {
         self.attempted(me, ticket);
-        let counter = self.next_counter(me);
-        let arrives = self.now + self.network.reliable(me, to, counter);
+        let arrives = self.now + self.ride(me, to);
         let outgoing = Outgoing { to, arrives, status: None };
         self.desk(me).attempts.insert(attempt, outgoing);
         let packet = Packet::Dial {
@@ -70,8 +78,7 @@ impl World {
 
     /// Lets the host know, not before the call itself comes there.
     fn hang_up(&mut self, me: u32, attempt: Tag, outgoing: Outgoing, after: Span) {
-        let counter = self.next_counter(me);
-        let time = self.now + after + self.network.reliable(me, outgoing.to, counter);
+        let time = self.now + after + self.ride(me, outgoing.to);
         let time = time.max(outgoing.arrives);
         self.push_packet(me, outgoing.to, time, Packet::Hangup { attempt });
     }
@@ -141,10 +148,7 @@ impl World {
         let time = match incoming.head_at {
             // A short answer's head and end are one packet.
             Some(head_at) if head_at > self.now => head_at,
-            _ => {
-                let counter = self.next_counter(me);
-                self.now + self.network.reliable(me, incoming.from, counter)
-            }
+            _ => self.now + self.ride(me, incoming.from),
         };
         let attempt = incoming.attempt;
         self.push_packet(me, incoming.from, time, Packet::Ended { attempt, how });
@@ -205,9 +209,8 @@ impl World {
     }
 
     pub(crate) fn respond(&mut self, me: u32, call: u64, load: Load) {
-        let counter = self.next_counter(me);
         let Some(incoming) = self.desk(me).calls.get(&call).copied() else { return };
-        let time = self.now + self.network.reliable(me, incoming.from, counter);
+        let time = self.now + self.ride(me, incoming.from);
         if let Some(incoming) = self.desk(me).calls.get_mut(&call) {
             incoming.head_at = Some(time);
         }

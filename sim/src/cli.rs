@@ -5,9 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::keys::Bad;
 use crate::report;
-use crate::scenario::{BUILT_IN, Scenario};
+use crate::scenario::{BUILT_IN, Bad, Known, Scenario};
 use crate::trace;
 
 /// Simulates networks of peerless cores in virtual time, deterministically.
@@ -21,7 +20,12 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Lists the built-in scenarios.
-    List,
+    List {
+        /// Lists every key that a scenario can have, its value where it is not given, and what it
+        /// means.
+        #[arg(long)]
+        keys: bool,
+    },
     /// Runs a scenario and reports.
     Run {
         /// A built-in scenario, or a file that ends in .toml.
@@ -86,7 +90,8 @@ impl Cli {
     /// Carries the command out.
     pub fn run(self, out: &mut impl Write) -> Result<(), Fault> {
         match self.command {
-            Command::List => list(out),
+            Command::List { keys: false } => list(out),
+            Command::List { keys: true } => list_keys(out),
             Command::Run { scenario, seed, peers, set, out: dir, json } => {
                 let scenario = load(&scenario, peers, set)?;
                 run(&scenario, seed, dir, json, out)
@@ -109,6 +114,13 @@ fn list(out: &mut impl Write) -> Result<(), Fault> {
     for (name, _) in BUILT_IN {
         let scenario = Scenario::load(name, &[])?;
         writeln!(out, "{name:<12} {:>7} peers   {}", scenario.peers, scenario.about)?;
+    }
+    Ok(())
+}
+
+fn list_keys(out: &mut impl Write) -> Result<(), Fault> {
+    for Known { key, standard, doc } in Scenario::keys() {
+        writeln!(out, "{key:<38} {standard:<14} {doc}")?;
     }
     Ok(())
 }

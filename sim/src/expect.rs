@@ -1,7 +1,40 @@
 //! Holds a report against what its scenario expects.
 
 use crate::report::Report;
+use crate::scenario::section;
 use crate::world::World;
+
+section! {
+    /// What must come of a run; each is checked where it is given, and a breach is a violation.
+    "expect" => pub struct Expect {
+        /// Least share of lookups that were right at some instant.
+        lookup_succeeded_min: Option<f64> = None,
+        /// Least share of lookups that were right at their end.
+        lookup_exact_min: Option<f64> = None,
+        /// Most by which the mean of hops exceeds 1 + max(0, (log2(N/k) − 1 − g)/(g + ½)).
+        lookup_hops_above_formula_max: Option<f64> = None,
+        /// Most requests a lookup, on average, up to 10,000 peers; 1.6 more for every tenfold.
+        lookup_rpcs_mean_max: Option<f64> = None,
+        /// Least share of the functions that were placed at all.
+        placement_placed_min: Option<f64> = None,
+        /// Most seconds until a shortage of hosts was made up, at the 95th percentile.
+        placement_repair_seconds_p95_max: Option<f64> = None,
+        /// Most shortages that were not made up by the end.
+        placement_short_max: Option<f64> = None,
+        /// Fewest hosts of any function at the end.
+        placement_live_min: Option<f64> = None,
+        /// Most functions on one peer over the mean.
+        placement_load_max_over_mean_max: Option<f64> = None,
+        /// Least share of the anycalls made while a host lived that succeeded.
+        anycall_succeeded_min: Option<f64> = None,
+        /// Most milliseconds of an anycall at the 99th percentile.
+        anycall_latency_ms_p99_max: Option<f64> = None,
+        /// Most items of manycalls that failed.
+        manycall_failed_max: Option<f64> = None,
+        /// Least ratio of the ideal to the true makespan.
+        manycall_efficiency_min: Option<f64> = None,
+    }
+}
 
 /// The mean of hops in full tables: the round in which the closest peer is first heard of.
 pub fn hops_formula(peers: f64, k: u16) -> f64 {

@@ -23,6 +23,18 @@ fn lists_the_scenarios() {
     }
 }
 
+#[test]
+fn lists_every_key() {
+    let output = sim(&["list", "--keys"]);
+    assert_eq!(output.status.code(), Some(0));
+    let listed = text(&output.stdout);
+    for key in ["peers", "network.loss", "churn.per_hour", "core.k", "expect.lookup_exact_min"] {
+        let line = listed.lines().find(|line| line.split(' ').next() == Some(key));
+        let words = line.unwrap_or_else(|| panic!("{key}: {listed}")).split_whitespace().count();
+        assert!(words > 3, "{key}: its standard and what it means");
+    }
+}
+
 const FEW: [&str; 4] = ["--peers", "50", "--set", "lookups.count=20"];
 
 #[test]

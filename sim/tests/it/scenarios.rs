@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use peerless_sim::scenario::{BUILT_IN, CORE_KEYS, Scenario};
+use peerless_sim::scenario::{BUILT_IN, CORE_KEYS, Known, Scenario};
 
 #[test]
 fn complaints_name_file_line_and_key() {
@@ -62,7 +62,43 @@ fn every_limit_of_the_core_is_a_key() {
 }
 
 #[test]
-fn every_key_of_a_built_in_scenario_is_documented() {
+fn every_key_is_documented() {
+    let keys = Scenario::keys();
+    let mut text = String::new();
+    for Known { key, standard, doc } in &keys {
+        assert!(doc.len() > 4 && doc.ends_with('.'), "{key} is not documented: {doc:?}");
+        assert!(!doc.contains('\n'), "{key}: its meaning is one line");
+        let _ = writeln!(text, "{key} = {standard}  # {doc}");
+    }
+    let mut names: Vec<&str> = keys.iter().map(|known| known.key.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), keys.len(), "a key is read twice");
+    for key in CORE_KEYS {
+        assert!(names.contains(&format!("core.{key}").as_str()), "core.{key}");
+    }
+    insta::with_settings!({
+        snapshot_path => "../../../snapshots/sim", prepend_module_to_snapshot => false
+    }, { insta::assert_snapshot!("keys", text) });
+}
+
+/// What the list shows as standard is what a file may say, and means the same.
+#[test]
+fn every_standard_can_be_written() {
+    let given: Vec<String> = Scenario::keys()
+        .into_iter()
+        .filter(|known| known.standard != "unset")
+        .map(|known| format!("{}={}", known.key, known.standard))
+        .collect();
+    let sets: Vec<String> = [&given[..], &["owners=1".to_owned()]].concat();
+    let said = Scenario::parse("all", "all.toml", "", &sets).expect("all of them are possible");
+    let sections = "owners = 1\n[lookups]\n[churn]\n[crash]\n[functions]\n[anycalls]\n[manycalls]";
+    let standard = Scenario::parse("all", "all.toml", sections, &[]).expect("it is possible");
+    assert_eq!(format!("{said:?}"), format!("{standard:?}"));
+}
+
+#[test]
+fn every_key_of_a_built_in_scenario_says_what_it_means() {
     for (name, text) in BUILT_IN {
         for (line, words) in text.lines().enumerate() {
             let is_key = words.contains(" = ") && !words.starts_with('#');

@@ -1,25 +1,28 @@
 //! The machine room: cores in virtual time. One happening after the other is taken from the agenda,
 //! handed to its core, and the effects are performed, in order.
 
-use peerless_core::{
-    Accept, Config, Core, Effect, Event, Input, Item, Message, Owner, Setup, Span, Tag, Time, Turn,
-};
+mod peers;
+mod perform;
+
+use std::collections::BTreeMap;
+
+use peerless_core::{Config, Core, Effect, Event, Input, Item, Message, Tag, Time, Turn};
+
+pub use self::peers::owner;
 
 use crate::agenda::{Agenda, When};
 use crate::calls::Packet;
 use crate::census::Census;
 use crate::chains::Chains;
-use crate::chance::{Chance, Concern};
+use crate::chance::Chance;
 use crate::desk::Desk;
 use crate::digest::{Fold, combine};
 use crate::laws::Laws;
-use crate::network::Network;
+use crate::network::{Network, Passage};
 use crate::oracle::Oracle;
 use crate::peer::{Index, limb};
-use crate::population::Population;
 use crate::record::Recorder;
 use crate::scenario::{Scenario, Silence};
-use crate::wire;
 use crate::work::{Plan, Work};
 
 /// When the world begins: 2027-01-01, 00:00 UTC.
@@ -78,7 +81,7 @@ pub struct World {
     digests: Vec<Fold>,
     pub(crate) desks: Vec<Option<Box<Desk>>>,
     /// What others see of the peers that are gone.
-    gone: std::collections::BTreeMap<u32, Silence>,
+    gone: BTreeMap<u32, Silence>,
     agenda: Agenda<Happening>,
     effects: Vec<Effect<Index>>,
     pub(crate) network: Network,
@@ -109,7 +112,7 @@ impl World {
             wakes: vec![Time::NEVER; n],
             digests: vec![Fold::EMPTY; n],
             desks: (0..n).map(|_| None).collect(),
-            gone: std::collections::BTreeMap::new(),
+            gone: BTreeMap::new(),
             agenda: Agenda::new(),
             effects: Vec::new(),
             network: Network::new(scenario.network.clone(), chance.clone()),
@@ -126,43 +129,6 @@ impl World {
         world.populate();
         world.begin_work();
         world
-    }
-
-    fn populate(&mut self) {
-        self.cores.resize_with(self.scenario.peers as usize, || None);
-        let sorted = self.oracle.sorted().to_vec();
-        let chance = self.chance.clone();
-        let mut population = Population::new(&sorted, &chance, self.config.k);
-        let mut table = Vec::new();
-        for peer in &sorted {
-            table.clear();
-            population.table(*peer, &mut table);
-            let mut core = self.make_core(*peer);
-            core.seed_table(table.iter().copied());
-            self.cores[*peer as usize] = Some(core);
-        }
-        if self.config.refresh_period > Span::ZERO || self.scenario.functions.is_some() {
-            for peer in 0..self.scenario.peers {
-                self.tell(peer, START, Input::Wake);
-            }
-        }
-    }
-
-    fn make_core(&mut self, peer: u32) -> Core<Index> {
-        let incarnation = self.incarnations[peer as usize];
-        let (a, b) = (u64::from(peer), u64::from(incarnation));
-        let slots = self.scenario.slots_of(peer);
-        self.laws.started(peer, slots);
-        let setup = Setup {
-            owner: self.scenario.owner_of(peer).map(owner),
-            slots,
-            queue: self.scenario.host.queue,
-            room: if slots == 0 { 0 } else { self.scenario.host.room },
-            accept: Accept::Anyone,
-            labels: Box::default(),
-        };
-        let seed = self.chance.bits(Concern::Core, a, b, 0);
-        Core::new(Index(peer), setup, seed, incarnation)
     }
 
     /// Whether a peer runs.
@@ -295,120 +261,6 @@ impl World {
         self.digests[at] = fold;
     }
 
-    fn perform(&mut self, peer: u32, effect: Effect<Index>, sum: u64) {
-        let host = &self.scenario.host;
-        match effect {
-            Effect::Send { to, message } => self.send(peer, to.0, message, sum),
-            Effect::WakeAt(time) => self.wake_at(peer, time),
-            Effect::Tell(ticket, event) => self.told(peer, ticket, &event),
-            Effect::Want { ticket, n } => self.wanted(peer, ticket, n),
-            Effect::Dispatch { attempt, ticket, item, to, function, deadline } => {
-                self.dispatch(peer, to.0, attempt, (ticket, item), function, deadline);
-            }
-            Effect::Abort { attempt } => self.abort(peer, attempt),
-            Effect::Refuse { call, why, load } => self.refuse(peer, call, why, load),
-            Effect::Run { job, call, deadline, .. } => self.begin_run(peer, job, call, deadline),
-            Effect::Respond { call, load } => self.respond(peer, call, load),
-            Effect::Cancel { job } => {
-                let time = self.now + host.cancel_delay;
-                let incarnation = self.incarnations[peer as usize];
-                self.push_own(peer, time, Happening::Ran { incarnation, job, status: None });
-            }
-            Effect::Install(record) => {
-                let time = self.now + host.compile_delay;
-                let (function, version) = (record.function, record.version);
-                self.tell(peer, time, Input::Installed { function, version, ok: true });
-            }
-            Effect::Uninstall { function, .. } => {
-                self.census.uninstalled(self.now.0, peer, &function);
-            }
-            Effect::Fetch { digest, size, from } => self.fetch(peer, digest, size, &from),
-            Effect::Keep { tag, item } => self.write_disk(peer, Disk::Keep(tag, item)),
-            Effect::Forget(key) => self.write_disk(peer, Disk::Forget(key)),
-            Effect::Note(_) => {}
-        }
-    }
-
-    fn send(&mut self, from: u32, to: u32, message: Message<Index>, sum: u64) {
-        self.count.messages += 1;
-        self.count.bytes += wire::size(&message);
-        let counter = self.next_counter(from);
-        if let Some(delay) = self.network.message(from, to, counter) {
-            let time = (self.now + delay).0;
-            let when = When { time, to, from, counter };
-            self.agenda.push(when, Happening::Message(message, sum));
-        }
-    }
-
-    fn deliver(&mut self, from: u32, to: u32, message: Message<Index>, sum: u64) {
-        if self.is_up(to) {
-            return self.turn(to, Input::Heard { from: Index(from), message }, sum);
-        }
-        if self.gone.get(&to) == Some(&Silence::Machine) || !self.is_up(from) {
-            return;
-        }
-        // The machine is there and resets the connection; its word takes one way back.
-        let time = self.now + self.network.settings().latency;
-        self.tell(from, time, Input::Unreached { peer: Index(to) });
-        if let Message::Query(tag, _) = message {
-            self.tell(from, time, Input::Failed { tag });
-        }
-    }
-
-    fn wake_at(&mut self, peer: u32, time: Time) {
-        let time = time.max(self.now);
-        self.wakes[peer as usize] = time;
-        self.push_own(peer, time, Happening::Wake);
-    }
-
-    fn write_disk(&mut self, peer: u32, disk: Disk) {
-        let time = self.now + self.scenario.host.store_delay;
-        let incarnation = self.incarnations[peer as usize];
-        self.push_own(peer, time, Happening::Disk(incarnation, disk));
-    }
-
-    fn disk(&mut self, peer: u32, disk: Disk) {
-        match disk {
-            Disk::Keep(tag, item) => {
-                self.desk(peer).disk.insert(item.key(), item);
-                self.turn(peer, Input::Kept { tag }, 0);
-            }
-            Disk::Forget(key) => {
-                self.desk(peer).disk.remove(&key);
-            }
-        }
-    }
-
-    /// Code comes from the first of those who have it, if one of them runs.
-    fn fetch(&mut self, peer: u32, digest: peerless_core::Digest, size: u64, from: &[Index]) {
-        let has = |other: u32| {
-            let desk = self.desks[other as usize].as_ref();
-            self.is_up(other) && desk.is_some_and(|desk| desk.code.contains(&digest))
-        };
-        let settings = self.network.settings();
-        let (after, ok) = if has(peer) {
-            (Span::ZERO, true)
-        } else if from.iter().any(|other| has(other.0)) {
-            (self.network.transfer(size), true)
-        } else {
-            (settings.connect_timeout, false)
-        };
-        self.tell(peer, self.now + after, Input::Fetched { digest, ok });
-    }
-
-    /// What the world knows when a machine has done something for its core.
-    fn note_own(&mut self, peer: u32, input: &Input<Index>) {
-        match input {
-            Input::Fetched { digest, ok: true } => {
-                self.desk(peer).code.insert(*digest);
-            }
-            Input::Installed { function, ok: true, .. } => {
-                self.census.installed(self.now.0, peer, function);
-            }
-            _ => {}
-        }
-    }
-
     pub(crate) fn desk(&mut self, peer: u32) -> &mut Desk {
         self.desks[peer as usize].get_or_insert_default()
     }
@@ -417,6 +269,12 @@ impl World {
         let counter = &mut self.counters[peer as usize];
         *counter += 1;
         *counter
+    }
+
+    /// A message of so many bytes leaves now.
+    pub(crate) fn passage(&mut self, from: u32, to: u32, bytes: u64) -> Passage {
+        let counter = self.next_counter(from);
+        Passage { from, to, counter, time: self.now, bytes }
     }
 
     /// Puts something on the agenda that a peer does to itself.
@@ -445,71 +303,6 @@ impl World {
         let when = When { time: time.0, to: NOBODY, from: NOBODY, counter: self.plans };
         self.agenda.push(when, Happening::Plan(plan));
     }
-
-    /// A new peer starts; it knows nobody. Its number.
-    pub fn add(&mut self) -> u32 {
-        let peer = self.oracle.ever();
-        self.incarnations.push(0);
-        self.counters.push(0);
-        self.wakes.push(Time::NEVER);
-        self.digests.push(Fold::EMPTY);
-        self.desks.push(None);
-        let core = self.make_core(peer);
-        self.cores.push(Some(core));
-        self.oracle.joined(self.now.0, peer);
-        self.census.joined();
-        peer
-    }
-
-    /// A peer that was gone starts again, with what its disk kept.
-    pub fn restart(&mut self, peer: u32) {
-        let at = peer as usize;
-        assert!(!self.is_up(peer), "only a peer that is gone starts again");
-        self.incarnations[at] += 1;
-        self.gone.remove(&peer);
-        let core = self.make_core(peer);
-        self.cores[at] = Some(core);
-        self.oracle.joined(self.now.0, peer);
-        let items: Vec<Item> = self.desk(peer).disk.values().cloned().collect();
-        for item in items {
-            self.turn(peer, Input::Restored(item), 0);
-        }
-    }
-
-    /// A peer is gone, and others see `silence` of it.
-    pub fn remove(&mut self, peer: u32, silence: Silence) {
-        let at = peer as usize;
-        if self.cores[at].take().is_none() {
-            return;
-        }
-        self.gone.insert(peer, silence);
-        if let Some(recorder) = &mut self.recorder {
-            let name = recorder.words.peer(Index(peer));
-            recorder.remark(self.now, &format!("{name}  is gone"));
-        }
-        self.wakes[at] = Time::NEVER;
-        self.oracle.left(self.now.0, peer);
-        self.census.left(self.now.0, peer);
-        self.laws.crashed(peer);
-        self.chains.crashed(peer);
-        self.break_calls(peer, silence);
-        self.work_lost(peer);
-    }
-
-    /// What others see of a peer that is gone.
-    pub(crate) fn silence_of(&self, peer: u32) -> Silence {
-        self.gone.get(&peer).copied().unwrap_or(Silence::Machine)
-    }
-}
-
-/// The owner key of this number.
-pub fn owner(number: u32) -> Owner {
-    let mut bytes = [0; 32];
-    for (limb, chunk) in (1..).zip(bytes.as_chunks_mut::<8>().0) {
-        let word = crate::peer::mix(u64::from(number) << 8 | limb);
-        *chunk = word.to_be_bytes();
-    }
-    Owner(bytes)
 }
 
 /// Whether an event ends its ticket with what was asked for.
