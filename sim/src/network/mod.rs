@@ -91,23 +91,23 @@ impl Network {
         if from == to {
             return Span::ZERO;
         }
-        let mut took = self.settings.latency.0;
-        let mut pause = self.settings.retransmit.0;
+        let mut took = self.settings.latency;
+        let mut pause = self.settings.retransmit;
         for trial in 0..RESENDS_MAX {
             let packet = counter * RESENDS_MAX + trial;
             let bits = self.chance.bits(Concern::Resend, u64::from(from), u64::from(to), packet);
             if !self.settings.loss.takes(bits) {
                 break;
             }
-            took += pause;
-            pause *= 2;
+            took = took + pause;
+            pause = pause.times(2);
         }
-        Span(took)
+        took
     }
 
     /// How long a transfer of `bytes` takes.
     pub fn transfer(&self, bytes: u64) -> Span {
         let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(self.settings.bandwidth.0);
-        Span(self.settings.latency.0 * 2 + nanos as u64)
+        self.settings.latency.times(2) + Span(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 }

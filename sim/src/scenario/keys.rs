@@ -203,6 +203,12 @@ impl Keys {
         self.entries.contains_key(key) || self.sections.contains_key(key)
     }
 
+    /// The keys that are given in a section.
+    pub(super) fn given_in(&self, section: &str) -> impl Iterator<Item = &str> {
+        let of = move |key: &str| key.rsplit_once('.').is_some_and(|(its, _)| its == section);
+        self.entries.keys().map(String::as_str).filter(move |key| of(key))
+    }
+
     /// A complaint about a key's value, or about a section. What is not given is complained of where
     /// its section stands.
     pub fn bad(&self, key: &str, what: &str) -> Bad {

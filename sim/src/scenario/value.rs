@@ -164,6 +164,9 @@ fn in_units(number: u64, units: &[(u64, &str)]) -> String {
     format!("\"{}{unit}\"", number / size)
 }
 
+/// More than a year, within which no world comes to its end, and sums of a few can't overflow.
+const SPAN_MAX: Span = Span::minutes(10_000 * 60);
+
 const TIMES: [(u64, &str); 6] = [
     (3_600_000_000_000, "h"),
     (60_000_000_000, "m"),
@@ -174,12 +177,13 @@ const TIMES: [(u64, &str); 6] = [
 ];
 
 impl Readable for Span {
-    const EXPECTED: &'static str = "a duration such as \"10s\", \"250ms\" or \"5m\"";
+    const EXPECTED: &'static str =
+        "a duration such as \"10s\", \"250ms\" or \"5m\", of at most \"10000h\"";
     fn read(value: &Value) -> Option<Self> {
         let (number, unit) = value.measure()?;
         let unit = if unit == "µs" { "us" } else { unit };
         let (size, _) = TIMES.iter().find(|(_, name)| *name == unit)?;
-        number.checked_mul(*size).map(Self)
+        number.checked_mul(*size).map(Self).filter(|span| *span <= SPAN_MAX)
     }
     fn show(&self) -> String {
         if *self == Self::ZERO { "\"0s\"".to_owned() } else { in_units(self.0, &TIMES) }
@@ -193,11 +197,12 @@ pub struct Size(pub u64);
 const SIZES: [(u64, &str); 4] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "B")];
 
 impl Readable for Size {
-    const EXPECTED: &'static str = "a size such as \"512B\", \"100KiB\" or \"64MiB\"";
+    const EXPECTED: &'static str =
+        "a size such as \"512B\", \"100KiB\" or \"64MiB\", of at most \"1024GiB\"";
     fn read(value: &Value) -> Option<Self> {
         let (number, unit) = value.measure()?;
         let (size, _) = SIZES.iter().find(|(_, name)| *name == unit)?;
-        number.checked_mul(*size).map(Self)
+        number.checked_mul(*size).map(Self).filter(|size| size.0 <= 1 << 40)
     }
     fn show(&self) -> String {
         in_units(self.0, &SIZES)

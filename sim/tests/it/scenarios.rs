@@ -1,12 +1,17 @@
 //! Scenario files: strict, documented, complete.
 
 use std::fmt::Write as _;
+use std::panic::catch_unwind;
 
 use peerless_sim::scenario::{BUILT_IN, CORE_KEYS, Known, Scenario};
 
 #[test]
 fn complaints_name_file_line_and_key() {
-    let cases: [(&str, &str, &[&str]); 16] = [
+    let functions = "owners = 1\n[functions]\n";
+    let calls = &format!("{functions}[anycalls]\n");
+    let many = &format!("{functions}[manycalls]\n");
+    let crash = &format!("{functions}[crash]\n");
+    let cases: [(&str, &str, &[&str]); 45] = [
         ("unknown key", "peers = 10\n\n[network]\nlatencyy = \"5ms\"", &[]),
         ("unknown section", "peers = 10\n[netwrok]\n", &[]),
         ("unknown key outside", "peer = 10", &[]),
@@ -22,7 +27,36 @@ fn complaints_name_file_line_and_key() {
         ("set unknown", "peers = 10", &["network.los=0.1"]),
         ("set impossible", "peers = 10", &["network.loss=2"]),
         ("set nothing", "peers = 10", &["network.loss"]),
+        ("set a key without a name", "peers = 10", &["network.=5"]),
+        ("set a key of no section", "peers = 10", &[".peers=5"]),
         ("calls without functions", "peers = 10\n[anycalls]\ncount = 1", &[]),
+        ("crash without functions", "peers = 10\n\n[crash]", &[]),
+        ("set a crash without functions", "peers = 10", &["crash.count=2"]),
+        ("no owners", "peers = 10\n[functions]", &[]),
+        ("set no owners", functions, &["owners=0"]),
+        ("no lookups", "[lookups]\ncount = 0", &[]),
+        ("no functions", functions, &["functions.count=0"]),
+        ("no anycalls", calls, &["anycalls.count=0"]),
+        ("no jobs", many, &["manycalls.jobs=0"]),
+        ("no items", many, &["manycalls.items=0"]),
+        ("no hosts wanted", functions, &["functions.replicas=[0, 2]"]),
+        ("no hosts", functions, &["host.hosts=0"]),
+        ("no slots", functions, &["host.slots=0"]),
+        ("no room", functions, &["host.room=0"]),
+        ("no time", calls, &["anycalls.deadline=0s"]),
+        ("nobody replaced", "[churn]\nper_hour = 0.0", &[]),
+        ("less than one replaced", "[churn]\nper_hour = 0.01", &["peers=20"]),
+        ("ends before it starts", "[churn]\nstart = \"3h\"", &[]),
+        ("set to end before it starts", "[churn]\nstart = \"10m\"", &["churn.end=5m"]),
+        ("nobody crashes", crash, &["crash.count=0"]),
+        ("no share crashes", crash, &["crash.share=0.0"]),
+        ("share and count", crash, &["crash.count=1", "crash.share=0.5"]),
+        ("crash before anyone hosts", crash, &["crash.at=1s"]),
+        ("never probes", functions, &["core.probe_period=0s"]),
+        ("never compares", "[core]\nsync_period = \"0s\"", &[]),
+        ("never renews", "", &["core.renew_period=0s"]),
+        ("more than a year", "duration = \"10001h\"", &[]),
+        ("expects of nothing", "[expect]\nlookup_exact_min = 1.0", &[]),
     ];
     let mut text = String::new();
     for (name, file, sets) in cases {
@@ -38,6 +72,34 @@ fn complaints_name_file_line_and_key() {
     insta::with_settings!({
         snapshot_path => "../../../snapshots/sim", prepend_module_to_snapshot => false
     }, { insta::assert_snapshot!("complaints", text) });
+}
+
+/// Every key at nothing, at next to nothing and at a lot: complained of, or run to an end.
+#[test]
+fn no_value_panics_or_hangs() {
+    let few = "peers = 12\nowners = 3\n[functions]\ncount = 3\n[lookups]\ncount = 20\n\
+               [anycalls]\ncount = 20\nstart = \"5s\"\n[manycalls]\nitems = 20\nstart = \"6s\"\n\
+               [churn]\nper_hour = 0.9\nend = \"20m\"\n[crash]\nat = \"8s\"\ncount = 1\n\
+               [core]\nrefresh_period = \"0s\"";
+    for Known { key, standard, .. } in Scenario::keys() {
+        let values: &[&str] = match standard.as_bytes() {
+            _ if key.starts_with("expect.") => continue,
+            [b'"', b'0'..=b'9', .., b's' | b'm' | b'h', b'"'] => &["0s", "1ns", "10m"],
+            [b'"', b'0'..=b'9', ..] => &["0B", "1B", "1024GiB"],
+            [b'"', ..] => continue,
+            [b'[', ..] => &["[0, 0]", "[1, 65535]", "[65535, 65535]"],
+            b"true" | b"false" => &["true", "false"],
+            [b'0', b'.', ..] => &["0.0", "0.0000000001", "1.0"],
+            _ => &["0", "1", "255"],
+        };
+        for value in values {
+            let sets = [format!("{key}={value}")];
+            if let Ok(scenario) = Scenario::parse("few", "few.toml", few, &sets) {
+                let world = catch_unwind(|| peerless_sim::report::run(&scenario, 1));
+                assert!(world.is_ok(), "{key}={value}");
+            }
+        }
+    }
 }
 
 #[test]
