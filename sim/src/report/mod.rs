@@ -45,6 +45,9 @@ pub struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub placement: Option<Placement>,
     pub violations: Vec<Broken>,
+    /// How many there were: the first of them are told.
+    #[serde(skip)]
+    pub violations_count: u64,
 }
 
 /// A violation as it is reported.
@@ -90,6 +93,7 @@ pub fn report(world: &mut World, seed: u64, setup_seconds: f64, meter: Meter) ->
         manycall: world.scenario.manycalls.is_some().then(|| Manycall::of(world)),
         placement: world.scenario.functions.is_some().then(|| Placement::of(world)),
         violations: Vec::new(),
+        violations_count: 0,
     };
     let now = world.now();
     for breach in expect::breaches(world, &report) {
@@ -102,6 +106,7 @@ pub fn report(world: &mut World, seed: u64, setup_seconds: f64, meter: Meter) ->
         what: violation.what.clone(),
     });
     report.violations = kept.collect();
+    report.violations_count = violations.count;
     let more = violations.count - violations.kept.len() as u64;
     if more > 0 {
         let what = format!("and {more} more");

@@ -79,7 +79,7 @@ impl Report {
                 line("  not placed", failure.clone());
             }
         }
-        line("violations", format!("{}", self.violations.len()));
+        line("violations", format!("{}", self.violations_count));
         for broken in self.violations.iter().take(20) {
             let peer = broken.peer.map_or(String::new(), |peer| format!(" peer {peer}:"));
             let _ = writeln!(text, "  {:.3} s:{peer} {}", broken.seconds, broken.what);
