@@ -3,11 +3,13 @@
 
 use peerless_core::{Ending, Input, Load, Name, Refusal, Span, Tag, Time};
 
+use crate::agenda::When;
 use crate::chance::Concern;
 use crate::desk::{Incoming, Outgoing};
+use crate::network::Passage;
 use crate::peer::Index;
 use crate::scenario::{Silence, Spread};
-use crate::world::{Happening, World};
+use crate::world::{Happening, PACKET, World};
 
 /// What crosses the network for calls, or is seen of a connection that breaks.
 #[derive(Copy, Clone, Debug)]
@@ -39,10 +41,19 @@ const TIMED_OUT: u16 = 504;
 const PACKET_BYTES: u64 = 256;
 
 impl World {
-    /// How long a packet of a call takes that leaves now.
+    /// How long the next packet of a call takes if it leaves now.
     fn ride(&mut self, from: u32, to: u32) -> Span {
-        let passage = self.passage(from, to, PACKET_BYTES);
+        let counter = self.desk(from).packets + 1;
+        let passage = Passage { from, to, counter, time: self.now, bytes: PACKET_BYTES };
         self.network.reliable(&passage)
+    }
+
+    /// Puts a packet of a call on the agenda.
+    fn push_packet(&mut self, from: u32, to: u32, time: Time, packet: Packet) {
+        let packets = &mut self.desk(from).packets;
+        *packets += 1;
+        let when = When { time: time.0, to, from, counter: PACKET | *packets };
+        self.push(when, Happening::Call(packet));
     }
 
     pub(crate) fn dispatch(

@@ -54,6 +54,8 @@ pub struct Desk {
     pub by_attempt: BTreeMap<(u32, Tag), u64>,
     /// Runs that have not ended, and whose calls they answer.
     pub jobs: BTreeMap<Tag, u64>,
+    /// Packets of calls that it has sent.
+    pub packets: u64,
     /// The number of the next call that arrives.
     pub next_call: u64,
 }

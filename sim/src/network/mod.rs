@@ -30,7 +30,7 @@ pub struct Passage {
     pub from: u32,
     /// To whom.
     pub to: u32,
-    /// The source's own counter of what it sent.
+    /// The source's own counter: messages and packets of calls have one each.
     pub counter: u64,
     /// When it leaves.
     pub time: Time,
@@ -52,9 +52,6 @@ pub enum Verdict {
 pub struct Network {
     settings: Settings,
     chance: Chance,
-    /// One message, by source and counter, that comes a nanosecond later than it would: the proof
-    /// that the digest sees everything.
-    pub nudged: Option<(u32, u64)>,
 }
 
 /// A retransmission is tried this often before the connection would be given up.
@@ -63,7 +60,7 @@ const RESENDS_MAX: u64 = 8;
 impl Network {
     /// A network with these settings.
     pub fn new(settings: Settings, chance: Chance) -> Self {
-        Self { settings, chance, nudged: None }
+        Self { settings, chance }
     }
 
     /// Its settings.
@@ -81,8 +78,7 @@ impl Network {
                 return Verdict::Drop;
             }
         }
-        let late = u64::from(self.nudged == Some((from, counter)));
-        Verdict::Deliver(Span(self.settings.latency.0 + late))
+        Verdict::Deliver(self.settings.latency)
     }
 
     /// How long a packet of a call takes: it rides on a reliable transport, so that loss costs time.

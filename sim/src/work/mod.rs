@@ -40,6 +40,21 @@ pub(crate) enum Plan {
     Crash,
 }
 
+impl Plan {
+    /// The stream that it is of, and its number there: two plans never share both.
+    pub(crate) fn place(self) -> (u32, u64) {
+        match self {
+            Self::Lookup(n) => (0, n.into()),
+            Self::Deploy(n) => (1, n.into()),
+            Self::Call(n) => (2, n.into()),
+            Self::Many(n) => (3, n.into()),
+            Self::Replace(n) => (4, n.into()),
+            Self::Meet(peer, _) => (5, peer.into()),
+            Self::Crash => (6, 0),
+        }
+    }
+}
+
 /// A peer is asked only when it has been there for this long: before, its user would still wait for
 /// it to be ready.
 const SETTLED: u64 = 10_000_000_000;

@@ -28,7 +28,7 @@ use crate::work::{Plan, Work};
 /// When the world begins: 2027-01-01, 00:00 UTC.
 pub const START: Time = Time(1_798_761_600_000_000_000);
 
-/// The source and destination of what no peer does.
+/// The destination of what no peer does; its source is a stream of the workload.
 pub const NOBODY: u32 = u32::MAX;
 
 /// What the agenda holds.
@@ -68,6 +68,20 @@ pub struct Count {
     pub bytes: u64,
 }
 
+/// How often a peer has been the source of something. What it sends has another count than what its
+/// own machine does, so that a wake more moves the fate of no message; its calls' packets are counted
+/// at its desk.
+#[derive(Copy, Clone, Debug, Default)]
+struct Counters {
+    messages: u64,
+    own: u64,
+}
+
+/// The kind of a counter stands in its highest bits, so that no two things that come from one source
+/// to one destination at one instant are alike.
+pub(crate) const PACKET: u64 = 1 << 62;
+const OWN: u64 = 2 << 62;
+
 /// A whole network in virtual time.
 pub struct World {
     pub(crate) scenario: Scenario,
@@ -75,8 +89,7 @@ pub struct World {
     pub(crate) now: Time,
     cores: Vec<Option<Core<Index>>>,
     pub(crate) incarnations: Vec<u32>,
-    counters: Vec<u64>,
-    plans: u64,
+    counters: Vec<Counters>,
     wakes: Vec<Time>,
     digests: Vec<Fold>,
     pub(crate) desks: Vec<Option<Box<Desk>>>,
@@ -94,6 +107,9 @@ pub struct World {
     pub(crate) count: Count,
     /// Writes down what concerns one operation.
     pub recorder: Option<Recorder>,
+    /// One happening, by destination, source and counter, that comes a nanosecond later than it
+    /// would: the proof that the digest sees everything.
+    pub nudged: Option<(u32, u32, u64)>,
 }
 
 impl World {
@@ -107,8 +123,7 @@ impl World {
             now: START,
             cores: Vec::with_capacity(n),
             incarnations: vec![0; n],
-            counters: vec![0; n],
-            plans: 0,
+            counters: vec![Counters::default(); n],
             wakes: vec![Time::NEVER; n],
             digests: vec![Fold::EMPTY; n],
             desks: (0..n).map(|_| None).collect(),
@@ -123,6 +138,7 @@ impl World {
             work: Work::default(),
             count: Count::default(),
             recorder: None,
+            nudged: None,
             chance,
             scenario,
         };
@@ -157,9 +173,9 @@ impl World {
         self.turn(peer, input, 0);
     }
 
-    /// The network, for tests that change one packet.
-    pub fn network_mut(&mut self) -> &mut Network {
-        &mut self.network
+    /// When and where what is next happens.
+    pub fn upcoming(&mut self) -> Option<When> {
+        self.agenda.upcoming()
     }
 
     /// The digest of all that happened so far.
@@ -265,23 +281,25 @@ impl World {
         self.desks[peer as usize].get_or_insert_default()
     }
 
-    pub(crate) fn next_counter(&mut self, peer: u32) -> u64 {
-        let counter = &mut self.counters[peer as usize];
+    /// A message of so many bytes leaves now.
+    fn message(&mut self, from: u32, to: u32, bytes: u64) -> Passage {
+        let counter = &mut self.counters[from as usize].messages;
         *counter += 1;
-        *counter
+        Passage { from, to, counter: *counter, time: self.now, bytes }
     }
 
-    /// A message of so many bytes leaves now.
-    pub(crate) fn passage(&mut self, from: u32, to: u32, bytes: u64) -> Passage {
-        let counter = self.next_counter(from);
-        Passage { from, to, counter, time: self.now, bytes }
+    /// Puts something on the agenda.
+    pub(crate) fn push(&mut self, mut when: When, happening: Happening) {
+        when.time += u64::from(self.nudged == Some((when.to, when.from, when.counter)));
+        self.agenda.push(when, happening);
     }
 
     /// Puts something on the agenda that a peer does to itself.
     pub(crate) fn push_own(&mut self, peer: u32, time: Time, happening: Happening) {
-        let counter = self.next_counter(peer);
-        let when = When { time: time.0, to: peer, from: peer, counter };
-        self.agenda.push(when, happening);
+        let counter = &mut self.counters[peer as usize].own;
+        *counter += 1;
+        let when = When { time: time.0, to: peer, from: peer, counter: OWN | *counter };
+        self.push(when, happening);
     }
 
     /// Tells a core something at `time`, if it still runs then.
@@ -290,18 +308,11 @@ impl World {
         self.push_own(peer, time, Happening::Own(incarnation, input));
     }
 
-    /// Puts a packet of a call on the agenda.
-    pub(crate) fn push_packet(&mut self, from: u32, to: u32, time: Time, packet: Packet) {
-        let counter = self.next_counter(from);
-        let when = When { time: time.0, to, from, counter };
-        self.agenda.push(when, Happening::Call(packet));
-    }
-
-    /// Puts a part of the workload on the agenda.
+    /// Puts a part of the workload on the agenda: it comes from its stream, in which it has a number.
     pub(crate) fn plan(&mut self, time: Time, plan: Plan) {
-        self.plans += 1;
-        let when = When { time: time.0, to: NOBODY, from: NOBODY, counter: self.plans };
-        self.agenda.push(when, Happening::Plan(plan));
+        let (stream, number) = plan.place();
+        let when = When { time: time.0, to: NOBODY, from: stream, counter: number };
+        self.push(when, Happening::Plan(plan));
     }
 }
 

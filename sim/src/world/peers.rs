@@ -2,7 +2,7 @@
 
 use peerless_core::{Accept, Core, Input, Item, Owner, Setup, Span, Time};
 
-use super::{START, World};
+use super::{Counters, START, World};
 use crate::chance::Concern;
 use crate::digest::Fold;
 use crate::peer::{Index, mix};
@@ -51,9 +51,10 @@ impl World {
     pub fn add(&mut self) -> u32 {
         let peer = self.oracle.ever();
         self.incarnations.push(0);
-        self.counters.push(0);
+        self.counters.push(Counters::default());
         self.wakes.push(Time::NEVER);
         self.digests.push(Fold::EMPTY);
+        self.digests[peer as usize].birth(self.now.0, 0);
         self.desks.push(None);
         let core = self.make_core(peer);
         self.cores.push(Some(core));
@@ -67,6 +68,7 @@ impl World {
         let at = peer as usize;
         assert!(!self.is_up(peer), "only a peer that is gone starts again");
         self.incarnations[at] += 1;
+        self.digests[at].birth(self.now.0, self.incarnations[at]);
         self.gone.remove(&peer);
         let core = self.make_core(peer);
         self.cores[at] = Some(core);
@@ -84,6 +86,7 @@ impl World {
             return;
         }
         self.gone.insert(peer, silence);
+        self.digests[at].death(self.now.0, silence);
         if let Some(recorder) = &mut self.recorder {
             let name = recorder.words.peer(Index(peer));
             recorder.remark(self.now, &format!("{name}  is gone"));

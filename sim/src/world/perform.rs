@@ -48,11 +48,11 @@ impl World {
         let bytes = wire::size(&message);
         self.count.messages += 1;
         self.count.bytes += bytes;
-        let passage = self.passage(from, to, bytes);
+        let passage = self.message(from, to, bytes);
         if let Verdict::Deliver(delay) = self.network.judge(&passage) {
             let time = (self.now + delay).0;
             let when = When { time, to, from, counter: passage.counter };
-            self.agenda.push(when, Happening::Message(message, sum));
+            self.push(when, Happening::Message(message, sum));
         }
     }
 
