@@ -36,6 +36,12 @@ pub struct Report {
     pub peak_rss_bytes: u64,
     pub messages: u64,
     pub bytes: u64,
+    /// Peers that went and for which another came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<u64>,
+    /// Hosts that crashed together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crashed: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lookup: Option<Lookup>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,6 +94,8 @@ pub fn report(world: &mut World, seed: u64, setup_seconds: f64, meter: Meter) ->
         peak_rss_bytes: peak_rss_bytes(),
         messages: world.count.messages,
         bytes: world.count.bytes,
+        replaced: world.scenario.churn.is_some().then_some(world.work.replaced),
+        crashed: world.scenario.crash.is_some().then_some(world.work.crashed),
         lookup: world.scenario.lookups.is_some().then(|| Lookup::of(world)),
         anycall: world.scenario.anycalls.is_some().then(|| Anycall::of(world)),
         manycall: world.scenario.manycalls.is_some().then(|| Manycall::of(world)),

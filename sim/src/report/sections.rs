@@ -71,6 +71,9 @@ pub struct Placement {
     pub load_max_over_mean: f64,
     pub moved_on_join: u64,
     pub moved_on_leave: u64,
+    /// Hosts that functions got after they had had enough, over those that they lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub installs_over_lost: Option<f64>,
     /// Deployments that ended well.
     pub placed: u64,
     pub deploy_ms: Spread,
@@ -160,6 +163,7 @@ impl Placement {
             load_max_over_mean: world.census.load_max_over_mean(able as u32),
             moved_on_join: world.census.moved_on_join,
             moved_on_leave: world.census.moved_on_leave,
+            installs_over_lost: world.census.installs_over_lost(),
             placed: deployments.placed,
             deploy_ms: Spread::of(&deployments.latency, MS),
             short: short as u64,

@@ -27,6 +27,12 @@ impl Report {
         );
         line("messages", format!("{} ({} bytes)", self.messages, self.bytes));
         line("memory at most", format!("{:.0} MiB", self.peak_rss_bytes as f64 / 1_048_576.0));
+        if let Some(replaced) = self.replaced {
+            line("peers replaced", format!("{replaced}"));
+        }
+        if let Some(crashed) = self.crashed {
+            line("hosts crashed", format!("{crashed}"));
+        }
         if let Some(it) = &self.lookup {
             line("lookups", format!("{}", it.count));
             line("  right at some instant", share(it.succeeded, it.count));

@@ -59,7 +59,7 @@ impl World {
         let core = self.make_core(peer);
         self.cores.push(Some(core));
         self.oracle.joined(self.now.0, peer);
-        self.census.joined();
+        self.census.joined(peer);
         peer
     }
 

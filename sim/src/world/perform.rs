@@ -34,8 +34,8 @@ impl World {
                 let (function, version) = (record.function, record.version);
                 self.tell(peer, time, Input::Installed { function, version, ok: true });
             }
-            Effect::Uninstall { function, .. } => {
-                self.census.uninstalled(self.now.0, peer, &function);
+            Effect::Uninstall { function, version } => {
+                self.census.uninstalled(self.now.0, peer, &function, version);
             }
             Effect::Fetch { digest, size, from } => self.fetch(peer, digest, size, &from),
             Effect::Keep { tag, item } => self.write_disk(peer, Disk::Keep(tag, item)),
@@ -118,8 +118,8 @@ impl World {
             Input::Fetched { digest, ok: true } => {
                 self.desk(peer).code.insert(*digest);
             }
-            Input::Installed { function, ok: true, .. } => {
-                self.census.installed(self.now.0, peer, function);
+            Input::Installed { function, version, ok: true } => {
+                self.census.installed(self.now.0, peer, function, *version);
             }
             _ => {}
         }
