@@ -160,10 +160,11 @@ fn run(
 }
 
 /// The command that runs the same world again, for a POSIX shell.
-fn command(scenario: &str, seed: u64, peers: u32, sets: &[String]) -> String {
+pub fn command(scenario: &str, seed: u64, peers: u32, sets: &[String]) -> String {
     let mut command =
         format!("peerless-sim run {} --seed {seed} --peers {peers}", quoted(scenario));
-    for set in sets {
+    // The peers are said already.
+    for set in sets.iter().filter(|set| !set.trim_start().starts_with("peers=")) {
         let _ = write!(command, " --set {}", quoted(set));
     }
     command

@@ -106,6 +106,14 @@ pub(crate) fn run_small(name: &str, seed: u64) -> Report {
     report::run(&small(name), seed)
 }
 
+/// The command that runs one of the [`SMALL`] ones.
+pub(crate) fn command(name: &str, seed: u64) -> String {
+    let (_, sets) = SMALL.iter().find(|(small, _)| *small == name).expect("there is one");
+    let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+    let built_in = name.split('/').next().expect("a name has a first part");
+    peerless_sim::cli::command(built_in, seed, small(name).peers, &sets)
+}
+
 /// A scenario from its text.
 pub(crate) fn parse(text: &str) -> Scenario {
     Scenario::parse("small", "small.toml", text, &[]).unwrap_or_else(|bad| panic!("{bad}"))
