@@ -15,6 +15,8 @@ section! {
         lookup_hops_above_formula_max: Option<f64> = None,
         /// Most requests a lookup, on average, up to 10,000 peers; 1.6 more for every tenfold.
         lookup_rpcs_mean_max: Option<f64> = None,
+        /// Most requests that were not answered a lookup, on average.
+        lookup_timeouts_mean_max: Option<f64> = None,
         /// Least share of the functions that were placed at all.
         placement_placed_min: Option<f64> = None,
         /// Most seconds until a shortage of hosts was made up, at the 95th percentile.
@@ -23,6 +25,12 @@ section! {
         placement_short_max: Option<f64> = None,
         /// Fewest hosts of any function at the end.
         placement_live_min: Option<f64> = None,
+        /// Most hosts that any function ever had at once.
+        placement_peak_max: Option<f64> = None,
+        /// Least share of the hosts at the end that are among the 4·wanted peers closest to their function.
+        placement_near_min: Option<f64> = None,
+        /// Most hosts that functions got after they had had enough, over those that they lost.
+        placement_installs_over_lost_max: Option<f64> = None,
         /// Most functions on one peer over the mean.
         placement_load_max_over_mean_max: Option<f64> = None,
         /// Least share of the anycalls made while a host lived that succeeded.
@@ -62,6 +70,8 @@ pub fn breaches(world: &World, report: &Report) -> Vec<String> {
         let tenfolds = libm::log10(f64::from(report.peers) / 1e4).max(0.0);
         let max = expect.lookup_rpcs_mean_max.map(|max| max + 1.6 * tenfolds);
         breaches.most("lookup_rpcs_mean_max", measured(&lookups.rpcs, it.rpcs.mean), max);
+        let timeouts = ratio(it.timeouts, it.count);
+        breaches.most("lookup_timeouts_mean_max", timeouts, expect.lookup_timeouts_mean_max);
     }
     if let Some(it) = &report.placement {
         let placed = ratio(it.placed, it.functions);
@@ -73,6 +83,12 @@ pub fn breaches(world: &World, report: &Report) -> Vec<String> {
         breaches.most("placement_repair_seconds_p95_max", p95, max);
         let short = Some(it.short as f64);
         breaches.most("placement_short_max", short, expect.placement_short_max);
+        let peak = Some(f64::from(it.peak));
+        breaches.most("placement_peak_max", peak, expect.placement_peak_max);
+        let near = (it.live.max > 0.0).then_some(it.near);
+        breaches.least("placement_near_min", near, expect.placement_near_min);
+        let max = expect.placement_installs_over_lost_max;
+        breaches.most("placement_installs_over_lost_max", it.installs_over_lost, max);
         let load = (it.live.max > 0.0).then_some(it.load_max_over_mean);
         let max = expect.placement_load_max_over_mean_max;
         breaches.most("placement_load_max_over_mean_max", load, max);

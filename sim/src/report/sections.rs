@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use peerless_core::Peer;
 use serde::Serialize;
 
 use super::spread::{Spread, rank};
 use super::{MS, SECOND};
+use crate::peer::Index;
 use crate::world::World;
 
 #[derive(Clone, Debug, Serialize)]
@@ -81,6 +83,10 @@ pub struct Placement {
     pub short: u64,
     /// Hosts of the function that has fewest at the end.
     pub live_min: u64,
+    /// Most hosts that any function ever had at once.
+    pub peak: u32,
+    /// Share of the hosts at the end that are among the 4·wanted peers closest to their function.
+    pub near: f64,
     /// Why deployments failed, the first ones.
     pub failures: Vec<String>,
 }
@@ -168,7 +174,30 @@ impl Placement {
             deploy_ms: Spread::of(&deployments.latency, MS),
             short: short as u64,
             live_min: live.iter().copied().min().unwrap_or(0),
+            peak: functions
+                .iter()
+                .flat_map(|one| &one.log)
+                .map(|(_, live)| *live)
+                .max()
+                .unwrap_or(0),
+            near: near(world),
             failures: deployments.failures.iter().take(5).cloned().collect(),
         }
     }
+}
+
+/// The share of the hosts that are among the 4·wanted peers closest to their function.
+fn near(world: &World) -> f64 {
+    let (mut near, mut all) = (0, 0);
+    for (name, function) in world.functions().iter().zip(&world.census.functions) {
+        let closest = world.oracle.closest(
+            Index::position(name).0[0],
+            4 * function.wanted as usize,
+            world.now().0,
+            None,
+        );
+        near += function.hosts.iter().filter(|host| closest.contains(host)).count();
+        all += function.hosts.len();
+    }
+    if all == 0 { 0.0 } else { near as f64 / all as f64 }
 }

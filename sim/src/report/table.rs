@@ -47,6 +47,11 @@ impl Report {
             line("functions", format!("{} of {} placed", it.placed, it.functions));
             line("  hosts wanted each", format!("{}", it.wanted));
             line("  hosts living", it.live.words(""));
+            line("  hosts at most", format!("{}", it.peak));
+            line("  hosts near their function", format!("{:.4}", it.near));
+            if let Some(ratio) = it.installs_over_lost {
+                line("  hosts gained for each lost", format!("{ratio:.3}"));
+            }
             line("  short of hosts at the end", format!("{}", it.short));
             line("  deploying", it.deploy_ms.words(" ms"));
             line("  shortages made up", format!("{}", it.repairs));
