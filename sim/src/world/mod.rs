@@ -183,10 +183,15 @@ impl World {
         combine(self.digests.iter().copied())
     }
 
+    /// When what is still open is given up.
+    pub fn give_up(&self) -> Time {
+        (START + self.scenario.duration).max(self.work.last_planned) + self.scenario.patience
+    }
+
     /// Runs until the work is done and has come to rest, or patience ends.
     pub fn run(&mut self) {
         let end = START + self.scenario.duration;
-        let give_up = end.max(self.work.last_planned) + self.scenario.patience;
+        let give_up = self.give_up();
         let mut rest = None;
         while let Some(time) = self.agenda.next_time() {
             let time = Time(time);

@@ -152,6 +152,17 @@ fn traces_one_operation() {
     assert!(trace.contains("is asked to look up") && trace.contains("tells lookup 1"), "{trace}");
 }
 
+/// All owners are gone before the deployment would begin.
+#[test]
+fn a_trace_of_what_never_begins_ends() {
+    let gone = ["--set", "owners=1", "--set", "churn.per_hour=1.0", "--set", "churn.end=3h"];
+    let late = ["--peers", "20", "--set", "functions.start=4h", "--set", "lookups.count=1"];
+    let output = sim(&[&["trace", "churn", "--operation", "1"][..], &gone, &late].concat());
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("deployment 0 did not begin within the scenario's"), "{said}");
+}
+
 #[test]
 fn a_users_own_file_runs() {
     let file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a file");
