@@ -106,7 +106,7 @@ impl Daemon {
             Effect::Cancel { job } => node.served.cancel(job),
             Effect::Install(record) => functions::install(node, record),
             Effect::Uninstall { function, version } => {
-                node.functions.uninstall(node, function, version);
+                node.functions.uninstall(function, version);
             }
             Effect::Fetch { digest, size, from } => fetch::fetch(node, digest, size, from),
             Effect::Keep { tag, item } => node.store.keep(tag, item),

@@ -11,6 +11,7 @@ use tokio::sync::{broadcast, mpsc};
 use crate::asks::Asks;
 use crate::calls::Calls;
 use crate::clock::Clock;
+use crate::fetch::Given;
 use crate::functions::Functions;
 use crate::id::NodeId;
 use crate::modules::Modules;
@@ -36,6 +37,7 @@ pub(crate) struct Node {
     pub(crate) asks: Asks,
     pub(crate) calls: Calls,
     pub(crate) served: Served,
+    pub(crate) given: Arc<Given>,
     pub(crate) replies: Replies,
     pub(crate) functions: Functions,
     pub(crate) modules: Modules,
@@ -71,6 +73,7 @@ impl Node {
             asks: Asks::default(),
             calls: Calls::default(),
             served: Served::default(),
+            given: Arc::default(),
             replies: Replies::default(),
             functions,
             modules,

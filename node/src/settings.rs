@@ -67,6 +67,8 @@ pub(crate) struct Limits {
     pub(crate) functions_max: u16,
     /// Memory of one call.
     pub(crate) memory_max: u64,
+    /// What one call may answer.
+    pub(crate) output_bytes_max: u64,
     /// Size of one module.
     pub(crate) module_bytes_max: u64,
     /// Size of all modules.
@@ -83,6 +85,7 @@ impl Limits {
             call_timeout_max: Duration::from_hours(1),
             functions_max: 64,
             memory_max: 1 << 30,
+            output_bytes_max: 4 << 30,
             module_bytes_max: 32 << 20,
             modules_bytes_max: 4 << 30,
         }
@@ -400,6 +403,7 @@ impl HttpFile {
 struct WasmFile {
     functions_max: Option<u16>,
     memory_max: Option<Size>,
+    output_max: Option<Size>,
     module_max: Option<Size>,
     modules_max: Option<Size>,
 }
@@ -408,6 +412,7 @@ impl WasmFile {
     fn apply(self, limits: &mut Limits) {
         set(&mut limits.functions_max, self.functions_max);
         set(&mut limits.memory_max, self.memory_max.map(|Size(it)| it));
+        set(&mut limits.output_bytes_max, self.output_max.map(|Size(it)| it));
         set(&mut limits.module_bytes_max, self.module_max.map(|Size(it)| it));
         set(&mut limits.modules_bytes_max, self.modules_max.map(|Size(it)| it));
     }
