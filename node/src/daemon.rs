@@ -79,6 +79,7 @@ impl Daemon {
         if let (Some(journal), Some(input)) = (&mut self.journal, recorded) {
             journal.step(now, &input, &self.effects);
         }
+        peers::learn_noted(&self.node, &self.effects);
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
             self.perform(effect);

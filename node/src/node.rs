@@ -15,7 +15,7 @@ use crate::fetch::Given;
 use crate::functions::Functions;
 use crate::id::NodeId;
 use crate::modules::Modules;
-use crate::peers::Replies;
+use crate::peers::{Quotas, Replies};
 use crate::serve::Served;
 use crate::settings::Settings;
 use crate::store::Store;
@@ -39,6 +39,7 @@ pub(crate) struct Node {
     pub(crate) served: Served,
     pub(crate) given: Arc<Given>,
     pub(crate) replies: Replies,
+    pub(crate) quotas: Quotas,
     pub(crate) functions: Functions,
     pub(crate) modules: Modules,
     pub(crate) store: Store,
@@ -75,6 +76,7 @@ impl Node {
             served: Served::default(),
             given: Arc::default(),
             replies: Replies::default(),
+            quotas: Quotas::default(),
             functions,
             modules,
             store,

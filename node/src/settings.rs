@@ -13,6 +13,7 @@ use crate::clock::span;
 use crate::keys;
 use crate::record;
 use crate::units::{parse_duration, parse_size};
+use crate::wire::peer::RECORDS_MAX;
 
 /// The commented file that `peerless up --help` speaks of.
 pub(crate) const EXAMPLE: &str = include_str!("peerless.toml");
@@ -323,7 +324,7 @@ fn check(config: &Config) -> Result<(), Wrong> {
         ("alpha", u64::from(config.alpha), 1, 64),
         ("hosts_max", u64::from(config.hosts_max), 1, 128),
         ("sync_have_max", u64::from(config.sync_have_max), 1, 512),
-        ("sync_records_max", u64::from(config.sync_records_max), 1, 8),
+        ("sync_records_max", u64::from(config.sync_records_max), 1, RECORDS_MAX as u64),
         ("reply_timeout in nanoseconds", config.reply_timeout.0, 1_000_000, 60_000_000_000),
     ];
     for (key, value, least, most) in bounds {
