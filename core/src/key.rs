@@ -78,6 +78,23 @@ bytes32!(
     /// `NAME.OWNER`, or of `owner/OWNER`. Its wire form is the multihash `12 20 ‖ name`.
     Name
 );
+impl Name {
+    /// The first and the last in order.
+    pub(crate) const ENDS: (Self, Self) = (Self([0; 32]), Self([0xff; 32]));
+
+    /// The next in order; `None` after the last.
+    pub(crate) fn next(self) -> Option<Self> {
+        let mut bytes = self.0;
+        for byte in bytes.iter_mut().rev() {
+            *byte = byte.wrapping_add(1);
+            if *byte != 0 {
+                return Some(Self(bytes));
+            }
+        }
+        None
+    }
+}
+
 bytes32!(
     /// An owner's Ed25519 public key.
     Owner

@@ -44,7 +44,7 @@ pub use config::{Accept, Config, Setup};
 pub use key::{Digest, Distance, Key, Name, Owner, Peer, Target};
 pub use machine::Core;
 pub use message::{Answer, Decline, Message, Query, Tag};
-pub use record::{Load, Record, Runtime, Spec};
+pub use record::{Content, Load, Rank, Record, Runtime, Spec};
 pub use time::{Span, Time};
 pub use turn::{
     Answered, Call, Cost, Effect, Ending, Event, Failure, Input, Item, ItemKey, Note, Reason,

@@ -3,6 +3,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::admission::Admission;
@@ -17,7 +18,7 @@ use crate::message::{Answer, Message, Query, Tag};
 use crate::placement::Placement;
 use crate::publish::Publish;
 use crate::random::Random;
-use crate::record::Load;
+use crate::record::{Load, Record};
 use crate::search::Search;
 use crate::slab::Slab;
 use crate::table::Table;
@@ -59,7 +60,7 @@ pub struct Core<P: Peer> {
     /// Records kept for others and for the owner, and who provides which name.
     pub(crate) records: crate::records::Records<P>,
     /// The other nodes that hold this node's owner key.
-    pub(crate) siblings: Vec<P>,
+    pub(crate) siblings: Vec<crate::owner::Sibling<P>>,
     /// When this node last told the holders that it is one of them.
     pub(crate) owner_told_at: Time,
     /// Functions that can be called here.
@@ -101,7 +102,9 @@ pub(crate) enum Purpose {
     /// To see whether the hosts that were found live, for a user.
     Census(Tag),
     /// To compare the owner's sets.
-    Sync,
+    Compare,
+    /// To bring a sibling records; what it says to that changes nothing.
+    Push,
 }
 
 /// What a user's request has become.
@@ -118,8 +121,8 @@ pub(crate) enum Work {
 /// What is being kept, and what follows.
 #[derive(Debug)]
 struct Keeping<P> {
-    /// Which version of a record, where it is one.
-    record: Option<(Name, u64)>,
+    /// The record, where it is one.
+    record: Option<Arc<Record>>,
     after: AfterKeep<P>,
 }
 
@@ -293,7 +296,7 @@ impl<P: Peer> Core<P> {
             }
             Query::Probe(versions) => Some(self.probed(from, &versions, turn)),
             Query::Sync { owner, records, have, range } => {
-                Some(self.synced(from, owner, &records, &have, range, turn))
+                Some(self.synced(from, owner, &records, have, range, turn))
             }
         };
         if let Some(answer) = answer {
@@ -347,9 +350,10 @@ impl<P: Peer> Core<P> {
             (Purpose::Census(census), Answer::Probed { serving, load }) => {
                 self.counted(census, from, &serving, Some(load), turn);
             }
-            (Purpose::Sync, Answer::Synced { records, want, more }) => {
-                self.sync_answered(from, &records, &want, more, turn);
+            (Purpose::Compare, Answer::Synced { records, want, more }) => {
+                self.compared(from, &records, want, more, turn);
             }
+            (Purpose::Push, Answer::Synced { .. }) => self.sibling_answered(from, false),
             (Purpose::Check, Answer::Found { .. }) => self.checked(from, true),
             (Purpose::Tell, _) => {}
             // An answer of another kind is none.
@@ -379,7 +383,7 @@ impl<P: Peer> Core<P> {
             Purpose::Probe => self.probe_missed(peer, turn),
             Purpose::Census(census) => self.counted(census, peer, &[], None, turn),
             Purpose::Check => self.checked(peer, false),
-            Purpose::Sync => self.lose_sibling(peer),
+            Purpose::Compare | Purpose::Push => self.sibling_missed(peer, turn),
             Purpose::Tell => {}
         }
     }
@@ -387,7 +391,7 @@ impl<P: Peer> Core<P> {
     /// Keeps an item through a crash; `after` follows when it is kept.
     pub(crate) fn keep(&mut self, item: Item, after: AfterKeep<P>, turn: &mut Turn<'_, P>) {
         let record = match &item {
-            Item::Record(record) => Some((record.function, record.version)),
+            Item::Record(record) => Some(record.clone()),
             Item::Hosting(_) => None,
         };
         let tag = self.keeps.insert(Keeping { record, after });
@@ -398,8 +402,8 @@ impl<P: Peer> Core<P> {
         let Some(Keeping { record, after }) = self.keeps.remove(tag) else {
             return;
         };
-        if let (true, Some((name, version))) = (ok, record) {
-            self.records.kept(name, version);
+        if let (true, Some(record)) = (ok, record) {
+            self.records.kept(&record);
         }
         match after {
             AfterKeep::Nothing => {}

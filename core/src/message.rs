@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::key::{Name, Owner, Target};
-use crate::record::{Load, Record};
+use crate::record::{Load, Rank, Record};
 
 /// Whose answer this is: a slot that can be indexed, and an epoch and incarnation by which a stale
 /// answer never matches. To the peer that answers it is opaque, and a host may put its own there.
@@ -78,14 +78,15 @@ pub enum Query<P> {
     /// Are you alive, and do you serve these versions still, as I do? Version 0 asks for any, and
     /// says nothing of the asker. `Probed`.
     Probe(Vec<(Name, u64)>),
-    /// What I know of an owner's functions: records that are new, and versions of a range. `Synced`.
+    /// What I know of an owner's functions: records that are new, and which I have of a range.
+    /// `Synced`.
     Sync {
         /// Whose functions.
         owner: Owner,
         /// Records to take over.
         records: Vec<Arc<Record>>,
-        /// Names and versions that I have, ascending; all those between `first` and `last`.
-        have: Vec<(Name, u64)>,
+        /// What I have, by ascending name.
+        have: Vec<(Name, Rank)>,
         /// The names that `have` is complete for, both ends included; `None`: just pushing.
         range: Option<(Name, Name)>,
     },
@@ -136,7 +137,7 @@ pub enum Answer<P> {
     Synced {
         /// Newer here.
         records: Vec<Arc<Record>>,
-        /// Newer there.
+        /// Newer there, of those that `have` named.
         want: Vec<Name>,
         /// Whether more of the range is newer here than fitted.
         more: bool,

@@ -9,12 +9,46 @@ use crate::machine::{AfterKeep, Core, Purpose};
 use crate::message::{Answer, Query};
 use crate::planted::{self, Bug};
 use crate::publish::{AfterPublish, What};
-use crate::record::Record;
+use crate::record::{Rank, Record};
 use crate::records::Learned;
 use crate::search::{Kind, Then};
 use crate::time::Span;
 use crate::timers::Timer;
 use crate::turn::{Effect, Event, Failure, Item, ItemKey, Ticket, Turn};
+
+/// Messages of records in answer to what a sibling wants, in one comparison.
+const PUSHES_MAX: usize = 4;
+
+/// Another node that holds this node's owner key, or says so.
+#[derive(Debug)]
+pub(crate) struct Sibling<P> {
+    pub(crate) peer: P,
+    trust: Trust,
+    /// Comparisons and pushes in a row that it did not answer.
+    missed: u8,
+    /// What it was told last in the comparison that is under way.
+    page: Option<Page>,
+}
+
+/// What a sibling has shown; the owner's key it need not have shown.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Trust {
+    /// Somebody named it, perhaps itself.
+    Named,
+    /// It answers.
+    Answered,
+    /// It delivered a record that was new here.
+    Delivered,
+}
+
+/// A part of a comparison: all names of this node's set from the first to the last.
+#[derive(Debug)]
+struct Page {
+    first: Name,
+    last: Name,
+    /// Those there are, ascending.
+    offered: Vec<Name>,
+}
 
 impl<P: Peer> Core<P> {
     /// A user removes a function: the tombstone is kept here, then by the holders and hosts.
@@ -34,7 +68,8 @@ impl<P: Peer> Core<P> {
 
     /// The functions of this node's owner.
     pub(crate) fn list(&mut self, ticket: Ticket, turn: &mut Turn<'_, P>) {
-        let records = self.setup.owner.into_iter().flat_map(|owner| self.records.of(owner));
+        let records =
+            self.setup.owner.into_iter().flat_map(|owner| self.records.of(owner, Name::ENDS));
         let live = records.filter(|record| record.spec.is_some() && record.lives(turn.now));
         let listed = live.map(|record| (record.clone(), self.hosts_known(record.function, turn)));
         let listed = listed.collect();
@@ -81,18 +116,56 @@ impl<P: Peer> Core<P> {
     pub(crate) fn siblings_found(&mut self, found: &[P], turn: &mut Turn<'_, P>) {
         for peer in found {
             if self.add_sibling(*peer, turn) {
-                self.compare(*peer, None, turn);
+                self.compare(*peer, turn);
             }
         }
     }
 
+    /// Anyone can say that it holds the owner's key, so that a newcomer finds a place, but never
+    /// that of one which has shown more.
     fn add_sibling(&mut self, peer: P, turn: &Turn<'_, P>) -> bool {
-        let full = self.siblings.len() >= usize::from(turn.config.siblings_max);
-        let new = peer != self.me && !full && !self.siblings.contains(&peer);
-        if new {
-            self.siblings.push(peer);
+        if peer == self.me || self.siblings.iter().any(|one| one.peer == peer) {
+            return false;
         }
-        new
+        let new = Sibling { peer, trust: Trust::Named, missed: 0, page: None };
+        if self.siblings.len() < usize::from(turn.config.siblings_max) {
+            self.siblings.push(new);
+            return true;
+        }
+        let least = self.siblings.iter().map(|one| one.trust).min();
+        let Some(least) = least.filter(|trust| *trust < Trust::Delivered) else {
+            return false;
+        };
+        let mut weak: Vec<usize> = Vec::new();
+        weak.extend((0..self.siblings.len()).filter(|at| self.siblings[*at].trust == least));
+        let at = weak[self.random.below(weak.len() as u64) as usize];
+        self.siblings[at] = new;
+        true
+    }
+
+    fn sibling(&mut self, peer: P) -> Option<&mut Sibling<P>> {
+        self.siblings.iter_mut().find(|one| one.peer == peer)
+    }
+
+    /// A sibling answered; `delivered`: with something that was new here.
+    pub(crate) fn sibling_answered(&mut self, peer: P, delivered: bool) {
+        if let Some(sibling) = self.sibling(peer) {
+            let shown = if delivered { Trust::Delivered } else { Trust::Answered };
+            sibling.trust = sibling.trust.max(shown);
+            sibling.missed = 0;
+        }
+    }
+
+    /// A sibling did not answer: after as many times in a row as in the table it is dropped, to be
+    /// found again when it does.
+    pub(crate) fn sibling_missed(&mut self, peer: P, turn: &Turn<'_, P>) {
+        if let Some(sibling) = self.sibling(peer) {
+            sibling.page = None;
+            sibling.missed = sibling.missed.saturating_add(1);
+            if sibling.missed >= turn.config.misses_max {
+                self.siblings.retain(|one| one.peer != peer);
+            }
+        }
     }
 
     /// Compares the set with every sibling, and looks for new ones.
@@ -100,8 +173,9 @@ impl<P: Peer> Core<P> {
         let period = turn.config.sync_period;
         let jitter = Span(self.random.below(period.0 / 8));
         self.timers.add(turn.now + Span(period.0 - jitter.0), Timer::Sync);
-        for peer in self.siblings.clone() {
-            self.compare(peer, None, turn);
+        let siblings: Vec<P> = self.siblings.iter().map(|one| one.peer).collect();
+        for peer in siblings {
+            self.compare(peer, turn);
         }
         if turn.now.since(self.owner_told_at) >= turn.config.renew_period {
             self.announce_owner(turn);
@@ -110,28 +184,30 @@ impl<P: Peer> Core<P> {
         }
     }
 
-    /// A sibling that does not answer is found again when it does.
-    pub(crate) fn lose_sibling(&mut self, peer: P) {
-        self.siblings.retain(|other| *other != peer);
+    /// Begins a comparison with a sibling, unless one is under way.
+    fn compare(&mut self, peer: P, turn: &mut Turn<'_, P>) {
+        if self.sibling(peer).is_some_and(|one| one.page.is_none()) {
+            self.send_page(peer, Name::ENDS.0, turn);
+        }
     }
 
-    /// Tells a sibling a page of the names and versions that this node has, from `after` on.
-    fn compare(&mut self, peer: P, after: Option<Name>, turn: &mut Turn<'_, P>) {
+    /// Tells a sibling what this node has, from the name `first` on, as much as fits.
+    fn send_page(&mut self, peer: P, first: Name, turn: &mut Turn<'_, P>) {
         let Some(owner) = self.setup.owner.filter(|_| !planted::is(Bug::NeverCompares)) else {
             return;
         };
-        let records = self.records.of(owner).filter(|r| Some(r.function) >= after);
         let most = usize::from(turn.config.sync_have_max);
-        let have: Vec<_> = records.map(|r| (r.function, r.version)).take(most + 1).collect();
-        let first = after.map_or(Name([0; 32]), |name| name);
-        let last = if have.len() > most { have[most - 1].0 } else { Name([0xff; 32]) };
-        let have = have.into_iter().take(most).collect();
-        let range = Some((first, last));
-        let query = Query::Sync { owner, records: Vec::new(), have, range };
-        self.query(peer, query, Purpose::Sync, turn);
-        if last != Name([0xff; 32]) {
-            self.compare(peer, Some(last), turn);
-        }
+        let records = self.records.of(owner, (first, Name::ENDS.1)).take(most + 1);
+        let mut have: Vec<_> = records.map(|r| (r.function, r.rank())).collect();
+        let last = if have.len() > most { have[most - 1].0 } else { Name::ENDS.1 };
+        have.truncate(most);
+        let Some(sibling) = self.sibling(peer) else {
+            return;
+        };
+        let offered = have.iter().map(|(name, _)| *name).collect();
+        sibling.page = Some(Page { first, last, offered });
+        let query = Query::Sync { owner, records: Vec::new(), have, range: Some((first, last)) };
+        self.query(peer, query, Purpose::Compare, turn);
     }
 
     /// A record is new here: the siblings hear of it at once.
@@ -141,7 +217,8 @@ impl<P: Peer> Core<P> {
         from: P,
         turn: &mut Turn<'_, P>,
     ) {
-        for peer in self.siblings.clone() {
+        let siblings: Vec<P> = self.siblings.iter().map(|one| one.peer).collect();
+        for peer in siblings {
             if peer != from {
                 self.push_records(peer, alloc::vec![record.clone()], turn);
             }
@@ -153,45 +230,52 @@ impl<P: Peer> Core<P> {
             return;
         };
         let query = Query::Sync { owner, records, have: Vec::new(), range: None };
-        self.query(peer, query, Purpose::Sync, turn);
+        self.query(peer, query, Purpose::Push, turn);
     }
 
-    /// Answers a comparison.
+    /// Answers a comparison, or takes over what was pushed.
     pub(crate) fn synced(
         &mut self,
         from: P,
         owner: Owner,
         records: &[Arc<Record>],
-        have: &[(Name, u64)],
+        mut have: Vec<(Name, Rank)>,
         range: Option<(Name, Name)>,
         turn: &mut Turn<'_, P>,
     ) -> Answer<P> {
-        let mut newer = Vec::new();
-        let mut want = Vec::new();
-        let mut more = false;
+        let (mut newer, mut want, mut more) = (Vec::new(), Vec::new(), false);
         if self.owns(owner) {
+            let new = self.take_over(owner, records, from, turn);
             self.add_sibling(from, turn);
-            self.take_over(owner, records, from, turn);
+            if new {
+                self.sibling_answered(from, true);
+            }
+            have.truncate(usize::from(turn.config.sync_have_max));
+            have.sort_unstable();
             let most = usize::from(turn.config.sync_records_max);
-            let have = &have[..have.len().min(usize::from(turn.config.sync_have_max))];
-            let mine = self.records.of(owner);
-            let mine = mine.filter(|r| range.is_some_and(|(a, z)| (a..=z).contains(&r.function)));
+            let theirs = |name: Name| {
+                let at = have.binary_search_by_key(&name, |(name, _)| *name);
+                at.ok().map(|at| have[at].1)
+            };
+            let mine = range.into_iter().flat_map(|range| self.records.of(owner, range));
+            // Ends early: of ours, at most as many as `have` names are not newer.
             for record in mine {
-                let theirs = have.iter().find(|(name, _)| *name == record.function);
-                if theirs.is_none_or(|(_, version)| *version < record.version) {
-                    more |= newer.len() == most;
-                    newer.extend((newer.len() < most).then(|| record.clone()));
+                if theirs(record.function).is_none_or(|rank| rank < record.rank()) {
+                    if newer.len() == most {
+                        more = true;
+                        break;
+                    }
+                    newer.push(record.clone());
                 }
             }
-            for (name, version) in have {
-                if self.records.get(*name).is_none_or(|record| record.version < *version) {
-                    want.push(*name);
-                }
-            }
+            let older = |name| self.records.get(name).map(|record| record.rank());
+            let wanted = have.iter().filter(|(name, rank)| older(*name).is_none_or(|r| r < *rank));
+            want.extend(wanted.map(|(name, _)| *name).take(PUSHES_MAX * most));
         }
         Answer::Synced { records: newer, want, more }
     }
 
+    /// Takes over the owner's records among these; whether one of them was new.
     fn take_over(
         &mut self,
         owner: Owner,
@@ -206,32 +290,43 @@ impl<P: Peer> Core<P> {
         new
     }
 
-    pub(crate) fn sync_answered(
+    /// A sibling answered a page. It gets what it wants of what the page offered, within a bound:
+    /// more of it goes into the next comparison, or is fetched by the sibling's own.
+    pub(crate) fn compared(
         &mut self,
         from: P,
         records: &[Arc<Record>],
-        want: &[Name],
+        mut want: Vec<Name>,
         more: bool,
         turn: &mut Turn<'_, P>,
     ) {
         let Some(owner) = self.setup.owner else {
             return;
         };
+        // One that was dropped meanwhile is no sibling.
+        let Some(Page { first, last, offered }) = self.sibling(from).and_then(|s| s.page.take())
+        else {
+            return;
+        };
         let new = self.take_over(owner, records, from, turn);
+        self.sibling_answered(from, new);
         let most = usize::from(turn.config.sync_records_max);
-        let wanted: Vec<_> = want
-            .iter()
-            .take(usize::from(turn.config.sync_have_max))
-            .filter_map(|name| self.records.get(*name))
-            .filter(|record| record.owner == owner)
-            .cloned()
-            .collect();
-        for page in wanted.chunks(most) {
-            self.push_records(from, page.to_vec(), turn);
+        if !planted::is(Bug::HonoursAnyWant) {
+            want.sort_unstable();
+            want.dedup();
+            want.retain(|name| offered.binary_search(name).is_ok());
+            want.truncate(PUSHES_MAX * most);
         }
-        // Each round takes over something, so that this ends.
+        let wanted = want.iter().filter_map(|name| self.records.get(*name));
+        let wanted: Vec<_> = wanted.filter(|record| record.owner == owner).cloned().collect();
+        for records in wanted.chunks(most) {
+            self.push_records(from, records.to_vec(), turn);
+        }
+        // Each repetition of a page takes over something, so that this ends.
         if more && new {
-            self.compare(from, None, turn);
+            self.send_page(from, first, turn);
+        } else if let Some(next) = last.next() {
+            self.send_page(from, next, turn);
         }
     }
 }

@@ -180,7 +180,8 @@ impl<P: Peer> Core<P> {
             placement.widened = true;
             let most = usize::from(turn.config.offers_max);
             let mut known = self.table.closest(self.me.key(), position, most, None);
-            known.extend(self.siblings.iter().filter(|_| self.setup.owner == Some(owner)));
+            let mine = self.setup.owner == Some(owner);
+            known.extend(self.siblings.iter().map(|one| one.peer).filter(|_| mine));
             placement.line_up(&mut known, position);
             if !placement.queue.is_empty() {
                 return false;

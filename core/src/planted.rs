@@ -83,11 +83,13 @@ pub enum Bug {
     AnswersOfAnother = 26,
     /// What may have been run is run again, whatever record and caller say.
     RunsAgain = 27,
+    /// A sibling gets whatever it says it wants, as often as it says so.
+    HonoursAnyWant = 41,
 }
 
 impl Bug {
     /// Every bug, by number.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::LookupFarthest,
         Self::LookupEndsEarly,
         Self::NeverEvict,
@@ -115,5 +117,11 @@ impl Bug {
         Self::RefusedForGood,
         Self::AnswersOfAnother,
         Self::RunsAgain,
+        Self::HonoursAnyWant,
     ];
+
+    /// Whether it shows only beside a peer that lies, or floods.
+    pub fn needs_a_liar(self) -> bool {
+        matches!(self, Self::HonoursAnyWant)
+    }
 }

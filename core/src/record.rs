@@ -52,18 +52,40 @@ pub enum Runtime {
     Wasm,
 }
 
+/// What decides between two records of one function: the higher one wins.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Rank {
+    /// The higher version, first of all.
+    pub version: u64,
+    /// At a tie, what it says.
+    pub what: Content,
+}
+
+/// What a record says: a tombstone wins over code, and of two codes the higher digest.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Content {
+    /// Run the code with this digest.
+    Runs(Digest),
+    /// The function was removed.
+    Removed,
+}
+
 impl Record {
     /// Largest signed record, in bytes.
     pub const BYTES_MAX: usize = 4096;
 
-    /// Whether this one wins over `other` of the same function: higher version; at a tie a
-    /// tombstone, then the higher digest.
+    /// Whether this one wins over `other` of the same function: by its [`Rank`]; at a tie the
+    /// higher signed bytes, so that of two that differ one always wins.
     pub fn supersedes(&self, other: &Self) -> bool {
-        self.rank() > other.rank()
+        (self.rank(), &self.bytes) > (other.rank(), &other.bytes)
     }
 
-    fn rank(&self) -> (u64, bool, Option<Digest>) {
-        (self.version, self.spec.is_none(), self.spec.as_ref().map(|spec| spec.digest))
+    /// What decides between this one and others of the same function.
+    pub fn rank(&self) -> Rank {
+        let what = self.spec.as_ref().map_or(Content::Removed, |spec| Content::Runs(spec.digest));
+        Rank { version: self.version, what }
     }
 
     /// Whether it can still be kept at `now`.

@@ -23,6 +23,8 @@ const SWEEP_PERIOD: Span = Span::minutes(5);
 #[derive(Debug)]
 pub(crate) struct Records<P> {
     by_name: BTreeMap<Name, Arc<Record>>,
+    /// Their names by owner.
+    by_owner: BTreeSet<(Owner, Name)>,
     /// Of these, those that are not known to be kept through a crash.
     unkept: BTreeSet<Name>,
     providers: BTreeMap<Name, Vec<(P, Time)>>,
@@ -48,6 +50,7 @@ impl<P: Peer> Records<P> {
     pub(crate) const fn new() -> Self {
         Self {
             by_name: BTreeMap::new(),
+            by_owner: BTreeSet::new(),
             unkept: BTreeSet::new(),
             providers: BTreeMap::new(),
             sweeping: false,
@@ -59,19 +62,30 @@ impl<P: Peer> Records<P> {
     }
 
     pub(crate) fn insert(&mut self, record: Arc<Record>) {
-        self.by_name.insert(record.function, record);
-    }
-
-    /// This version is kept.
-    pub(crate) fn kept(&mut self, name: Name, version: u64) {
-        if self.by_name.get(&name).is_some_and(|record| record.version == version) {
-            self.unkept.remove(&name);
+        let owner = record.owner;
+        self.by_owner.insert((owner, record.function));
+        if let Some(old) = self.by_name.insert(record.function, record)
+            && old.owner != owner
+        {
+            self.by_owner.remove(&(old.owner, old.function));
         }
     }
 
-    /// The records of an owner, by name, tombstones among them.
-    pub(crate) fn of(&self, owner: Owner) -> impl Iterator<Item = &Arc<Record>> {
-        self.by_name.values().filter(move |record| record.owner == owner)
+    /// Exactly this record is kept through a crash.
+    pub(crate) fn kept(&mut self, record: &Record) {
+        if self.by_name.get(&record.function).is_some_and(|known| **known == *record) {
+            self.unkept.remove(&record.function);
+        }
+    }
+
+    /// The records of an owner with names from `first` to `last`, by name, tombstones among them.
+    pub(crate) fn of(
+        &self,
+        owner: Owner,
+        (first, last): (Name, Name),
+    ) -> impl Iterator<Item = &Arc<Record>> {
+        let all = (first <= last).then(|| self.by_owner.range((owner, first)..=(owner, last)));
+        all.into_iter().flatten().map(|(_, name)| &self.by_name[name])
     }
 
     /// The peers that provide a name, without `except`.
@@ -285,6 +299,8 @@ impl<P: Peer> Core<P> {
             }
             record.lives(now)
         });
+        let by_name = &self.records.by_name;
+        self.records.by_owner.retain(|(_, name)| by_name.contains_key(name));
         let expired = self.hosting.iter().filter(|(_, hosting)| !hosting.record.lives(now));
         let expired: Vec<Name> = expired.map(|(name, _)| *name).collect();
         for function in expired {

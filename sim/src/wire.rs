@@ -36,7 +36,7 @@ fn query_size(query: &Query<Index>) -> usize {
         Query::Probe(versions) => versions.len() * (NAME + VERSION),
         Query::Sync { records, have, .. } => {
             let records: usize = records.iter().map(|one| record(one)).sum();
-            3 * NAME + records + have.len() * (NAME + VERSION)
+            3 * NAME + records + have.len() * (2 * NAME + VERSION)
         }
         _ => NAME + VERSION,
     }

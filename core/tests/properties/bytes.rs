@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use peerless_core::random::Random;
 use peerless_core::{
-    Answer, Config, Core, Decline, Digest, Effect, Ending, Input, Item, Load, Message, Name, Owner,
-    Query, Record, Refusal, Request, Runtime, Span, Spec, Tag, Target, Ticket, Time, Turn,
+    Answer, Config, Content, Core, Decline, Digest, Effect, Ending, Input, Item, Load, Message,
+    Name, Owner, Query, Rank, Record, Refusal, Request, Runtime, Span, Spec, Tag, Target, Ticket,
+    Time, Turn,
 };
 
 use crate::world::{OWNER, P, host, name};
@@ -120,6 +121,12 @@ impl Choices<'_> {
         Arc::new(Record { function, owner: self.owner(), version, expires, spec, bytes })
     }
 
+    fn rank(&mut self) -> Rank {
+        let digest = Digest([self.below(3); 32]);
+        let what = if self.coin() { Content::Removed } else { Content::Runs(digest) };
+        Rank { version: self.number(), what }
+    }
+
     fn decline(&mut self) -> Option<Decline> {
         [None, Some(Decline::Full), Some(Decline::Busier), Some(Decline::Silent)]
             [usize::from(self.below(4))]
@@ -145,7 +152,7 @@ impl Choices<'_> {
             _ => {
                 let owner = self.owner();
                 let records = self.some(20, Self::record);
-                let have = self.some(200, |b| (b.function(), b.number()));
+                let have = self.some(200, |b| (b.function(), b.rank()));
                 let range = self.coin().then(|| (self.function(), self.function()));
                 Query::Sync { owner, records, have, range }
             }

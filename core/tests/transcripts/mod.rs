@@ -1,6 +1,7 @@
 //! The transcripts, each a function that plays a small world and returns what was written.
 
 mod calls;
+mod liars;
 mod lookups;
 mod many;
 mod placing;
@@ -25,6 +26,7 @@ pub const ALL: &[(&str, Play)] = &[
     ("removal", placing::removal),
     ("owners_set", placing::owners_set),
     ("restart", placing::restart),
+    ("sibling_that_lies", liars::sibling),
     ("anycall_from_nowhere", calls::from_nowhere),
     ("anycall_second_host", calls::second_host),
     ("anycall_refused", calls::refused),

@@ -19,6 +19,11 @@ impl World {
         let letter = self.queue.remove(first.unwrap_or(at)).expect("it was just seen");
         if self.nodes.contains_key(&letter.to) {
             self.feed(letter.to, letter.input);
+        } else if let Some(lie) = self.liars.get(&letter.to)
+            && let Input::Heard { from, message: Message::Query(tag, query) } = letter.input
+            && let Some(answer) = lie(&query)
+        {
+            self.send(letter.to, from, Message::Answer(tag, answer));
         }
     }
 
@@ -173,7 +178,7 @@ impl World {
         self.disks.get_mut(&peer).expect("world: a peer that is up has a disk")
     }
 
-    fn send(&mut self, me: P, to: P, message: Message<P>) {
+    pub(super) fn send(&mut self, me: P, to: P, message: Message<P>) {
         let said = text::message(&message);
         match &mut self.sending {
             // The same to several peers is one line.

@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use peerless_core::laws::Laws;
 use peerless_core::{
-    Accept, Config, Core, Digest, Effect, Ending, Event, Input, Item, ItemKey, Message, Name, Note,
-    Reason, Record, Request, Setup, Span, Tag, Target, Ticket, Time, Turn,
+    Accept, Answer, Config, Core, Digest, Effect, Ending, Event, Input, Item, ItemKey, Message,
+    Name, Note, Query, Reason, Record, Request, Setup, Span, Tag, Target, Ticket, Time, Turn,
 };
 
 pub use peer::{OWNER, P, function, name, record, shown, tombstone};
@@ -28,6 +28,8 @@ pub struct World {
     nodes: BTreeMap<P, Node>,
     /// What each peer has on its disk, and which start this is.
     disks: BTreeMap<P, Disk>,
+    /// Peers that are no cores: what they answer is made up.
+    liars: BTreeMap<P, Lie>,
     queue: VecDeque<Letter>,
     calls: BTreeMap<u64, Call>,
     next: u64,
@@ -37,6 +39,9 @@ pub struct World {
     reason: Reason,
     text: String,
 }
+
+/// What a peer that is no core answers.
+pub type Lie = fn(&Query<P>) -> Option<Answer<P>>;
 
 struct Node {
     core: Core<P>,
@@ -100,6 +105,7 @@ impl World {
             service: Span::ms(100),
             nodes: BTreeMap::new(),
             disks: BTreeMap::new(),
+            liars: BTreeMap::new(),
             queue: VecDeque::new(),
             calls: BTreeMap::new(),
             next: 0,
@@ -132,6 +138,12 @@ impl World {
         let k = usize::from(self.config.k);
         let known = buckets.into_values().flat_map(|all| all.into_iter().take(k));
         self.node(P(me)).core.seed_table(known);
+    }
+
+    /// A peer that is still to start has this record on its disk.
+    pub fn keeps(&mut self, peer: u8, record: Record) {
+        let item = Item::Record(record.into());
+        self.disks.entry(P(peer)).or_default().items.insert(item.key(), item);
     }
 
     /// Starts a peer that knows nobody.
@@ -213,10 +225,33 @@ impl World {
         self.clock_shown = self.now;
     }
 
+    /// The records that a peer has on its disk, by name.
+    pub fn records(&self, peer: u8) -> Vec<Record> {
+        let items = self.disks[&P(peer)].items.values();
+        let records = items.filter_map(|item| match item {
+            Item::Record(record) => Some(Record::clone(record)),
+            Item::Hosting(_) => None,
+        });
+        records.collect()
+    }
+
     /// Who can run a function.
     pub fn hosts(&self, function: Name) -> Vec<P> {
         let serves = |node: &Node| node.core.hosts().any(|(name, _)| name == function);
         self.nodes.iter().filter(|(_, node)| serves(node)).map(|(peer, _)| *peer).collect()
+    }
+
+    /// This peer is no core: it answers like this, which is not written down before it is said.
+    pub fn lies(&mut self, peer: u8, lie: Lie) {
+        self.say(&format!("{:?} makes up what it answers", P(peer)));
+        self.liars.insert(P(peer), lie);
+    }
+
+    /// A peer that is no core asks something.
+    pub fn query(&mut self, from: u8, to: u8, query: Query<P>) {
+        self.next += 1;
+        let tag = Tag { slot: self.next as u32, epoch: 0, incarnation: 0 };
+        self.send(P(from), P(to), Message::Query(tag, query));
     }
 
     /// A connection between two peers is made.

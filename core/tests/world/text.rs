@@ -3,8 +3,8 @@
 use std::fmt::Debug;
 
 use peerless_core::{
-    Answer, Decline, Effect, Ending, Event, Item, ItemKey, Load, Message, Note, Query, Record,
-    Refusal, Request, Target,
+    Answer, Content, Decline, Effect, Ending, Event, Item, ItemKey, Load, Message, Note, Query,
+    Rank, Record, Refusal, Request, Target,
 };
 
 use super::peer::{P, shown};
@@ -27,6 +27,12 @@ fn records<T: std::borrow::Borrow<Record>>(records: &[T]) -> String {
 fn versions(versions: &[(peerless_core::Name, u64)]) -> String {
     let all: Vec<String> = versions.iter().map(|(n, v)| format!("{} v{v}", shown(n))).collect();
     format!("[{}]", all.join(", "))
+}
+
+fn ranks(ranks: &[(peerless_core::Name, Rank)]) -> String {
+    let removed = |rank: &Rank| if rank.what == Content::Removed { " removed" } else { "" };
+    let all = ranks.iter().map(|(n, r)| format!("{} v{}{}", shown(n), r.version, removed(r)));
+    format!("[{}]", all.collect::<Vec<_>>().join(", "))
 }
 
 fn target(target: &Target<P>) -> String {
@@ -68,7 +74,7 @@ fn query(query: &Query<P>) -> String {
         }
         Query::Probe(asked) => format!("Probe {}", versions(asked)),
         Query::Sync { records: new, have, range, .. } => match range {
-            Some(_) => format!("Sync have {}, new {}", versions(have), records(new)),
+            Some(_) => format!("Sync have {}, new {}", ranks(have), records(new)),
             None => format!("Sync new {}", records(new)),
         },
     }

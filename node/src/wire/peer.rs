@@ -8,7 +8,7 @@
 //! Fields that are not known are skipped, so the next version can add some; a message none of whose
 //! fields is known is malformed. The version itself is in the protocol's name.
 
-use peerless_core::{Answer, Decline, Name, Owner, Query};
+use peerless_core::{Answer, Content, Decline, Digest, Name, Owner, Query, Rank};
 
 use super::{
     Addresses, Asked, Form, Hearsay, WireError, read_load, read_peer, read_record, write_load,
@@ -22,6 +22,8 @@ use crate::record;
 pub(crate) const BYTES_MAX: usize = 64 * 1024;
 /// Names with versions in one message.
 const VERSIONS_MAX: usize = 1024;
+/// Names with ranks in one message.
+const RANKS_MAX: usize = 512;
 /// Records in one message: the most that `core.sync_records_max` may be.
 pub(crate) const RECORDS_MAX: usize = 8;
 
@@ -92,7 +94,9 @@ pub(crate) fn encode_query(query: &Query<NodeId>, book: &dyn Addresses) -> Vec<u
             for record in records {
                 m.bytes(2, &record.bytes);
             }
-            write_versions(m, 3, have);
+            for (function, rank) in have {
+                m.message(3, |entry| write_rank(entry, function, rank));
+            }
             if let Some((first, last)) = range {
                 m.bytes(4, &first.0);
                 m.bytes(5, &last.0);
@@ -232,7 +236,7 @@ pub(crate) fn decode_answer(bytes: &[u8]) -> Result<(Answer<NodeId>, Hearsay), W
             while let Some((field, value)) = reader.field()? {
                 match field {
                     2 => read_records(&mut records, value)?,
-                    3 => push(&mut want, VERSIONS_MAX, Name(value.bytes32()?))?,
+                    3 => push(&mut want, RANKS_MAX, Name(value.bytes32()?))?,
                     4 => more = value.uint()? != 0,
                     _ => {}
                 }
@@ -326,6 +330,35 @@ fn read_version(value: Value<'_>) -> Result<(Name, u64), Malformed> {
     Ok((Name(name.ok_or(Malformed("no name"))?), version))
 }
 
+/// Name 1, version 2, and the code's digest 3, or 1 in field 4 of a tombstone.
+fn write_rank(writer: &mut Writer, function: &Name, rank: &Rank) {
+    write_version(writer, function, rank.version);
+    match rank.what {
+        Content::Runs(digest) => writer.bytes(3, &digest.0),
+        Content::Removed => writer.uint(4, 1),
+    }
+}
+
+fn read_rank(value: Value<'_>) -> Result<(Name, Rank), Malformed> {
+    let (mut name, mut version, mut digest, mut removed) = (None, 0, None, false);
+    let mut reader = value.message()?;
+    while let Some((field, value)) = reader.field()? {
+        match field {
+            1 => once(&mut name, value.bytes32()?)?,
+            2 => version = value.uint()?,
+            3 => once(&mut digest, Digest(value.bytes32()?))?,
+            4 => removed = value.uint()? != 0,
+            _ => {}
+        }
+    }
+    let what = match (digest, removed) {
+        (Some(digest), false) => Content::Runs(digest),
+        (None, true) => Content::Removed,
+        _ => return Err(Malformed("neither a digest nor a tombstone, or both")),
+    };
+    Ok((Name(name.ok_or(Malformed("no name"))?), Rank { version, what }))
+}
+
 fn read_probe(value: Value<'_>) -> Result<Vec<(Name, u64)>, Malformed> {
     let mut versions = Vec::new();
     let mut reader = value.message()?;
@@ -345,7 +378,7 @@ fn read_sync(value: Value<'_>) -> Result<Query<NodeId>, WireError> {
         match field {
             1 => once(&mut owner, Owner(value.bytes32()?))?,
             2 => push(&mut unread, RECORDS_MAX, value)?,
-            3 => push(&mut have, VERSIONS_MAX, read_version(value)?)?,
+            3 => push(&mut have, RANKS_MAX, read_rank(value)?)?,
             4 => once(&mut first, Name(value.bytes32()?))?,
             5 => once(&mut last, Name(value.bytes32()?))?,
             _ => {}

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use peerless_core::{Decline, Digest, Name, Owner, Target};
+use peerless_core::{Content, Decline, Digest, Name, Owner, Rank, Target};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -49,6 +49,13 @@ fn versions() -> impl Strategy<Value = Vec<(Name, u64)>> {
     vec((a_fn_name(), any::<u64>()), 0..=256)
 }
 
+fn ranks() -> impl Strategy<Value = Vec<(Name, Rank)>> {
+    let content = option::of(any::<[u8; 32]>())
+        .prop_map(|digest| digest.map_or(Content::Removed, |bytes| Content::Runs(Digest(bytes))));
+    let rank = (any::<u64>(), content).prop_map(|(version, what)| Rank { version, what });
+    vec((a_fn_name(), rank), 0..=256)
+}
+
 fn a_load() -> impl Strategy<Value = Load> {
     any::<[u16; 6]>().prop_map(|[slots, running, queued, queue, hosted, room]| Load {
         slots,
@@ -87,12 +94,7 @@ fn a_query() -> impl Strategy<Value = Query<NodeId>> {
             Query::Placed { function, version, failure }
         }),
         versions().prop_map(Query::Probe),
-        (
-            any::<[u8; 32]>(),
-            vec(record(), 0..=8),
-            versions(),
-            option::of((a_fn_name(), a_fn_name()))
-        )
+        (any::<[u8; 32]>(), vec(record(), 0..=8), ranks(), option::of((a_fn_name(), a_fn_name())))
             .prop_map(|(owner, records, have, range)| Query::Sync {
                 owner: records.first().map_or(Owner(owner), |record| record.owner),
                 records,
@@ -286,7 +288,10 @@ fn the_wire_is_what_it_was() {
             Query::Sync {
                 owner: record.owner,
                 records: vec![record.clone()],
-                have: vec![(name, 7)],
+                have: vec![
+                    (name, Rank { version: 7, what: Content::Runs(Digest([7; 32])) }),
+                    (Name([6; 32]), Rank { version: 8, what: Content::Removed }),
+                ],
                 range: Some((name, Name([9; 32]))),
             },
         ),

@@ -1,0 +1,35 @@
+//! Peers that make up what they answer, and how little that does.
+
+use peerless_core::{Answer, Config, Load, Query, Setup, Span};
+
+use crate::world::{OWNER, P, World, host, name, record, small};
+
+fn found(hosts: Vec<P>) -> Answer<P> {
+    Answer::Found { closer: Vec::new(), hosts, record: None, load: Load::default() }
+}
+
+/// A stranger says that it holds the owner's key, and from then on that it wants everything, again
+/// and again: it gets what the comparison offered it, once.
+pub fn sibling() -> String {
+    let sync_period = Span::secs(60);
+    let mut world = World::new(Config { k: 3, sync_period, sync_records_max: 2, ..small() });
+    world.converged_as(&[0, 1, 2, 5], |peer| match peer {
+        2 => Setup { owner: Some(OWNER), ..host(1, 1, 4) },
+        _ => host(1, 1, 4),
+    });
+    world.quietly(|world| world.pass(Span::secs(1)));
+    world.given(2, &record(name('f', 5), 1, 1));
+    world.given(2, &record(name('g', 1), 1, 1));
+    world.lies(9, |query| match query {
+        Query::Sync { .. } => {
+            let want = [name('f', 5), name('g', 1), name('h', 2)].repeat(2);
+            Some(Answer::Synced { records: Vec::new(), want, more: true })
+        }
+        _ => Some(found(Vec::new())),
+    });
+    let nothing = (Vec::new(), Vec::new());
+    let query = Query::Sync { owner: OWNER, records: nothing.0, have: nothing.1, range: None };
+    world.query(9, 2, query);
+    world.pass(Span::secs(63));
+    world.rest()
+}
