@@ -343,7 +343,7 @@ impl<P: Peer> Core<P> {
             Refusal::NotHosted => {
                 job.drop_host(host);
                 self.known.drop_host(job.function, host);
-                self.records.drop_provider(job.function, host);
+                self.providers.drop_one(job.function, host);
                 Failure::NoHost
             }
             Refusal::Late => Failure::Late,

@@ -473,7 +473,7 @@ impl<P: Peer> Core<P> {
     /// Stops serving a function.
     pub(crate) fn give_up(&mut self, function: Name, turn: &mut Turn<'_, P>) {
         if let Some(hosting) = self.hosting.remove(&function) {
-            self.records.drop_provider(function, self.me);
+            self.providers.drop_one(function, self.me);
             let version = hosting.record.version;
             turn.push(Effect::Uninstall { function, version });
             turn.push(Effect::Forget(ItemKey::Hosting(function)));

@@ -28,6 +28,7 @@ pub mod message;
 mod owner;
 mod placement;
 pub mod planted;
+mod providers;
 mod publish;
 pub mod random;
 pub mod record;

@@ -57,8 +57,9 @@ pub struct Core<P: Peer> {
     pub(crate) jobs: Slab<Job<P>>,
     pub(crate) attempts: Slab<Attempt<P>>,
 
-    /// Records kept for others and for the owner, and who provides which name.
+    /// Records kept for others and for the owner; and who provides which name.
     pub(crate) records: crate::records::Records<P>,
+    pub(crate) providers: crate::providers::Providers<P>,
     /// The other nodes that hold this node's owner key.
     pub(crate) siblings: Vec<crate::owner::Sibling<P>>,
     /// When this node last told the holders that it is one of them.
@@ -135,6 +136,8 @@ pub(crate) enum AfterKeep<P> {
         to: P,
         tag: Tag,
         hosts: Vec<P>,
+        /// Whether all else that was asked is done.
+        noted: bool,
     },
     /// A function is served from now on.
     Hosted {
@@ -178,6 +181,7 @@ impl<P: Peer> Core<P> {
             jobs: Slab::new(incarnation),
             attempts: Slab::new(incarnation),
             records: crate::records::Records::new(),
+            providers: crate::providers::Providers::new(Random::new(!seed).bits()),
             siblings: Vec::new(),
             owner_told_at: Time(0),
             hosting: BTreeMap::new(),
@@ -402,13 +406,16 @@ impl<P: Peer> Core<P> {
         let Some(Keeping { record, after }) = self.keeps.remove(tag) else {
             return;
         };
-        if let (true, Some(record)) = (ok, record) {
-            self.records.kept(&record);
+        if let (true, Some(record)) = (ok, &record) {
+            self.records.kept(record);
         }
         match after {
             AfterKeep::Nothing => {}
-            AfterKeep::Answer { to, tag, hosts } => {
-                let answer = Answer::Stored { kept: ok, newer: None, hosts };
+            AfterKeep::Answer { to, tag, hosts, noted } => {
+                // Meanwhile it may have given way to others, or to a newer one.
+                let known = record.and_then(|it| self.records.get(it.function).map(|k| (it, k)));
+                let here = known.is_some_and(|(it, known)| !it.supersedes(known));
+                let answer = Answer::Stored { kept: ok && noted && here, newer: None, hosts };
                 turn.send(to, Message::Answer(tag, answer));
             }
             AfterKeep::Hosted { function, version } => {

@@ -110,7 +110,7 @@ pub enum Answer<P> {
     },
     /// To `Provide` and `Store`: kept; or a newer record that stands against it.
     Stored {
-        /// Whether I keep it from now on.
+        /// Whether I keep it from now on, and have noted who provides it.
         kept: bool,
         /// The record that I have, where it supersedes the one sent.
         newer: Option<Arc<Record>>,

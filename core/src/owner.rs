@@ -87,7 +87,7 @@ impl<P: Peer> Core<P> {
     pub(crate) fn restored(&mut self, item: Item, turn: &mut Turn<'_, P>) {
         match item {
             Item::Record(record) if record.lives(turn.now) => {
-                self.records.insert(record);
+                self.insert_record(record, self.me);
                 self.start_sweeping(turn);
             }
             Item::Record(record) => {

@@ -85,11 +85,13 @@ pub enum Bug {
     RunsAgain = 27,
     /// A sibling gets whatever it says it wants, as often as it says so.
     HonoursAnyWant = 41,
+    /// Who comes first takes all the places for records.
+    KeepsForAnyone = 42,
 }
 
 impl Bug {
     /// Every bug, by number.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::LookupFarthest,
         Self::LookupEndsEarly,
         Self::NeverEvict,
@@ -118,10 +120,11 @@ impl Bug {
         Self::AnswersOfAnother,
         Self::RunsAgain,
         Self::HonoursAnyWant,
+        Self::KeepsForAnyone,
     ];
 
     /// Whether it shows only beside a peer that lies, or floods.
     pub fn needs_a_liar(self) -> bool {
-        matches!(self, Self::HonoursAnyWant)
+        matches!(self, Self::HonoursAnyWant | Self::KeepsForAnyone)
     }
 }

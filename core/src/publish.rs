@@ -126,7 +126,7 @@ impl<P: Peer> Core<P> {
         if let Some(record) = record {
             self.learn_and_keep(record, self.me, turn);
         }
-        self.provide_myself(name, turn);
+        self.note_provider(name, self.me, turn);
     }
 
     pub(crate) fn publish_answered(

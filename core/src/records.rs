@@ -1,34 +1,51 @@
-//! What this peer keeps for others: records, and who provides which name. The records of this
-//! node's own owner stand among them.
+//! What this peer keeps for others: records, within bounds. The records of this node's own owner
+//! stand among them, without any.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::key::{Name, Owner, Peer, Target};
+use crate::key::{Distance, Name, Owner, Peer, Target};
 use crate::machine::{AfterKeep, Core};
 use crate::message::{Answer, Tag};
 use crate::planted::{self, Bug};
+use crate::providers::Bounds;
 use crate::record::Record;
-use crate::time::{Span, Time};
+use crate::time::Span;
 use crate::timers::Timer;
 use crate::turn::{Effect, Item, ItemKey, Turn};
 
 /// How far in the future a version may lie: more is a clock's fault, or an attack.
 const AHEAD_MAX: Span = Span::secs(24 * 60 * 60);
+/// How far in the future a record may expire: 90 days from its signing, and a day for clocks.
+const LIFE_MAX: Span = Span::secs(91 * 24 * 60 * 60);
 /// How often what has expired is dropped.
 const SWEEP_PERIOD: Span = Span::minutes(5);
+/// One owner may have one part in so many of the records kept here, one peer bring as many, and
+/// one peer provide as many names.
+const QUOTA_PART: usize = 8;
+/// Providers, of all names together, for each record that there is room for.
+const PROVIDERS_A_RECORD: usize = 4;
 
-/// Records by name, and the peers that said they host a name, each until its announcement lapses.
+/// Records by name, with what has to be known to keep them within bounds.
 #[derive(Debug)]
 pub(crate) struct Records<P> {
-    by_name: BTreeMap<Name, Arc<Record>>,
-    /// Their names by owner.
-    by_owner: BTreeSet<(Owner, Name)>,
-    /// Of these, those that are not known to be kept through a crash.
+    by_name: BTreeMap<Name, Kept<P>>,
+    by_owner: BTreeMap<Owner, BTreeSet<Name>>,
+    /// How many of others' records each peer brought.
+    by_peer: BTreeMap<P, u32>,
+    /// Others' records by their distance from here: the last is the first to give way.
+    far: BTreeSet<(Distance, Name)>,
+    /// Of all, those that are not known to be kept through a crash.
     unkept: BTreeSet<Name>,
-    providers: BTreeMap<Name, Vec<(P, Time)>>,
     sweeping: bool,
+}
+
+#[derive(Debug)]
+struct Kept<P> {
+    record: Arc<Record>,
+    /// Who brought its first version, and its distance from here; `None`: it is the own owner's.
+    others: Option<(P, Distance)>,
 }
 
 /// What came of a record that was heard of.
@@ -50,32 +67,67 @@ impl<P: Peer> Records<P> {
     pub(crate) const fn new() -> Self {
         Self {
             by_name: BTreeMap::new(),
-            by_owner: BTreeSet::new(),
+            by_owner: BTreeMap::new(),
+            by_peer: BTreeMap::new(),
+            far: BTreeSet::new(),
             unkept: BTreeSet::new(),
-            providers: BTreeMap::new(),
             sweeping: false,
         }
     }
 
     pub(crate) fn get(&self, name: Name) -> Option<&Arc<Record>> {
-        self.by_name.get(&name)
+        self.by_name.get(&name).map(|kept| &kept.record)
     }
 
-    pub(crate) fn insert(&mut self, record: Arc<Record>) {
-        let owner = record.owner;
-        self.by_owner.insert((owner, record.function));
-        if let Some(old) = self.by_name.insert(record.function, record)
-            && old.owner != owner
+    /// Puts a record in the place of any of its name; `others`: who brought it and how far from
+    /// here it belongs, where it is not of this node's owner.
+    fn insert(&mut self, record: Arc<Record>, others: Option<(P, Distance)>) {
+        let name = record.function;
+        if let Some(known) = self.by_name.get_mut(&name)
+            && known.record.owner == record.owner
         {
-            self.by_owner.remove(&(old.owner, old.function));
+            known.record = record;
+            return;
+        }
+        self.remove(name);
+        self.by_owner.entry(record.owner).or_default().insert(name);
+        if let Some((from, distance)) = others {
+            *self.by_peer.entry(from).or_default() += 1;
+            self.far.insert((distance, name));
+        }
+        self.by_name.insert(name, Kept { record, others });
+    }
+
+    fn remove(&mut self, name: Name) {
+        let Some(Kept { record, others }) = self.by_name.remove(&name) else {
+            return;
+        };
+        self.unkept.remove(&name);
+        let of_owner = self.by_owner.get_mut(&record.owner).expect("its owner is known");
+        of_owner.remove(&name);
+        if of_owner.is_empty() {
+            self.by_owner.remove(&record.owner);
+        }
+        if let Some((from, distance)) = others {
+            self.far.remove(&(distance, name));
+            let brought = self.by_peer.get_mut(&from).expect("who brought it is counted");
+            *brought -= 1;
+            if *brought == 0 {
+                self.by_peer.remove(&from);
+            }
         }
     }
 
     /// Exactly this record is kept through a crash.
     pub(crate) fn kept(&mut self, record: &Record) {
-        if self.by_name.get(&record.function).is_some_and(|known| **known == *record) {
+        if self.holds(record) {
             self.unkept.remove(&record.function);
         }
+    }
+
+    /// Whether exactly this record is here.
+    pub(crate) fn holds(&self, record: &Record) -> bool {
+        self.get(record.function).is_some_and(|known| **known == *record)
     }
 
     /// The records of an owner with names from `first` to `last`, by name, tombstones among them.
@@ -84,40 +136,9 @@ impl<P: Peer> Records<P> {
         owner: Owner,
         (first, last): (Name, Name),
     ) -> impl Iterator<Item = &Arc<Record>> {
-        let all = (first <= last).then(|| self.by_owner.range((owner, first)..=(owner, last)));
-        all.into_iter().flatten().map(|(_, name)| &self.by_name[name])
-    }
-
-    /// The peers that provide a name, without `except`.
-    fn providers(&self, name: Name, except: P, turn: &Turn<'_, P>) -> Vec<P> {
-        let all = self.providers.get(&name).into_iter().flatten();
-        let live = all.filter(|(peer, until)| *until > turn.now && *peer != except);
-        live.map(|(peer, _)| *peer).take(usize::from(turn.config.hosts_max)).collect()
-    }
-
-    fn add_provider(&mut self, name: Name, peer: P, turn: &Turn<'_, P>) -> bool {
-        let full = self.providers.len() >= turn.config.records_max as usize;
-        if full && !self.providers.contains_key(&name) {
-            return false;
-        }
-        let until = turn.now + turn.config.host_life;
-        let providers = self.providers.entry(name).or_default();
-        providers.retain(|(other, until)| *other != peer && *until > turn.now);
-        if providers.len() >= usize::from(turn.config.hosts_max) {
-            return false;
-        }
-        providers.push((peer, until));
-        true
-    }
-
-    fn drop_providers(&mut self, name: Name) {
-        self.providers.remove(&name);
-    }
-
-    pub(crate) fn drop_provider(&mut self, name: Name, peer: P) {
-        if let Some(providers) = self.providers.get_mut(&name) {
-            providers.retain(|(other, _)| *other != peer);
-        }
+        let names = self.by_owner.get(&owner).filter(|_| first <= last);
+        let names = names.into_iter().flat_map(move |names| names.range(first..=last));
+        names.map(|name| &self.by_name[name].record)
     }
 }
 
@@ -145,13 +166,15 @@ impl<P: Peer> Core<P> {
         turn: &Turn<'_, P>,
     ) -> (Vec<P>, Option<Arc<Record>>) {
         let mut record = self.records.get(name).filter(|record| record.lives(turn.now));
-        let mut hosts = self.records.providers(name, asker, turn);
+        let most = usize::from(turn.config.hosts_max);
+        let mut hosts: Vec<P> = self.providers.of(name, asker, turn.now).take(most).collect();
         if let Some(hosting) = self.hosting.get(&name) {
             if record.is_none_or(|known| hosting.record.supersedes(known)) {
                 record = Some(&hosting.record);
             }
             if !hosts.contains(&self.me) {
                 hosts.insert(0, self.me);
+                hosts.truncate(most);
             }
         }
         if record.is_some_and(|record| record.spec.is_none()) {
@@ -178,20 +201,21 @@ impl<P: Peer> Core<P> {
         };
         match learned {
             Learned::New | Learned::Same | Learned::Unkept => {
-                let hosts = self.records.providers(name, from, turn);
-                let kept = self.records.add_provider(name, from, turn);
+                let most = usize::from(turn.config.hosts_max);
+                let hosts = self.providers.of(name, from, turn.now).take(most).collect();
+                let noted = self.note_provider(name, from, turn);
                 self.start_sweeping(turn);
                 match (learned, known) {
                     (Learned::New | Learned::Unkept, Some(record)) => {
-                        let after = AfterKeep::Answer { to: from, tag, hosts };
+                        let after = AfterKeep::Answer { to: from, tag, hosts, noted };
                         self.keep(Item::Record(record), after, turn);
                         None
                     }
-                    _ => Some(Answer::Stored { kept, newer: None, hosts }),
+                    _ => Some(Answer::Stored { kept: noted, newer: None, hosts }),
                 }
             }
             Learned::Superseded(newer) => {
-                self.records.drop_provider(name, from);
+                self.providers.drop_one(name, from);
                 Some(Answer::Stored { kept: false, newer: Some(newer), hosts: Vec::new() })
             }
             Learned::Rejected => {
@@ -210,7 +234,7 @@ impl<P: Peer> Core<P> {
     ) -> Option<Answer<P>> {
         let (kept, newer) = match self.learn(&record, from, turn) {
             Learned::New | Learned::Unkept => {
-                let after = AfterKeep::Answer { to: from, tag, hosts: Vec::new() };
+                let after = AfterKeep::Answer { to: from, tag, hosts: Vec::new(), noted: true };
                 self.keep(Item::Record(record), after, turn);
                 return None;
             }
@@ -231,29 +255,26 @@ impl<P: Peer> Core<P> {
         turn: &mut Turn<'_, P>,
     ) -> Learned {
         let ahead = record.version > (turn.now + AHEAD_MAX).unix_ms();
-        if !record.lives(turn.now) || ahead || record.bytes.len() > Record::BYTES_MAX {
+        let endless = record.expires > turn.now + LIFE_MAX;
+        if !record.lives(turn.now) || ahead || endless || record.bytes.len() > Record::BYTES_MAX {
             return Learned::Rejected;
         }
-        match self.records.get(record.function) {
-            Some(known) if known.supersedes(record) => return Learned::Superseded(known.clone()),
-            Some(known) if !record.supersedes(known) => {
+        match self.records.get(record.function).cloned() {
+            Some(known) if known.supersedes(record) => return Learned::Superseded(known),
+            Some(known) if !record.supersedes(&known) => {
                 let unkept = self.records.unkept.contains(&record.function)
                     && !planted::is(Bug::AcknowledgesEarly);
                 return if unkept { Learned::Unkept } else { Learned::Same };
             }
             Some(_) => {}
-            None => {
-                let full = self.records.by_name.len() >= turn.config.records_max as usize;
-                if full && !self.owns(record.owner) {
-                    return Learned::Rejected;
-                }
-            }
+            None if self.owns(record.owner) || self.make_room(record, from, turn) => {}
+            None => return Learned::Rejected,
         }
-        self.records.insert(record.clone());
+        self.insert_record(record.clone(), from);
         self.records.unkept.insert(record.function);
         self.known.forget(record.function);
         if record.spec.is_none() && !planted::is(Bug::IgnoresTombstone) {
-            self.records.drop_providers(record.function);
+            self.providers.drop_all(record.function);
         }
         self.superseded(record, from, turn);
         if self.owns(record.owner) {
@@ -277,10 +298,54 @@ impl<P: Peer> Core<P> {
         new
     }
 
-    /// This peer, a holder of the name, hosts it itself.
-    pub(crate) fn provide_myself(&mut self, name: Name, turn: &mut Turn<'_, P>) {
-        self.records.add_provider(name, self.me, turn);
+    pub(crate) fn insert_record(&mut self, record: Arc<Record>, from: P) {
+        let distance = || self.me.key().distance(P::position(&record.function));
+        let others = (!self.owns(record.owner)).then(|| (from, distance()));
+        self.records.insert(record, others);
+    }
+
+    /// Whether another owner's record, whose name is new here, has a place: within its owner's
+    /// quota and that of the peer that brings it. Where all places are taken the farthest gives
+    /// way, unless this one is farther; what is hosted here stays.
+    fn make_room(&mut self, record: &Record, from: P, turn: &mut Turn<'_, P>) -> bool {
+        if self.hosting.contains_key(&record.function) {
+            return true;
+        }
+        let most = turn.config.records_max as usize;
+        let quota = quota(most);
+        let of_owner = self.records.by_owner.get(&record.owner).map_or(0, BTreeSet::len);
+        let brought = self.records.by_peer.get(&from).map_or(0, |n| *n as usize);
+        let unbounded = planted::is(Bug::KeepsForAnyone);
+        if (of_owner >= quota || brought >= quota && from != self.me) && !unbounded {
+            return false;
+        }
+        if self.records.far.len() < most {
+            return true;
+        }
+        let distance = self.me.key().distance(P::position(&record.function));
+        let hosted = |name: &Name| self.hosting.contains_key(name);
+        let farthest = self.records.far.iter().rev().find(|(_, name)| !hosted(name)).copied();
+        match farthest {
+            Some((farther, name)) if farther > distance && !unbounded => {
+                self.records.remove(name);
+                turn.push(Effect::Forget(ItemKey::Record(name)));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A peer, perhaps this one, provides a name. Whether it is noted.
+    pub(crate) fn note_provider(&mut self, name: Name, peer: P, turn: &mut Turn<'_, P>) -> bool {
         self.start_sweeping(turn);
+        let known = self.records.get(name).is_some() || self.hosting.contains_key(&name);
+        let mine = || self.setup.owner.is_some_and(|owner| P::owner_name(&owner) == name);
+        let worth = (!known && !mine(), self.me.key().distance(P::position(&name)), name);
+        let most = turn.config.records_max as usize;
+        let of_name = usize::from(turn.config.hosts_max);
+        let bounds = Bounds { entries: most * PROVIDERS_A_RECORD, of_peer: quota(most), of_name };
+        let until = turn.now + turn.config.host_life;
+        self.providers.add(self.me, peer, worth, (turn.now, until), bounds)
     }
 
     pub(crate) fn start_sweeping(&mut self, turn: &Turn<'_, P>) {
@@ -293,30 +358,27 @@ impl<P: Peer> Core<P> {
     /// Drops what has expired.
     pub(crate) fn sweep(&mut self, turn: &mut Turn<'_, P>) {
         let now = turn.now;
-        self.records.by_name.retain(|name, record| {
-            if !record.lives(now) {
-                turn.push(Effect::Forget(ItemKey::Record(*name)));
-            }
-            record.lives(now)
-        });
-        let by_name = &self.records.by_name;
-        self.records.by_owner.retain(|(_, name)| by_name.contains_key(name));
+        let expired = self.records.by_name.values().filter(|kept| !kept.record.lives(now));
+        let expired: Vec<Name> = expired.map(|kept| kept.record.function).collect();
+        for name in expired {
+            self.records.remove(name);
+            turn.push(Effect::Forget(ItemKey::Record(name)));
+        }
         let expired = self.hosting.iter().filter(|(_, hosting)| !hosting.record.lives(now));
         let expired: Vec<Name> = expired.map(|(name, _)| *name).collect();
         for function in expired {
             self.give_up(function, turn);
         }
-        let by_name = &self.records.by_name;
-        self.records.unkept.retain(|name| by_name.contains_key(name));
-        self.records.providers.retain(|_, providers| {
-            providers.retain(|(_, until)| *until > now);
-            !providers.is_empty()
-        });
+        self.providers.sweep(now);
         self.records.sweeping = false;
-        let records = &self.records;
-        if !(records.by_name.is_empty() && records.providers.is_empty() && self.hosting.is_empty())
-        {
+        let idle = self.records.by_name.is_empty() && self.providers.is_empty();
+        if !(idle && self.hosting.is_empty()) {
             self.start_sweeping(turn);
         }
     }
+}
+
+/// What one owner or peer may take of so many places.
+fn quota(most: usize) -> usize {
+    most.div_ceil(QUOTA_PART)
 }

@@ -22,6 +22,7 @@ struct Choices<'a> {
     tags: Vec<Tag>,
     calls: u64,
     tickets: Vec<Ticket>,
+    now: Time,
 }
 
 impl Choices<'_> {
@@ -116,7 +117,8 @@ impl Choices<'_> {
         });
         let function = self.function();
         let version = self.number();
-        let expires = if self.coin() { Time::NEVER } else { Time(self.number()) };
+        let life = Span::minutes(u64::from(self.byte()) * 12 * 60);
+        let expires = if self.coin() { self.now + life } else { Time(self.number()) };
         let bytes = vec![0; usize::from(self.byte()) * 20].into();
         Arc::new(Record { function, owner: self.owner(), version, expires, spec, bytes })
     }
@@ -289,8 +291,8 @@ pub fn handle_bytes(bytes: &[u8]) {
     let config = small();
     let setup = peerless_core::Setup { owner: Some(OWNER), ..host(2, 2, 3) };
     let mut core = Core::new(P(0), setup, 1, 0);
-    let mut bytes = Choices { left: bytes, tags: Vec::new(), calls: 0, tickets: Vec::new() };
     let (mut now, mut effects) = (Time(0), Vec::new());
+    let mut bytes = Choices { left: bytes, tags: Vec::new(), calls: 0, tickets: Vec::new(), now };
     while !bytes.left.is_empty() {
         now = match bytes.below(16) {
             0 => now + Span::secs(u64::from(bytes.byte())),
@@ -298,6 +300,7 @@ pub fn handle_bytes(bytes: &[u8]) {
             1 if bytes.below(64) == 0 => now + Span::minutes(100 * 365 * 24 * 60),
             n => now + Span::ms(u64::from(n) * 100),
         };
+        bytes.now = now;
         core.handle(bytes.input(), &mut Turn::new(now, &config, &mut effects));
         assert!(core.check(), "the invariants hold");
         assert!(effects.len() <= EFFECTS_MAX, "{} effects of one input", effects.len());

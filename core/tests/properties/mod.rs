@@ -6,4 +6,5 @@ mod deploying;
 mod endings;
 mod guards;
 mod siblings;
+mod storing;
 mod worlds;

@@ -49,7 +49,9 @@ proptest! {
                     best.insert(record.function, record.clone());
                 }
             }
-            first.into_values().for_each(|record| world.keeps(peer as u8, record));
+            for record in first.into_values() {
+                world.keeps(peer as u8, record);
+            }
         }
         let owner = Setup { owner: Some(OWNER), ..host(1, 1, 4) };
         for peer in [8, 0, 1, 2] {

@@ -1,8 +1,8 @@
 //! Peers that make up what they answer, and how little that does.
 
-use peerless_core::{Answer, Config, Load, Query, Setup, Span};
+use peerless_core::{Answer, Config, Load, Owner, Query, Record, Setup, Span};
 
-use crate::world::{OWNER, P, World, host, name, record, small};
+use crate::world::{OWNER, P, World, function, host, name, record, small};
 
 fn found(hosts: Vec<P>) -> Answer<P> {
     Answer::Found { closer: Vec::new(), hosts, record: None, load: Load::default() }
@@ -31,5 +31,26 @@ pub fn sibling() -> String {
     let query = Query::Sync { owner: OWNER, records: nothing.0, have: nothing.1, range: None };
     world.query(9, 2, query);
     world.pass(Span::secs(63));
+    world.rest()
+}
+
+/// Strangers fill a peer's places for records, one of them with more than its part; a record that
+/// belongs here takes the place of the one that belongs the farthest from here.
+pub fn storing() -> String {
+    let mut world = World::new(Config { records_max: 4, ..small() });
+    world.converged(&[1, 5], &host(1, 1, 4));
+    let of = |letter, place, owner| {
+        let function = function(name(letter, place), 1, (1, 1));
+        Query::Store(Record { owner: Owner([owner; 32]), ..function }.into())
+    };
+    for stranger in [8, 9, 12, 13] {
+        world.query(stranger, 1, of('s', stranger, stranger));
+        world.query(stranger, 1, of('t', stranger, stranger + 16));
+    }
+    world.query(10, 1, of('u', 10, 8));
+    world.pass(Span::secs(2));
+    world.query(14, 1, of('f', 0, 14));
+    world.query(15, 1, Query::Hosts(name('f', 0)));
+    world.pass(Span::secs(2));
     world.rest()
 }

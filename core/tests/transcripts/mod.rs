@@ -27,6 +27,7 @@ pub const ALL: &[(&str, Play)] = &[
     ("owners_set", placing::owners_set),
     ("restart", placing::restart),
     ("sibling_that_lies", liars::sibling),
+    ("records_of_strangers", liars::storing),
     ("anycall_from_nowhere", calls::from_nowhere),
     ("anycall_second_host", calls::second_host),
     ("anycall_refused", calls::refused),
