@@ -16,6 +16,7 @@ mod admission;
 mod call;
 mod census;
 pub mod config;
+mod hearsay;
 mod hosting;
 mod job;
 pub mod key;

@@ -337,7 +337,7 @@ impl<P: Peer> Core<P> {
         }
         match (purpose, answer) {
             (Purpose::Search(search), Answer::Found { closer, hosts, record, .. }) => {
-                self.search_answered(search, from, &closer, hosts, record, turn);
+                self.search_answered(search, from, &closer, &hosts, record, turn);
             }
             (Purpose::Publish(publish), Answer::Stored { kept, newer, hosts }) => {
                 self.publish_answered(publish, from, kept, newer, &hosts, turn);

@@ -20,6 +20,11 @@ const CURSORS_MAX: usize = 16;
 /// Offers made beyond the number still wanted, against declines.
 const SPARE_OFFERS: usize = 2;
 
+/// Peers with the code that a confirmed host is told of; the wire takes 128.
+const SOURCES_MAX: usize = 32;
+/// Other hosts that a confirmed host is told of; it meets the rest by their probes.
+const MATES_MAX: usize = 96;
+
 /// Finding hosts for a function.
 #[derive(Debug)]
 pub(crate) struct Placement<P> {
@@ -112,8 +117,11 @@ impl<P: Peer> Core<P> {
         let position = P::position(&placement.record.function);
         let mut found: Vec<P> = outcome.closest.into_iter().map(|(peer, _)| peer).collect();
         found.push(self.me);
-        // Sticky: who hosts an earlier version is asked first.
-        placement.line_up(&mut outcome.hosts.clone(), position);
+        // Sticky: who hosts an earlier version is asked first, but no more of them than are wanted.
+        // Some may be a liar's inventions; these come last among the hosts, and then in XOR order.
+        let (ahead, others) = outcome.hosts.split_at(placement.wanted.min(outcome.hosts.len()));
+        placement.line_up(&mut ahead.to_vec(), position);
+        found.extend(others);
         placement.line_up(&mut found, position);
         if placement.before.is_empty() {
             placement.before = outcome.hosts;
@@ -248,13 +256,14 @@ impl<P: Peer> Core<P> {
         hosts.extend(&chosen);
         let mut sources = alloc::vec![self.me];
         for peer in placement.mates.iter().chain(&placement.before) {
-            if !sources.contains(peer) {
+            if sources.len() < SOURCES_MAX && !sources.contains(peer) {
                 sources.push(*peer);
             }
         }
         self.let_go(others, function, version, turn);
         for peer in chosen {
-            let mates: Vec<P> = hosts.iter().copied().filter(|host| *host != peer).collect();
+            let mates = hosts.iter().copied().filter(|host| *host != peer).take(MATES_MAX);
+            let mates: Vec<P> = mates.collect();
             let sources: Vec<P> = sources.iter().copied().filter(|host| *host != peer).collect();
             if peer == self.me {
                 let known = self.confirmed(peer, function, version, sources, mates, turn);

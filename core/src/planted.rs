@@ -87,11 +87,13 @@ pub enum Bug {
     HonoursAnyWant = 41,
     /// Who comes first takes all the places for records.
     KeepsForAnyone = 42,
+    /// A search takes all the hosts that one answerer names, in the order of hearing.
+    BelievesHosts = 43,
 }
 
 impl Bug {
     /// Every bug, by number.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::LookupFarthest,
         Self::LookupEndsEarly,
         Self::NeverEvict,
@@ -121,10 +123,11 @@ impl Bug {
         Self::RunsAgain,
         Self::HonoursAnyWant,
         Self::KeepsForAnyone,
+        Self::BelievesHosts,
     ];
 
     /// Whether it shows only beside a peer that lies, or floods.
     pub fn needs_a_liar(self) -> bool {
-        matches!(self, Self::HonoursAnyWant | Self::KeepsForAnyone)
+        matches!(self, Self::HonoursAnyWant | Self::KeepsForAnyone | Self::BelievesHosts)
     }
 }

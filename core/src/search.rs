@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::hearsay::Hearsay;
 use crate::key::{Name, Peer, Target};
 use crate::lookup::{Lookup, Next};
 use crate::machine::{Core, Purpose, Work};
@@ -20,7 +21,7 @@ pub(crate) struct Search<P> {
     lookup: Lookup<P>,
     /// Hosts that are of no use to whoever searches.
     avoid: Vec<P>,
-    hosts: Vec<P>,
+    hosts: Hearsay<P>,
     record: Option<Arc<Record>>,
     then: Then,
 }
@@ -54,6 +55,7 @@ pub(crate) enum Then {
 #[derive(Debug)]
 pub(crate) struct Outcome<P> {
     pub(crate) closest: Vec<(P, u8)>,
+    /// At most `hosts_max`, those that most holders named first.
     pub(crate) hosts: Vec<P>,
     pub(crate) record: Option<Arc<Record>>,
     /// Of the closest, how many answered, and how many there are.
@@ -137,6 +139,7 @@ impl<P: Peer> Core<P> {
             (_, Target::Name(name)) => self.kept_of(name, self.me, turn),
         };
         hosts.retain(|host| !avoid.contains(host));
+        let hosts = Hearsay::new(hosts);
         let search = Search { target, kind, lookup, avoid, hosts, record, then };
         let tag = self.searches.insert(search);
         self.timers.add(turn.now + turn.config.search_timeout, Timer::Search(tag));
@@ -167,7 +170,7 @@ impl<P: Peer> Core<P> {
         tag: Tag,
         from: P,
         closer: &[P],
-        hosts: Vec<P>,
+        hosts: &[P],
         record: Option<Arc<Record>>,
         turn: &mut Turn<'_, P>,
     ) {
@@ -176,11 +179,7 @@ impl<P: Peer> Core<P> {
         };
         let most = usize::from(turn.config.k);
         search.lookup.answered(from, &closer[..closer.len().min(most)], self.me);
-        for host in hosts.into_iter().take(usize::from(turn.config.hosts_max)) {
-            if !search.hosts.contains(&host) && !search.avoid.contains(&host) {
-                search.hosts.push(host);
-            }
-        }
+        search.hosts.hear(hosts, &search.avoid, turn.config);
         if let Some(record) = record
             && search.target == Target::Name(record.function)
             && record.lives(turn.now)
@@ -211,7 +210,7 @@ impl<P: Peer> Core<P> {
             standing: search.lookup.standing(),
             blind: search.lookup.standing().1 == 0 && self.join != Join::Alone,
             cost: search.lookup.cost(),
-            hosts: search.hosts,
+            hosts: search.hosts.hosts(turn.config),
             record: search.record,
         };
         let found = match search.kind {

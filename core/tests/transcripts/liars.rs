@@ -54,3 +54,19 @@ pub fn storing() -> String {
     world.pass(Span::secs(2));
     world.rest()
 }
+
+/// A holder that never heard of a function names a crowd of hosts of it: the function finds its
+/// places all the same.
+pub fn hosts() -> String {
+    let mut world = World::new(Config { k: 3, offers_max: 9, hosts_max: 24, ..small() });
+    world.converged(&[0, 4, 5, 6, 7], &host(1, 1, 4));
+    world.crash(5);
+    world.lies(5, |query| match query {
+        Query::Hosts(_) => Some(found((8..16).chain([1, 2, 3]).map(P).collect())),
+        Query::Provide(..) => Some(Answer::Stored { kept: true, newer: None, hosts: Vec::new() }),
+        _ => None,
+    });
+    world.deploy(0, &record(name('f', 5), 1, 2));
+    world.pass(Span::secs(10));
+    world.rest()
+}

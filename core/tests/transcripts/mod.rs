@@ -28,6 +28,7 @@ pub const ALL: &[(&str, Play)] = &[
     ("restart", placing::restart),
     ("sibling_that_lies", liars::sibling),
     ("records_of_strangers", liars::storing),
+    ("hosts_that_are_not", liars::hosts),
     ("anycall_from_nowhere", calls::from_nowhere),
     ("anycall_second_host", calls::second_host),
     ("anycall_refused", calls::refused),
