@@ -168,6 +168,8 @@ pub enum Decline {
     Install,
     /// Its store failed.
     Store,
+    /// It serves the function, but none of the closest peers keeps the record.
+    NoHolder,
     /// It did not answer in time.
     Silent,
 }

@@ -89,11 +89,17 @@ pub enum Bug {
     KeepsForAnyone = 42,
     /// A search takes all the hosts that one answerer names, in the order of hearing.
     BelievesHosts = 43,
+    /// Holders are told what was true before the search for them.
+    PublishesStale = 44,
+    /// It counts as done when no holder keeps it.
+    NeedsNoHolder = 45,
+    /// Nobody tells the holders of a tombstone again.
+    TombstonesFade = 46,
 }
 
 impl Bug {
     /// Every bug, by number.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 33] = [
         Self::LookupFarthest,
         Self::LookupEndsEarly,
         Self::NeverEvict,
@@ -124,10 +130,21 @@ impl Bug {
         Self::HonoursAnyWant,
         Self::KeepsForAnyone,
         Self::BelievesHosts,
+        Self::PublishesStale,
+        Self::NeedsNoHolder,
+        Self::TombstonesFade,
     ];
 
-    /// Whether it shows only beside a peer that lies, or floods.
+    /// Whether it shows only beside a peer that lies or floods, or after hours.
     pub fn needs_a_liar(self) -> bool {
-        matches!(self, Self::HonoursAnyWant | Self::KeepsForAnyone | Self::BelievesHosts)
+        matches!(
+            self,
+            Self::HonoursAnyWant
+                | Self::KeepsForAnyone
+                | Self::BelievesHosts
+                | Self::PublishesStale
+                | Self::NeedsNoHolder
+                | Self::TombstonesFade
+        )
     }
 }

@@ -6,9 +6,11 @@ use alloc::vec::Vec;
 use crate::key::{Name, Peer, Target};
 use crate::machine::{AfterKeep, Core, Purpose, Work};
 use crate::message::{Decline, Query, Tag};
+use crate::planted::{self, Bug};
 use crate::record::Record;
 use crate::search::{Kind, Outcome, Then};
-use crate::turn::{Event, Item, Ticket, Turn};
+use crate::time::Time;
+use crate::turn::{Event, Failure, Item, Ticket, Turn};
 
 /// Something being told to the holders.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub(crate) struct Publish<P> {
     waiting: usize,
     /// Of these, those that keep it.
     kept: usize,
+    /// Whether none of those told at first kept it.
+    again: bool,
     then: AfterPublish<P>,
 }
 
@@ -28,11 +32,11 @@ pub(crate) struct Publish<P> {
 pub(crate) enum What {
     /// I host this name.
     Provide(Name, Option<Arc<Record>>),
-    /// Keep this tombstone; so do its hosts.
+    /// Keep this record, mostly a tombstone; its hosts hear of it too.
     Store(Arc<Record>),
 }
 
-/// What follows when enough holders keep it.
+/// What follows when enough holders keep it, or none does.
 #[derive(Clone, Debug)]
 pub(crate) enum AfterPublish<P> {
     Nothing,
@@ -70,7 +74,8 @@ impl<P: Peer> Core<P> {
             AfterPublish::Removed(ticket) => Some(ticket),
             _ => None,
         };
-        let tag = self.publishes.insert(Publish { what, told: 0, waiting: 0, kept: 0, then });
+        let (told, waiting, kept, again) = (0, 0, 0, false);
+        let tag = self.publishes.insert(Publish { what, told, waiting, kept, again, then });
         // Unless the user has cancelled it meanwhile: then it ends without another word.
         if let Some(work) = ticket.and_then(|ticket| self.asks.get_mut(&ticket)) {
             *work = Work::Publish(tag);
@@ -84,10 +89,16 @@ impl<P: Peer> Core<P> {
         outcome: &Outcome<P>,
         turn: &mut Turn<'_, P>,
     ) {
-        let Some(publish) = self.publishes.get_mut(tag) else {
+        let Some(publish) = self.publishes.get(tag) else {
             return;
         };
         let what = publish.what.clone();
+        if let Some(record) = &outcome.record {
+            self.learn_if_concerned(record, turn);
+        }
+        let Some(what) = self.still_true(what, outcome.record.as_ref()) else {
+            return self.publish_on(tag, turn);
+        };
         let mut holders: Vec<P> = outcome.closest.iter().map(|(peer, _)| *peer).collect();
         let position = P::position(&what.name());
         let mine = self.me.key().distance(position);
@@ -98,20 +109,10 @@ impl<P: Peer> Core<P> {
             holders.sort_unstable();
             holders.dedup();
         }
-        if let Some(record) = &outcome.record {
-            self.learn_if_concerned(record, turn);
+        if let Some(publish) = self.publishes.get_mut(tag) {
+            publish.what = what.clone();
+            (publish.told, publish.waiting, publish.kept) = (holders.len(), holders.len(), 0);
         }
-        if let What::Provide(name, Some(record)) = &what
-            && !self.serves(*name, record.version)
-        {
-            // Its end was just learnt, or came during the search: there is nothing to tell.
-            return self.publish_on(tag, turn);
-        }
-        let Some(publish) = self.publishes.get_mut(tag) else {
-            return;
-        };
-        publish.told = holders.len();
-        publish.waiting = holders.len();
         if close && let What::Provide(name, record) = &what {
             self.provide_here(*name, record.as_ref(), turn);
         }
@@ -119,6 +120,33 @@ impl<P: Peer> Core<P> {
             self.query(holder, what.query(), Purpose::Publish(tag), turn);
         }
         self.publish_on(tag, turn);
+    }
+
+    /// What there is to tell after the search for the holders, during which this peer may have
+    /// given the function up or `found` that there is a newer version or a tombstone: then they are
+    /// told of that.
+    fn still_true(&self, what: What, found: Option<&Arc<Record>>) -> Option<What> {
+        let record = match &what {
+            What::Provide(_, None) => return Some(what),
+            What::Provide(_, Some(record)) | What::Store(record) => record,
+        };
+        if planted::is(Bug::PublishesStale) {
+            return Some(what);
+        }
+        let name = record.function;
+        let hosted = self.hosting.get(&name).map(|hosting| &hosting.record);
+        let told = hosted.filter(|_| matches!(what, What::Provide(..))).unwrap_or(record);
+        let mut newest = told;
+        for known in self.records.get(name).into_iter().chain(found) {
+            if known.supersedes(newest) {
+                newest = known;
+            }
+        }
+        match what {
+            _ if newest.supersedes(told) => Some(What::Store(newest.clone())),
+            What::Provide(..) => hosted.map(|hosted| What::Provide(name, Some(hosted.clone()))),
+            What::Store(_) => Some(what),
+        }
     }
 
     /// This peer is itself one of the holders.
@@ -138,6 +166,14 @@ impl<P: Peer> Core<P> {
         hosts: &[P],
         turn: &mut Turn<'_, P>,
     ) {
+        // It may be the last word of one after three quarters had kept it.
+        if let Some(newer) = newer
+            && self.is_concerned(&newer)
+            && self.learn_and_keep(&newer, from, turn)
+        {
+            // Those that kept the older one hear of it too.
+            self.publish(What::Store(newer), AfterPublish::Nothing, turn);
+        }
         let Some(publish) = self.publishes.get_mut(tag) else {
             return;
         };
@@ -150,44 +186,78 @@ impl<P: Peer> Core<P> {
                 self.meet_mate(name, *host, turn);
             }
         }
-        if let Some(newer) = newer
-            && newer.function == name
-        {
-            self.learn_and_keep(&newer, from, turn);
-        }
         self.publish_on(tag, turn);
     }
 
-    /// Ends a publication when three quarters keep it, or all have answered.
+    /// Ends a publication when three quarters keep it, or all have answered. If none keeps it, it
+    /// is tried once more.
     fn publish_on(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
-        let Some(publish) = self.publishes.get(tag) else {
+        let Some(publish) = self.publishes.get_mut(tag) else {
             return;
         };
         if publish.waiting > 0 && publish.kept * 4 < publish.told * 3 {
             return;
         }
+        let lost = publish.kept == 0 && (publish.told > 0 || publish.again);
+        let lost = lost && !planted::is(Bug::NeedsNoHolder);
+        if lost && !publish.again {
+            publish.again = true;
+            (publish.told, publish.waiting) = (0, 0);
+            let target = Target::Name(publish.what.name());
+            return self.search(target, Kind::Hosts, Then::Publish(tag), turn);
+        }
         let Publish { what, then, .. } = self.publishes.remove(tag).expect("it was just found");
+        let name = what.name();
         match then {
             AfterPublish::Nothing => {}
             AfterPublish::Placed { version, placers } => {
-                let ended = !self.serves(what.name(), version);
-                let failure = ended.then_some(Decline::Superseded);
+                let serves = self.hosting.get(&name).is_some_and(|h| h.record.version == version);
+                let failure = match (serves, lost) {
+                    (false, _) => Some(Decline::Superseded),
+                    (true, true) => Some(Decline::NoHolder),
+                    (true, false) => None,
+                };
                 for placer in placers {
-                    self.report(placer, what.name(), version, failure, turn);
+                    self.report(placer, name, version, failure, turn);
                 }
             }
-            AfterPublish::Removed(ticket) => self.conclude(ticket, Event::Removed, turn),
-            AfterPublish::Siblings => self.seek_siblings(turn),
+            AfterPublish::Removed(ticket) => {
+                let known = self.records.get(name).filter(|record| record.spec.is_some());
+                let event = match known {
+                    Some(record) => Event::Failed(Failure::Superseded { version: record.version }),
+                    None if lost => Event::Failed(Failure::NoHolder),
+                    None => Event::Removed,
+                };
+                self.conclude(ticket, event, turn);
+            }
+            AfterPublish::Siblings => {
+                if lost {
+                    // It is told again with the next comparison.
+                    self.owner_told_at = Time(0);
+                }
+                self.seek_siblings(turn);
+            }
         }
+    }
+
+    /// Tells the holders of some tombstones again, those first that nobody spoke of for longest:
+    /// holders come and go, and the removed version must not come back.
+    pub(crate) fn repeat_tombstones(&mut self, turn: &mut Turn<'_, P>) {
+        for record in self.records.tombstones_due(turn.now) {
+            self.publish(What::Store(record), AfterPublish::Nothing, turn);
+        }
+    }
+
+    fn is_concerned(&self, record: &Record) -> bool {
+        let name = record.function;
+        self.owns(record.owner)
+            || self.hosting.contains_key(&name)
+            || self.records.get(name).is_some()
     }
 
     /// Takes over a record that concerns this peer: of its owner, hosted here, or kept already.
     pub(crate) fn learn_if_concerned(&mut self, record: &Arc<Record>, turn: &mut Turn<'_, P>) {
-        let name = record.function;
-        let concerned = self.owns(record.owner)
-            || self.hosting.contains_key(&name)
-            || self.records.get(name).is_some();
-        if concerned {
+        if self.is_concerned(record) {
             self.learn_and_keep(record, self.me, turn);
         }
     }

@@ -11,7 +11,7 @@ use crate::message::{Answer, Tag};
 use crate::planted::{self, Bug};
 use crate::providers::Bounds;
 use crate::record::Record;
-use crate::time::Span;
+use crate::time::{Span, Time};
 use crate::timers::Timer;
 use crate::turn::{Effect, Item, ItemKey, Turn};
 
@@ -21,6 +21,11 @@ const AHEAD_MAX: Span = Span::secs(24 * 60 * 60);
 const LIFE_MAX: Span = Span::secs(91 * 24 * 60 * 60);
 /// How often what has expired is dropped.
 const SWEEP_PERIOD: Span = Span::minutes(5);
+/// How long nobody speaks of a tombstone before one that holds it tells the holders again
+/// (Kademlia §2.5: who hears of it meanwhile need not).
+const REPEAT_PERIOD: Span = Span::minutes(60);
+/// Tombstones told again at each sweep.
+const REPEATS_MAX: usize = 4;
 /// One owner may have one part in so many of the records kept here, one peer bring as many, and
 /// one peer provide as many names.
 const QUOTA_PART: usize = 8;
@@ -46,6 +51,8 @@ struct Kept<P> {
     record: Arc<Record>,
     /// Who brought its first version, and its distance from here; `None`: it is the own owner's.
     others: Option<(P, Distance)>,
+    /// When somebody last spoke of it to holders.
+    told_at: Time,
 }
 
 /// What came of a record that was heard of.
@@ -95,11 +102,11 @@ impl<P: Peer> Records<P> {
             *self.by_peer.entry(from).or_default() += 1;
             self.far.insert((distance, name));
         }
-        self.by_name.insert(name, Kept { record, others });
+        self.by_name.insert(name, Kept { record, others, told_at: Time(0) });
     }
 
     fn remove(&mut self, name: Name) {
-        let Some(Kept { record, others }) = self.by_name.remove(&name) else {
+        let Some(Kept { record, others, .. }) = self.by_name.remove(&name) else {
             return;
         };
         self.unkept.remove(&name);
@@ -116,6 +123,34 @@ impl<P: Peer> Records<P> {
                 self.by_peer.remove(&from);
             }
         }
+    }
+
+    /// Somebody told the holders of this name.
+    fn told(&mut self, name: Name, now: Time) {
+        if let Some(kept) = self.by_name.get_mut(&name) {
+            kept.told_at = now;
+        }
+    }
+
+    /// A few of the tombstones that nobody spoke of for a while, those of longest ago first; they
+    /// count as spoken of now.
+    pub(crate) fn tombstones_due(&mut self, now: Time) -> Vec<Arc<Record>> {
+        let removed = self.by_name.values().filter(|kept| kept.record.spec.is_none());
+        let due = removed.filter(|kept| now.since(kept.told_at) >= REPEAT_PERIOD);
+        let mut due: Vec<(Time, Name)> =
+            due.map(|kept| (kept.told_at, kept.record.function)).collect();
+        due.sort_unstable();
+        due.truncate(REPEATS_MAX);
+        if planted::is(Bug::TombstonesFade) {
+            due.clear();
+        }
+        let names = due.into_iter().map(|(_, name)| name);
+        let mut records = Vec::new();
+        for name in names {
+            self.told(name, now);
+            records.extend(self.get(name).cloned());
+        }
+        records
     }
 
     /// Exactly this record is kept through a crash.
@@ -262,6 +297,7 @@ impl<P: Peer> Core<P> {
         match self.records.get(record.function).cloned() {
             Some(known) if known.supersedes(record) => return Learned::Superseded(known),
             Some(known) if !record.supersedes(&known) => {
+                self.records.told(record.function, turn.now);
                 let unkept = self.records.unkept.contains(&record.function)
                     && !planted::is(Bug::AcknowledgesEarly);
                 return if unkept { Learned::Unkept } else { Learned::Same };
@@ -271,6 +307,7 @@ impl<P: Peer> Core<P> {
             None => return Learned::Rejected,
         }
         self.insert_record(record.clone(), from);
+        self.records.told(record.function, turn.now);
         self.records.unkept.insert(record.function);
         self.known.forget(record.function);
         if record.spec.is_none() && !planted::is(Bug::IgnoresTombstone) {
@@ -370,6 +407,7 @@ impl<P: Peer> Core<P> {
             self.give_up(function, turn);
         }
         self.providers.sweep(now);
+        self.repeat_tombstones(turn);
         self.records.sweeping = false;
         let idle = self.records.by_name.is_empty() && self.providers.is_empty();
         if !(idle && self.hosting.is_empty()) {

@@ -456,6 +456,8 @@ pub enum Failure {
     },
     /// This node's store failed.
     NotKept,
+    /// None of the peers closest to the name keeps it.
+    NoHolder,
     /// A limit of this node: too many requests at once.
     TooMany,
 }

@@ -56,6 +56,7 @@ pub(crate) fn reason(why: peerless_core::Decline) -> &'static str {
         Decline::Fetch => "fetch",
         Decline::Install => "install",
         Decline::Store => "store",
+        Decline::NoHolder => "no-holder",
         Decline::Silent => "silent",
     }
 }

@@ -303,6 +303,7 @@ fn decline(why: Decline) -> &'static str {
         Decline::Fetch => "the code could not be fetched",
         Decline::Install => "the code could not be installed",
         Decline::Store => "its store failed",
+        Decline::NoHolder => "nobody keeps its record",
         Decline::Silent => "it did not answer",
     }
 }
@@ -338,6 +339,7 @@ fn failure(why: &Failure) -> String {
         Failure::Cancelled => "cancelled".to_owned(),
         Failure::Superseded { version } => format!("version {version} is newer"),
         Failure::NotKept => "it could not be kept".to_owned(),
+        Failure::NoHolder => "no holder keeps it".to_owned(),
         Failure::TooMany => "too many requests".to_owned(),
     }
 }

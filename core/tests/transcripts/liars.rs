@@ -1,8 +1,8 @@
 //! Peers that make up what they answer, and how little that does.
 
-use peerless_core::{Answer, Config, Load, Owner, Query, Record, Setup, Span};
+use peerless_core::{Answer, Config, Load, Owner, Query, Record, Request, Setup, Span};
 
-use crate::world::{OWNER, P, World, function, host, name, record, small};
+use crate::world::{OWNER, P, World, function, host, name, record, small, tombstone};
 
 fn found(hosts: Vec<P>) -> Answer<P> {
     Answer::Found { closer: Vec::new(), hosts, record: None, load: Load::default() }
@@ -67,6 +67,31 @@ pub fn hosts() -> String {
         _ => None,
     });
     world.deploy(0, &record(name('f', 5), 1, 2));
+    world.pass(Span::secs(10));
+    world.rest()
+}
+
+/// Holders that answer, but keep nothing: it is tried again, and then neither the deployment nor
+/// the removal counts as done.
+pub fn holders() -> String {
+    let mut world = World::new(small());
+    world.converged_as(&[0, 4, 5, 7], |peer| match peer {
+        5 => host(1, 1, 4),
+        _ => Setup::default(),
+    });
+    for peer in [4, 7] {
+        world.crash(peer);
+        world.lies(peer, |query| match query {
+            Query::Find(_) | Query::Hosts(_) => Some(found(Vec::new())),
+            Query::Provide(..) | Query::Store(_) => {
+                Some(Answer::Stored { kept: false, newer: None, hosts: Vec::new() })
+            }
+            _ => None,
+        });
+    }
+    world.deploy(0, &record(name('f', 5), 1, 1));
+    world.pass(Span::secs(10));
+    world.ask(5, Request::Remove(tombstone(name('g', 6), 2).into()));
     world.pass(Span::secs(10));
     world.rest()
 }

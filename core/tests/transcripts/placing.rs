@@ -1,6 +1,6 @@
 //! Where functions are: deployment, repair, removal, restart, an owner's set.
 
-use peerless_core::{Accept, Config, Request, Setup, Span};
+use peerless_core::{Accept, Config, Query, Request, Setup, Span};
 
 use crate::world::{OWNER, World, host, name, record, small, tombstone};
 
@@ -143,5 +143,53 @@ pub fn restart() -> String {
     world.pass(Span::secs(4));
     world.show_hosts(f);
     world.show_hosts(g);
+    world.rest()
+}
+
+/// A function is removed while its host hears nothing; when the host announces itself again it
+/// finds the tombstone on its way, and says that instead.
+pub fn renewal_of_removed() -> String {
+    let renew_period = Span::minutes(4);
+    let mut world = World::new(Config { k: 3, renew_period, ..small() });
+    world.converged(&[0, 4, 5, 6, 7, 9], &host(1, 1, 4));
+    let f = name('f', 5);
+    world.given(0, &record(f, 1, 1));
+    world.quietly(|world| {
+        world.ask(9, Request::Remove(tombstone(f, 2).into()));
+        let end = world.now + Span::secs(3);
+        while world.letters() > 0 || world.next_due().is_some_and(|at| at < end) {
+            world.lose_queries(5);
+            if world.letters() > 0 {
+                world.round();
+            } else {
+                world.happen_next();
+            }
+        }
+    });
+    world.say("f5 is removed, which its host does not hear");
+    world.show_hosts(f);
+    world.pass(Span::minutes(4));
+    world.show_hosts(f);
+    world.rest()
+}
+
+/// A tombstone is told again from time to time, so that those hear of it who came since; of those
+/// that hold it one is enough.
+pub fn tombstone_told_again() -> String {
+    let mut world = World::new(Config { k: 3, ..small() });
+    world.converged(&[0, 5, 6, 7, 9], &host(1, 1, 4));
+    let f = name('f', 5);
+    world.given(0, &record(f, 1, 1));
+    world.quietly(|world| {
+        world.ask(9, Request::Remove(tombstone(f, 2).into()));
+        world.pass(Span::secs(3));
+        world.start(4, host(1, 1, 4));
+        world.meet(4, 6);
+        world.pass(Span::minutes(59));
+    });
+    world.say("f5 is removed, then p4 comes");
+    world.pass(Span::minutes(12));
+    world.query(15, 4, Query::Hosts(f));
+    world.pass(Span::secs(2));
     world.rest()
 }

@@ -107,6 +107,9 @@ impl ApiError {
                 format!("version {version} of {function} is known, which is newer")
             }
             Failure::NotKept => "this node's store failed".to_owned(),
+            Failure::NoHolder => {
+                format!("none of the nodes closest to {function} keeps its record")
+            }
             Failure::TooMany => "this node has too many requests under way".to_owned(),
         };
         Self::new(status, code, error)
@@ -127,6 +130,7 @@ fn of_failure(failure: &Failure) -> (StatusCode, &'static str) {
         Failure::Cancelled => (StatusCode::SERVICE_UNAVAILABLE, "cancelled"),
         Failure::Superseded { .. } => (StatusCode::CONFLICT, "superseded"),
         Failure::NotKept => (StatusCode::INTERNAL_SERVER_ERROR, "store"),
+        Failure::NoHolder => (StatusCode::SERVICE_UNAVAILABLE, "no-holder"),
         Failure::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests"),
     }
 }

@@ -43,7 +43,7 @@ const PROBED: u32 = 7;
 const SYNCED: u32 = 8;
 
 /// In the order of their numbers on the wire, from 1.
-const DECLINES: [Decline; 11] = [
+const DECLINES: [Decline; 12] = [
     Decline::Runtime,
     Decline::Constraint,
     Decline::Policy,
@@ -55,6 +55,7 @@ const DECLINES: [Decline; 11] = [
     Decline::Install,
     Decline::Store,
     Decline::Silent,
+    Decline::NoHolder,
 ];
 
 pub(crate) fn encode_query(query: &Query<NodeId>, book: &dyn Addresses) -> Vec<u8> {

@@ -68,7 +68,7 @@ fn a_load() -> impl Strategy<Value = Load> {
 }
 
 fn a_decline() -> impl Strategy<Value = Option<Decline>> {
-    option::of(prop_oneof![Just(Decline::Runtime), Just(Decline::Busier), Just(Decline::Silent)])
+    option::of(prop_oneof![Just(Decline::Runtime), Just(Decline::Busier), Just(Decline::NoHolder)])
 }
 
 fn a_query() -> impl Strategy<Value = Query<NodeId>> {
