@@ -1,9 +1,10 @@
-//! Every limit, named. Relations between them are asserted where they are made.
+//! Every limit, named, and what must hold between them: [`Config::check`].
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::key::{Name, Owner};
+use crate::membership::LOADS_MAX;
 use crate::time::Span;
 
 /// What all cores of a network share. There is no default on purpose: a host says which network it
@@ -23,7 +24,7 @@ pub struct Config {
     pub search_timeout: Span,
     /// How often buckets that lie idle are refreshed; `Span(0)`: never.
     pub refresh_period: Span,
-    /// How often a host renews its record with the holders.
+    /// How often a host renews its record with the holders; shorter than `host_life`.
     pub renew_period: Span,
     /// How long a host record lives without renewal.
     pub host_life: Span,
@@ -93,6 +94,65 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether a core can work with these values: else the first key that is wrong, and what is
+    /// expected of it. A host checks what its user configured; a core that is given values which
+    /// do not pass may hang, overflow or be misunderstood by others.
+    pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        const PERIOD: &str = "at least 10ms";
+        const SOME: &str = "at least 1";
+        let period = |span: Span| span >= Span::ms(10);
+        let rules = [
+            ("k", (1..=64).contains(&self.k), "from 1 to 64"),
+            ("alpha", (1..=64).contains(&self.alpha), "from 1 to 64"),
+            ("reply_timeout", self.reply_timeout >= Span::ms(1), "at least 1ms"),
+            ("reply_timeout", self.reply_timeout <= Span::secs(60), "at most 60s"),
+            ("misses_max", self.misses_max >= 1, SOME),
+            (
+                "search_timeout",
+                self.search_timeout >= self.reply_timeout,
+                "at least core.reply_timeout",
+            ),
+            (
+                "refresh_period",
+                self.refresh_period == Span::ZERO || period(self.refresh_period),
+                "at least 10ms, or 0 for never",
+            ),
+            ("renew_period", period(self.renew_period), PERIOD),
+            ("host_life", self.host_life >= self.renew_period, "at least core.renew_period"),
+            ("hosts_max", (1..=128).contains(&self.hosts_max), "from 1 to 128"),
+            ("records_max", (1..=1 << 24).contains(&self.records_max), "from 1 to 16777216"),
+            ("offers_max", self.offers_max >= 1, SOME),
+            ("place_timeout", period(self.place_timeout), PERIOD),
+            (
+                "reserve_life",
+                self.reserve_life >= self.place_timeout,
+                "at least core.place_timeout",
+            ),
+            (
+                "loads_min",
+                (1..=LOADS_MAX).contains(&usize::from(self.loads_min)),
+                "from 1 to 64, of which a core remembers no more",
+            ),
+            (
+                "busier_permille",
+                (1000..=1_000_000).contains(&self.busier_permille),
+                "from 1000, the mean itself, to 1000000",
+            ),
+            ("install_timeout", period(self.install_timeout), PERIOD),
+            ("probe_period", period(self.probe_period), PERIOD),
+            ("probes_missed_max", self.probes_missed_max >= 1, SOME),
+            ("repair_backoff", period(self.repair_backoff), PERIOD),
+            ("sync_period", period(self.sync_period), PERIOD),
+            ("sync_have_max", (1..=512).contains(&self.sync_have_max), "from 1 to 512"),
+            ("sync_records_max", (1..=8).contains(&self.sync_records_max), "from 1 to 8"),
+            ("asks_max", self.asks_max >= 1, SOME),
+            ("items_ahead_max", self.items_ahead_max >= 1, SOME),
+            ("rehost_period", period(self.rehost_period), PERIOD),
+        ];
+        let broken = rules.into_iter().find(|(_, holds, _)| !holds);
+        broken.map_or(Ok(()), |(key, _, expected)| Err((key, expected)))
+    }
+
     /// The limits of the real network.
     pub const fn standard() -> Self {
         Self {
@@ -166,4 +226,39 @@ pub enum Accept {
     Anyone,
     /// Its own owner's and these.
     These(Vec<Owner>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let standard = Config::standard;
+        let wrong = [
+            ("k", Config { k: 0, ..standard() }),
+            ("alpha", Config { alpha: 0, ..standard() }),
+            ("reply_timeout", Config { reply_timeout: Span::ZERO, ..standard() }),
+            ("search_timeout", Config { search_timeout: Span::ms(1), ..standard() }),
+            ("refresh_period", Config { refresh_period: Span(1), ..standard() }),
+            ("renew_period", Config { renew_period: Span::ZERO, ..standard() }),
+            ("host_life", Config { renew_period: Span::minutes(26), ..standard() }),
+            ("hosts_max", Config { hosts_max: 129, ..standard() }),
+            ("reserve_life", Config { place_timeout: Span::secs(31), ..standard() }),
+            ("loads_min", Config { loads_min: 0, ..standard() }),
+            ("busier_permille", Config { busier_permille: u32::MAX, ..standard() }),
+            ("probe_period", Config { probe_period: Span::ZERO, ..standard() }),
+            ("repair_backoff", Config { repair_backoff: Span::ZERO, ..standard() }),
+            ("sync_period", Config { sync_period: Span::ZERO, ..standard() }),
+            ("sync_have_max", Config { sync_have_max: 0, ..standard() }),
+            ("sync_records_max", Config { sync_records_max: 9, ..standard() }),
+            ("rehost_period", Config { rehost_period: Span::ZERO, ..standard() }),
+        ];
+        assert_eq!(standard().check(), Ok(()));
+        let never = Config { refresh_period: Span::ZERO, siblings_max: 0, ..standard() };
+        assert_eq!(never.check(), Ok(()));
+        for (key, config) in wrong {
+            assert_eq!(config.check().map_err(|(key, _)| key), Err(key));
+        }
+    }
 }

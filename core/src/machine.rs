@@ -40,6 +40,8 @@ pub struct Core<P: Peer> {
     /// Unknown askers that are being checked, and some that did not answer.
     pub(crate) checks: Vec<P>,
     pub(crate) mute: Vec<P>,
+    /// Peers that just failed, and when.
+    pub(crate) missed: Vec<(P, Time)>,
     pub(crate) timers: Timers,
     /// The wake that the host was asked for.
     wake: Time,
@@ -169,6 +171,7 @@ impl<P: Peer> Core<P> {
             settled: false,
             checks: Vec::new(),
             mute: Vec::new(),
+            missed: Vec::new(),
             timers: Timers::default(),
             wake: Time::NEVER,
             queries: Slab::new(incarnation),
@@ -230,10 +233,10 @@ impl<P: Peer> Core<P> {
     }
 
     fn ask(&mut self, ticket: Ticket, request: Request<P>, turn: &mut Turn<'_, P>) {
+        assert!(!self.asks.contains_key(&ticket), "a ticket names one request in a core's life");
         let full = self.asks.len() >= turn.config.asks_max as usize;
         // Cancelling makes room.
-        let full = full && !matches!(request, Request::Cancel(_));
-        if full || self.asks.contains_key(&ticket) {
+        if full && !matches!(request, Request::Cancel(_)) {
             turn.tell(ticket, Event::Failed(Failure::TooMany));
             return;
         }

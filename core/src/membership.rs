@@ -15,7 +15,12 @@ const CHECKS_MAX: usize = 8;
 /// Peers that did not answer a check and are remembered for it.
 const MUTE_MAX: usize = 16;
 /// Loads of other peers that are remembered.
-const LOADS_MAX: usize = 64;
+pub(crate) const LOADS_MAX: usize = 64;
+/// Failures of one peer so close together are one: a dial that fails ends all that waited for it,
+/// and the host tells of the dial and of each.
+const MISS_SPAN: Span = Span::ms(500);
+/// Peers that just failed and are remembered for it.
+const MISSED_MAX: usize = 16;
 /// Random names drawn to hit a bucket; a deeper bucket takes the best of them.
 const DRAWS_MAX: u32 = 256;
 /// How soon after joining the neighbourhood is searched again, for those who joined meanwhile.
@@ -55,11 +60,21 @@ impl<P: Peer> Core<P> {
     pub(crate) fn known_to_live(&mut self, peer: P, turn: &mut Turn<'_, P>) {
         if peer != self.me {
             self.mute.retain(|other| *other != peer);
+            self.missed.retain(|(other, _)| *other != peer);
             self.table.answered(self.me.key(), peer, turn.config.k);
         }
     }
 
     pub(crate) fn missed(&mut self, peer: P, turn: &mut Turn<'_, P>) {
+        self.missed.retain(|(_, at)| turn.now.since(*at) < MISS_SPAN);
+        let counted = self.missed.iter().any(|(other, _)| *other == peer);
+        if counted && !planted::is(Bug::MissesTwice) {
+            return;
+        }
+        if self.missed.len() == MISSED_MAX {
+            self.missed.remove(0);
+        }
+        self.missed.push((peer, turn.now));
         self.table.missed(self.me.key(), peer, turn.config.misses_max);
     }
 

@@ -101,7 +101,8 @@ pub enum Answer<P> {
     Found {
         /// Closest first, at most k.
         closer: Vec<P>,
-        /// Hosts of the name, verified first.
+        /// Hosts of the name, at most `hosts_max`: myself first, if I am one, then those that told me
+        /// so themselves, each on its own authenticated connection; never hearsay.
         hosts: Vec<P>,
         /// The name's record.
         record: Option<Arc<Record>>,

@@ -95,11 +95,13 @@ pub enum Bug {
     NeedsNoHolder = 45,
     /// Nobody tells the holders of a tombstone again.
     TombstonesFade = 46,
+    /// A failed dial counts once for itself and once for each query that waited for it.
+    MissesTwice = 47,
 }
 
 impl Bug {
     /// Every bug, by number.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::LookupFarthest,
         Self::LookupEndsEarly,
         Self::NeverEvict,
@@ -133,9 +135,11 @@ impl Bug {
         Self::PublishesStale,
         Self::NeedsNoHolder,
         Self::TombstonesFade,
+        Self::MissesTwice,
     ];
 
-    /// Whether it shows only beside a peer that lies or floods, or after hours.
+    /// Whether it shows only beside a peer that lies or floods, after hours, or on a host that
+    /// tells of a failed dial twice.
     pub fn needs_a_liar(self) -> bool {
         matches!(
             self,
@@ -145,6 +149,7 @@ impl Bug {
                 | Self::PublishesStale
                 | Self::NeedsNoHolder
                 | Self::TombstonesFade
+                | Self::MissesTwice
         )
     }
 }

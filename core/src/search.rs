@@ -264,3 +264,23 @@ impl<P: Peer> Search<P> {
         self.kind == Kind::FirstHosts && (removed || found)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ignorance_is_not_absence() {
+        let absence = |standing, blind| {
+            let (closest, hosts, record) = (Vec::<u8>::new(), Vec::new(), None);
+            let closest = closest.into_iter().map(|peer| (peer, 0)).collect();
+            Outcome { closest, hosts, record, standing, blind, cost: Cost::default() }.absence()
+        };
+        assert_eq!(absence((15, 20), false), Failure::Unknown);
+        assert_eq!(absence((14, 20), false), Failure::Incomplete { answered: 14, of: 20 });
+        assert_eq!(absence((3, 4), false), Failure::Unknown);
+        assert_eq!(absence((1, 2), false), Failure::Incomplete { answered: 1, of: 2 });
+        assert_eq!(absence((0, 0), false), Failure::Unknown, "it is a network of one");
+        assert_eq!(absence((0, 0), true), Failure::Incomplete { answered: 0, of: 0 });
+    }
+}

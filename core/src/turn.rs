@@ -33,7 +33,8 @@ pub type Call = u64;
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Input<P> {
-    /// A user wants something.
+    /// A user wants something. A ticket that is still open is the host's fault, and the core panics:
+    /// two final tells would answer one user.
     Ask(Ticket, Request<P>),
     /// `n` more items of a manycall lie ready at the host; `ended`: they were the last. Items are
     /// numbered from 0 in the order of their coming.
@@ -65,7 +66,8 @@ pub enum Input<P> {
         /// The query's tag.
         tag: Tag,
     },
-    /// A peer could not be reached.
+    /// A peer could not be reached. The queries that waited for that end in `Failed`, before this or
+    /// after it; together they count as one failure.
     Unreached {
         /// Which.
         peer: P,

@@ -4,6 +4,7 @@ mod admission;
 mod bytes;
 mod deploying;
 mod endings;
+mod configs;
 mod guards;
 mod siblings;
 mod storing;

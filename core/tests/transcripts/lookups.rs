@@ -1,8 +1,8 @@
 //! The network itself: lookups, tables, joining.
 
-use peerless_core::{Config, Request, Setup, Span};
+use peerless_core::{Config, Request, Setup, Span, Target};
 
-use crate::world::{World, at, name, small};
+use crate::world::{P, World, at, host, name, small};
 
 /// Each round of a lookup, from one table to the next, closer with every answer.
 pub fn hop_by_hop() -> String {
@@ -72,5 +72,22 @@ pub fn unknown_asker() -> String {
         world.pass(Span::secs(3));
     }
     world.show_table(0);
+    world.rest()
+}
+
+/// Two requests wait for one dial, which fails: the peer has failed once, and stays in the table
+/// until it fails again.
+pub fn one_failed_dial() -> String {
+    let mut world = World::new(small());
+    world.converged(&[0, 4, 5, 8], &host(1, 1, 4));
+    world.crash(8);
+    for _ in 0..2 {
+        world.ask(0, Request::Lookup(Target::Peer(P(8))));
+        world.ask(0, Request::Lookup(Target::Peer(P(9))));
+        world.refuse_dial(8);
+        world.deliver();
+        world.show_table(0);
+        world.pass(Span::secs(2));
+    }
     world.rest()
 }

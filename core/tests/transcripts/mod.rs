@@ -16,6 +16,7 @@ pub const ALL: &[(&str, Play)] = &[
     ("lookup_hop_by_hop", lookups::hop_by_hop),
     ("table_and_eviction", lookups::table),
     ("joining", lookups::joining),
+    ("one_failed_dial", lookups::one_failed_dial),
     ("unknown_asker", lookups::unknown_asker),
     ("deployment", placing::deployment),
     ("offer_declined", placing::declined),

@@ -310,6 +310,16 @@ impl World {
         self.queue.retain(|letter| letter.to != P(peer) || !query(&letter.input));
     }
 
+    /// A dial to a peer fails: who waited for it is told of that, and of each query that did.
+    pub fn refuse_dial(&mut self, peer: u8) {
+        self.say(&format!("{:?} cannot be reached", P(peer)));
+        let said = |letter: &Letter| matches!(letter.input, Input::Heard { .. });
+        let waits = |letter: &Letter| letter.to == P(peer) && said(letter);
+        while let Some(at) = self.queue.iter().position(waits) {
+            self.lose_at(at, true);
+        }
+    }
+
     /// Lets time pass; letters take none.
     pub fn pass(&mut self, span: Span) {
         self.say(&format!("pass {span:?}"));
