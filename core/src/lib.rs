@@ -17,6 +17,7 @@ mod call;
 mod census;
 pub mod config;
 mod hearsay;
+mod holder;
 mod hosting;
 mod job;
 pub mod key;

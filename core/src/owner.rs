@@ -4,13 +4,13 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::holder::Learned;
 use crate::key::{Name, Owner, Peer, Target};
 use crate::machine::{AfterKeep, Core, Purpose};
 use crate::message::{Answer, Query};
 use crate::planted::{self, Bug};
 use crate::publish::{AfterPublish, What};
 use crate::record::{Rank, Record};
-use crate::records::Learned;
 use crate::search::{Kind, Then};
 use crate::time::Span;
 use crate::timers::Timer;

@@ -4,12 +4,12 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::holder::Learned;
 use crate::key::{Key, Name, Peer, Target};
 use crate::machine::{AfterKeep, Core, Purpose, Work};
 use crate::message::{Decline, Query, Tag};
 use crate::planted::{self, Bug};
 use crate::record::Record;
-use crate::records::Learned;
 use crate::search::{Kind, Outcome, Then};
 use crate::time::Time;
 use crate::timers::Timer;

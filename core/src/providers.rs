@@ -5,10 +5,11 @@
 //! peer, peers a name. Where a name has more providers than fit, which of them stay is drawn anew
 //! each day by a number that nobody else knows, not by who came first or says it most often.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use crate::key::{Distance, Name, Peer};
+use crate::key::{Distance, Key, Name, Peer};
 use crate::random::Random;
 use crate::time::{Span, Time};
 
@@ -19,10 +20,7 @@ const DAY: Span = Span::secs(24 * 60 * 60);
 #[derive(Debug)]
 pub(crate) struct Providers<P> {
     by_name: BTreeMap<Name, Named<P>>,
-    /// The names by worth: the last is the first to give way.
-    worth: BTreeSet<Worth>,
-    /// How many names each peer provides.
-    by_peer: BTreeMap<P, u32>,
+    index: Option<Box<Index<P>>>,
     entries: usize,
     /// What the draw depends on.
     secret: u64,
@@ -33,10 +31,24 @@ pub(crate) type Worth = (bool, Distance, Name);
 
 #[derive(Debug)]
 struct Named<P> {
-    worth: Worth,
+    /// Whether it has no record here.
+    bare: bool,
     /// The latest to say so last.
     peers: Vec<(P, Time)>,
 }
+
+/// What a scan would find as well.
+#[derive(Debug)]
+struct Index<P> {
+    me: Key,
+    /// The names by worth: the last is the first to give way.
+    worth: BTreeSet<Worth>,
+    /// How many names each peer provides.
+    by_peer: BTreeMap<P, u32>,
+}
+
+/// Entries from which on an index pays: most peers of a large network have fewer.
+const INDEXED_FROM: usize = if cfg!(test) { 6 } else { 64 };
 
 /// What bounds the providers.
 #[derive(Copy, Clone, Debug)]
@@ -51,13 +63,7 @@ pub(crate) struct Bounds {
 
 impl<P: Peer> Providers<P> {
     pub(crate) const fn new(secret: u64) -> Self {
-        Self {
-            by_name: BTreeMap::new(),
-            worth: BTreeSet::new(),
-            by_peer: BTreeMap::new(),
-            entries: 0,
-            secret,
-        }
+        Self { by_name: BTreeMap::new(), index: None, entries: 0, secret }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -92,23 +98,27 @@ impl<P: Peer> Providers<P> {
         {
             named.peers.remove(at);
             named.peers.push((peer, until));
-            self.reappraise(worth);
+            self.appraise(worth);
             return true;
         }
-        let provides = self.by_peer.get(&peer).map_or(0, |names| *names as usize);
+        let provides = self.provided_by(peer);
         let there = self.by_name.get(&name).map_or(0, |named| named.peers.len());
         if peer != me
             && (provides >= bounds.of_peer
                 || there >= bounds.of_name && !self.draws_better(name, peer, (me, now))
-                || self.entries >= bounds.entries && !self.give_way(worth))
+                || self.entries >= bounds.entries && !self.give_way(me.key(), worth))
         {
             return false;
         }
-        let peers = Vec::new();
-        self.by_name.entry(name).or_insert(Named { worth, peers }).peers.push((peer, until));
-        self.reappraise(worth);
-        *self.by_peer.entry(peer).or_default() += 1;
+        let (bare, peers) = (worth.0, Vec::new());
+        self.by_name.entry(name).or_insert(Named { bare, peers }).peers.push((peer, until));
         self.entries += 1;
+        self.appraise(worth);
+        if let Some(index) = &mut self.index {
+            *index.by_peer.entry(peer).or_default() += 1;
+        } else if self.entries >= INDEXED_FROM {
+            self.make_index(me.key());
+        }
         true
     }
 
@@ -132,25 +142,50 @@ impl<P: Peer> Providers<P> {
         }
     }
 
-    /// The name that is worth least gives way, if it is worth less.
-    fn give_way(&mut self, to: Worth) -> bool {
-        match self.worth.last() {
-            Some(least) if *least > to => {
-                let name = least.2;
-                self.drop_all(name);
-                true
+    fn make_index(&mut self, me: Key) {
+        let (mut worth, mut by_peer) = (BTreeSet::new(), BTreeMap::<P, u32>::new());
+        for (name, named) in &self.by_name {
+            worth.insert(worth_of::<P>(me, *name, named.bare));
+            for (peer, _) in &named.peers {
+                *by_peer.entry(*peer).or_default() += 1;
             }
-            _ => false,
         }
+        self.index = Some(Box::new(Index { me, worth, by_peer }));
+    }
+
+    fn provided_by(&self, peer: P) -> usize {
+        if let Some(index) = &self.index {
+            return index.by_peer.get(&peer).map_or(0, |names| *names as usize);
+        }
+        let provides = |named: &&Named<P>| named.peers.iter().any(|(other, _)| *other == peer);
+        self.by_name.values().filter(provides).count()
+    }
+
+    /// The name that is worth least gives way, if it is worth less.
+    fn give_way(&mut self, me: Key, to: Worth) -> bool {
+        let least = if let Some(index) = &self.index {
+            index.worth.last().copied()
+        } else {
+            let all = self.by_name.iter();
+            all.map(|(name, named)| worth_of::<P>(me, *name, named.bare)).max()
+        };
+        let Some((_, _, name)) = least.filter(|least| *least > to) else {
+            return false;
+        };
+        self.drop_all(name);
+        true
     }
 
     /// A name's worth may have changed: its record was learnt, or is gone.
-    fn reappraise(&mut self, worth: Worth) {
-        if let Some(named) = self.by_name.get_mut(&worth.2) {
-            self.worth.remove(&named.worth);
-            named.worth = worth;
-            self.worth.insert(worth);
+    fn appraise(&mut self, (bare, distance, name): Worth) {
+        let Some(named) = self.by_name.get_mut(&name) else {
+            return;
+        };
+        if let Some(index) = &mut self.index {
+            index.worth.remove(&(named.bare, distance, name));
+            index.worth.insert((bare, distance, name));
         }
+        named.bare = bare;
     }
 
     pub(crate) fn drop_one(&mut self, name: Name, peer: P) {
@@ -161,16 +196,24 @@ impl<P: Peer> Providers<P> {
             return;
         };
         named.peers.remove(at);
-        if named.peers.is_empty() {
-            let worth = named.worth;
-            self.worth.remove(&worth);
+        let (bare, emptied) = (named.bare, named.peers.is_empty());
+        if emptied {
             self.by_name.remove(&name);
         }
         self.entries -= 1;
-        let provides = self.by_peer.get_mut(&peer).expect("who provides a name is counted");
+        if self.entries < INDEXED_FROM / 2 {
+            self.index = None;
+        }
+        let Some(index) = &mut self.index else {
+            return;
+        };
+        if emptied {
+            index.worth.remove(&worth_of::<P>(index.me, name, bare));
+        }
+        let provides = index.by_peer.get_mut(&peer).expect("who provides a name is counted");
         *provides -= 1;
         if *provides == 0 {
-            self.by_peer.remove(&peer);
+            index.by_peer.remove(&peer);
         }
     }
 
@@ -193,6 +236,10 @@ impl<P: Peer> Providers<P> {
             self.drop_one(name, peer);
         }
     }
+}
+
+fn worth_of<P: Peer>(me: Key, name: Name, bare: bool) -> Worth {
+    (bare, me.distance(P::position(&name)), name)
 }
 
 #[cfg(test)]

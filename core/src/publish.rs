@@ -211,7 +211,7 @@ impl<P: Peer> Core<P> {
         match then {
             AfterPublish::Nothing => {}
             AfterPublish::Placed { version, placers } => {
-                let serves = self.hosting.get(&name).is_some_and(|h| h.record.version == version);
+                let serves = self.serves(name, version);
                 let failure = match (serves, lost) {
                     (false, _) => Some(Decline::Superseded),
                     (true, true) => Some(Decline::NoHolder),

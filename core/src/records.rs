@@ -1,94 +1,110 @@
-//! What this peer keeps for others: records, within bounds. The records of this node's own owner
-//! stand among them, without any.
+//! The records that this peer keeps: others', within bounds, and those of its own owner.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::key::{Distance, Name, Owner, Peer, Target};
-use crate::machine::{AfterKeep, Core};
-use crate::message::{Answer, Tag};
+use crate::key::{Distance, Key, Name, Owner, Peer};
 use crate::planted::{self, Bug};
-use crate::providers::Bounds;
 use crate::record::Record;
 use crate::time::{Span, Time};
-use crate::timers::Timer;
-use crate::turn::{Effect, Item, ItemKey, Turn};
 
-/// How far in the future a version may lie: more is a clock's fault, or an attack.
-const AHEAD_MAX: Span = Span::secs(24 * 60 * 60);
-/// How far in the future a record may expire: 90 days from its signing, and a day for clocks.
-const LIFE_MAX: Span = Span::secs(91 * 24 * 60 * 60);
-/// How often what has expired is dropped.
-const SWEEP_PERIOD: Span = Span::minutes(5);
 /// How long nobody speaks of a tombstone before one that holds it tells the holders again
 /// (Kademlia §2.5: who hears of it meanwhile need not).
 const REPEAT_PERIOD: Span = Span::minutes(60);
 /// Tombstones told again at each sweep.
 const REPEATS_MAX: usize = 4;
-/// One owner may have one part in so many of the records kept here, one peer bring as many, and
-/// one peer provide as many names.
-const QUOTA_PART: usize = 8;
-/// Providers, of all names together, for each record that there is room for.
-const PROVIDERS_A_RECORD: usize = 4;
+/// New records and versions that one peer may bring in each window of time; each is written to disk.
+const BROUGHT_MAX: u32 = 1024;
+/// How long such a window is.
+const BROUGHT_WINDOW: Span = Span::secs(10);
+
+/// Records from which on an index pays: most peers of a large network keep fewer.
+const INDEXED_FROM: usize = 64;
 
 /// Records by name, with what has to be known to keep them within bounds.
 #[derive(Debug)]
 pub(crate) struct Records<P> {
     by_name: BTreeMap<Name, Kept<P>>,
-    by_owner: BTreeMap<Owner, BTreeSet<Name>>,
-    /// How many of others' records each peer brought.
-    by_peer: BTreeMap<P, u32>,
-    /// Others' records by their distance from here: the last is the first to give way.
-    far: BTreeSet<(Distance, Name)>,
-    /// Of all, those that are not known to be kept through a crash.
+    /// Of these, those that are not known to be kept through a crash.
     unkept: BTreeSet<Name>,
-    sweeping: bool,
+    index: Option<Box<Index<P>>>,
+    /// What each peer brought in the window of time that began then.
+    brought: Option<Box<(Time, BTreeMap<P, u32>)>>,
+    pub(crate) sweeping: bool,
 }
 
 #[derive(Debug)]
 struct Kept<P> {
     record: Arc<Record>,
-    /// Who brought its first version, and its distance from here; `None`: it is the own owner's.
-    others: Option<(P, Distance)>,
+    /// Who brought its first version; `None`: it is the own owner's.
+    from: Option<P>,
     /// When somebody last spoke of it to holders.
     told_at: Time,
 }
 
-/// What came of a record that was heard of.
+/// What a scan would find as well.
 #[derive(Debug)]
-pub(crate) enum Learned {
-    /// It is new here, and has to be kept.
-    New,
-    /// It was here, and is kept.
-    Same,
-    /// It was here, but has to be kept before anyone may be told so.
-    Unkept,
-    /// This one stands against it.
-    Superseded(Arc<Record>),
-    /// There is no place for it, or it is not valid.
-    Rejected,
+struct Index<P> {
+    me: Key,
+    by_owner: BTreeMap<Owner, BTreeSet<Name>>,
+    /// How many of others' records each peer brought.
+    by_peer: BTreeMap<P, u32>,
+    /// Others' records by their distance from here.
+    far: BTreeSet<(Distance, Name)>,
+}
+
+impl<P: Peer> Index<P> {
+    fn new(me: Key) -> Self {
+        let (by_owner, by_peer, far) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Self { me, by_owner, by_peer, far }
+    }
+
+    fn add(&mut self, kept: &Kept<P>) {
+        let name = kept.record.function;
+        self.by_owner.entry(kept.record.owner).or_default().insert(name);
+        if let Some(from) = kept.from {
+            *self.by_peer.entry(from).or_default() += 1;
+            self.far.insert((distance::<P>(self.me, name), name));
+        }
+    }
+
+    fn take_out(&mut self, kept: &Kept<P>) {
+        let (owner, name) = (kept.record.owner, kept.record.function);
+        let names = self.by_owner.get_mut(&owner).expect("its owner is known");
+        names.remove(&name);
+        if names.is_empty() {
+            self.by_owner.remove(&owner);
+        }
+        if let Some(from) = kept.from {
+            self.far.remove(&(distance::<P>(self.me, name), name));
+            let brought = self.by_peer.get_mut(&from).expect("who brought it is counted");
+            *brought -= 1;
+            if *brought == 0 {
+                self.by_peer.remove(&from);
+            }
+        }
+    }
+}
+
+pub(crate) fn distance<P: Peer>(me: Key, name: Name) -> Distance {
+    me.distance(P::position(&name))
 }
 
 impl<P: Peer> Records<P> {
-    pub(crate) const fn new() -> Self {
-        Self {
-            by_name: BTreeMap::new(),
-            by_owner: BTreeMap::new(),
-            by_peer: BTreeMap::new(),
-            far: BTreeSet::new(),
-            unkept: BTreeSet::new(),
-            sweeping: false,
-        }
+    pub(crate) fn new() -> Self {
+        let (by_name, unkept) = (BTreeMap::new(), BTreeSet::new());
+        Self { by_name, unkept, index: None, brought: None, sweeping: false }
     }
 
     pub(crate) fn get(&self, name: Name) -> Option<&Arc<Record>> {
         self.by_name.get(&name).map(|kept| &kept.record)
     }
 
-    /// Puts a record in the place of any of its name; `others`: who brought it and how far from
-    /// here it belongs, where it is not of this node's owner.
-    fn insert(&mut self, record: Arc<Record>, others: Option<(P, Distance)>) {
+    /// Puts a record in the place of any of its name; `from`: who brought it, where it is not of
+    /// this node's owner.
+    pub(crate) fn insert(&mut self, me: Key, record: Arc<Record>, from: Option<P>) {
         let name = record.function;
         if let Some(known) = self.by_name.get_mut(&name)
             && known.record.owner == record.owner
@@ -97,36 +113,120 @@ impl<P: Peer> Records<P> {
             return;
         }
         self.remove(name);
-        self.by_owner.entry(record.owner).or_default().insert(name);
-        if let Some((from, distance)) = others {
-            *self.by_peer.entry(from).or_default() += 1;
-            self.far.insert((distance, name));
+        let kept = Kept { record, from, told_at: Time(0) };
+        if let Some(index) = &mut self.index {
+            index.add(&kept);
         }
-        self.by_name.insert(name, Kept { record, others, told_at: Time(0) });
-    }
-
-    fn remove(&mut self, name: Name) {
-        let Some(Kept { record, others, .. }) = self.by_name.remove(&name) else {
-            return;
-        };
-        self.unkept.remove(&name);
-        let of_owner = self.by_owner.get_mut(&record.owner).expect("its owner is known");
-        of_owner.remove(&name);
-        if of_owner.is_empty() {
-            self.by_owner.remove(&record.owner);
-        }
-        if let Some((from, distance)) = others {
-            self.far.remove(&(distance, name));
-            let brought = self.by_peer.get_mut(&from).expect("who brought it is counted");
-            *brought -= 1;
-            if *brought == 0 {
-                self.by_peer.remove(&from);
+        self.by_name.insert(name, kept);
+        if self.index.is_none() && self.by_name.len() >= INDEXED_FROM {
+            let index = self.index.insert(Box::new(Index::new(me)));
+            for kept in self.by_name.values() {
+                index.add(kept);
             }
         }
     }
 
+    pub(crate) fn remove(&mut self, name: Name) {
+        let Some(kept) = self.by_name.remove(&name) else {
+            return;
+        };
+        self.unkept.remove(&name);
+        if let Some(index) = &mut self.index {
+            index.take_out(&kept);
+        }
+        if self.by_name.len() < INDEXED_FROM / 2 {
+            self.index = None;
+        }
+    }
+
+    /// Whether a peer may bring one more now; it counts.
+    pub(crate) fn may_bring(&mut self, from: P, now: Time) -> bool {
+        let window = self.brought.get_or_insert_with(|| Box::new((now, BTreeMap::new())));
+        if now.since(window.0) >= BROUGHT_WINDOW {
+            **window = (now, BTreeMap::new());
+        }
+        let brought = window.1.entry(from).or_default();
+        *brought = brought.saturating_add(1);
+        *brought <= BROUGHT_MAX
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
+    pub(crate) fn is_unkept(&self, name: Name) -> bool {
+        self.unkept.contains(&name)
+    }
+
+    pub(crate) fn mark_unkept(&mut self, name: Name) {
+        self.unkept.insert(name);
+    }
+
+    /// Drops what has expired; its names.
+    pub(crate) fn drop_expired(&mut self, now: Time) -> Vec<Name> {
+        self.brought = None;
+        let expired = self.by_name.values().filter(|kept| !kept.record.lives(now));
+        let expired: Vec<Name> = expired.map(|kept| kept.record.function).collect();
+        for name in &expired {
+            self.remove(*name);
+        }
+        expired
+    }
+
+    fn others(&self) -> impl Iterator<Item = &Kept<P>> {
+        self.by_name.values().filter(|kept| kept.from.is_some())
+    }
+
+    /// How many are of this owner, were brought by this peer, and are others' in all.
+    pub(crate) fn counts(&self, owner: Owner, from: P) -> (usize, usize, usize) {
+        if let Some(index) = &self.index {
+            let of_owner = index.by_owner.get(&owner).map_or(0, BTreeSet::len);
+            let brought = index.by_peer.get(&from).map_or(0, |n| *n as usize);
+            return (of_owner, brought, index.far.len());
+        }
+        let of_owner = self.others().filter(|kept| kept.record.owner == owner).count();
+        let brought = self.others().filter(|kept| kept.from == Some(from)).count();
+        (of_owner, brought, self.others().count())
+    }
+
+    /// The one of others' that belongs the farthest from here, without those that are hosted here.
+    pub(crate) fn farthest(
+        &self,
+        me: Key,
+        hosted: impl Fn(Name) -> bool,
+    ) -> Option<(Distance, Name)> {
+        if let Some(index) = &self.index {
+            return index.far.iter().rev().find(|(_, name)| !hosted(*name)).copied();
+        }
+        let names = self.others().map(|kept| kept.record.function);
+        names.filter(|name| !hosted(*name)).map(|name| (distance::<P>(me, name), name)).max()
+    }
+
+    /// Exactly this record is kept through a crash.
+    pub(crate) fn kept(&mut self, record: &Record) {
+        if self.get(record.function).is_some_and(|known| **known == *record) {
+            self.unkept.remove(&record.function);
+        }
+    }
+
+    /// The records of an owner with names from `first` to `last`, by name, tombstones among them.
+    pub(crate) fn of(
+        &self,
+        owner: Owner,
+        (first, last): (Name, Name),
+    ) -> impl Iterator<Item = &Arc<Record>> {
+        let index = self.index.as_ref().filter(|_| first <= last);
+        let names = index.and_then(|index| index.by_owner.get(&owner));
+        let names = names.into_iter().flat_map(move |names| names.range(first..=last));
+        let indexed = names.map(|name| &self.by_name[name].record);
+        let scan = self.index.is_none() && first <= last;
+        let all = scan.then(|| self.by_name.range(first..=last)).into_iter().flatten();
+        let scanned = all.map(|(_, kept)| &kept.record).filter(move |r| r.owner == owner);
+        indexed.chain(scanned)
+    }
+
     /// Somebody told the holders of this name.
-    fn told(&mut self, name: Name, now: Time) {
+    pub(crate) fn told(&mut self, name: Name, now: Time) {
         if let Some(kept) = self.by_name.get_mut(&name) {
             kept.told_at = now;
         }
@@ -152,271 +252,7 @@ impl<P: Peer> Records<P> {
         }
         records
     }
-
-    /// Exactly this record is kept through a crash.
-    pub(crate) fn kept(&mut self, record: &Record) {
-        if self.holds(record) {
-            self.unkept.remove(&record.function);
-        }
-    }
-
-    /// Whether exactly this record is here.
-    pub(crate) fn holds(&self, record: &Record) -> bool {
-        self.get(record.function).is_some_and(|known| **known == *record)
-    }
-
-    /// The records of an owner with names from `first` to `last`, by name, tombstones among them.
-    pub(crate) fn of(
-        &self,
-        owner: Owner,
-        (first, last): (Name, Name),
-    ) -> impl Iterator<Item = &Arc<Record>> {
-        let names = self.by_owner.get(&owner).filter(|_| first <= last);
-        let names = names.into_iter().flat_map(move |names| names.range(first..=last));
-        names.map(|name| &self.by_name[name].record)
-    }
 }
 
-impl<P: Peer> Core<P> {
-    /// Answers `Find`.
-    pub(crate) fn found(&self, target: Target<P>, from: P, turn: &Turn<'_, P>) -> Answer<P> {
-        let k = usize::from(turn.config.k);
-        let closer = self.table.closest(self.me.key(), target.key(), k, Some(from));
-        Answer::Found { closer, hosts: Vec::new(), record: None, load: self.load() }
-    }
-
-    /// Answers `Hosts`.
-    pub(crate) fn found_hosts(&self, name: Name, from: P, turn: &Turn<'_, P>) -> Answer<P> {
-        let (hosts, record) = self.kept_of(name, from, turn);
-        let k = usize::from(turn.config.k);
-        let closer = self.table.closest(self.me.key(), P::position(&name), k, Some(from));
-        Answer::Found { closer, hosts, record, load: self.load() }
-    }
-
-    /// The hosts and the record of a name, as far as they are known here; `asker` is left out.
-    pub(crate) fn kept_of(
-        &self,
-        name: Name,
-        asker: P,
-        turn: &Turn<'_, P>,
-    ) -> (Vec<P>, Option<Arc<Record>>) {
-        let mut record = self.records.get(name).filter(|record| record.lives(turn.now));
-        let most = usize::from(turn.config.hosts_max);
-        let mut hosts: Vec<P> = self.providers.of(name, asker, turn.now).take(most).collect();
-        if let Some(hosting) = self.hosting.get(&name) {
-            if record.is_none_or(|known| hosting.record.supersedes(known)) {
-                record = Some(&hosting.record);
-            }
-            if !hosts.contains(&self.me) {
-                hosts.insert(0, self.me);
-                hosts.truncate(most);
-            }
-        }
-        if record.is_some_and(|record| record.spec.is_none()) {
-            hosts.clear();
-        }
-        (hosts, record.cloned())
-    }
-
-    /// A peer says that it hosts a name.
-    pub(crate) fn provide(
-        &mut self,
-        from: P,
-        tag: Tag,
-        name: Name,
-        record: Option<Arc<Record>>,
-        turn: &mut Turn<'_, P>,
-    ) -> Option<Answer<P>> {
-        let known = record.or_else(|| self.records.get(name).cloned());
-        let learned = match &known {
-            Some(record) if record.function != name => Learned::Rejected,
-            Some(record) if record.spec.is_none() => Learned::Superseded(record.clone()),
-            Some(record) => self.learn(record, from, turn),
-            None => Learned::Same,
-        };
-        match learned {
-            Learned::New | Learned::Same | Learned::Unkept => {
-                let most = usize::from(turn.config.hosts_max);
-                let hosts = self.providers.of(name, from, turn.now).take(most).collect();
-                let noted = self.note_provider(name, from, turn);
-                self.start_sweeping(turn);
-                match (learned, known) {
-                    (Learned::New | Learned::Unkept, Some(record)) => {
-                        let after = AfterKeep::Answer { to: from, tag, hosts, noted };
-                        self.keep(Item::Record(record), after, turn);
-                        None
-                    }
-                    _ => Some(Answer::Stored { kept: noted, newer: None, hosts }),
-                }
-            }
-            Learned::Superseded(newer) => {
-                self.providers.drop_one(name, from);
-                Some(Answer::Stored { kept: false, newer: Some(newer), hosts: Vec::new() })
-            }
-            Learned::Rejected => {
-                Some(Answer::Stored { kept: false, newer: None, hosts: Vec::new() })
-            }
-        }
-    }
-
-    /// A peer wants a record kept.
-    pub(crate) fn store(
-        &mut self,
-        from: P,
-        tag: Tag,
-        record: Arc<Record>,
-        turn: &mut Turn<'_, P>,
-    ) -> Option<Answer<P>> {
-        let (kept, newer) = match self.learn(&record, from, turn) {
-            Learned::New | Learned::Unkept => {
-                let after = AfterKeep::Answer { to: from, tag, hosts: Vec::new(), noted: true };
-                self.keep(Item::Record(record), after, turn);
-                return None;
-            }
-            Learned::Same => (true, None),
-            Learned::Superseded(newer) => (false, Some(newer)),
-            Learned::Rejected => (false, None),
-        };
-        Some(Answer::Stored { kept, newer, hosts: Vec::new() })
-    }
-
-    /// Takes over a record, if it is newer than what is known here, and follows from it what
-    /// follows: a removed function is served no longer, a newer version is fetched. Whoever calls
-    /// this keeps a new one.
-    pub(crate) fn learn(
-        &mut self,
-        record: &Arc<Record>,
-        from: P,
-        turn: &mut Turn<'_, P>,
-    ) -> Learned {
-        let ahead = record.version > (turn.now + AHEAD_MAX).unix_ms();
-        let endless = record.expires > turn.now + LIFE_MAX;
-        if !record.lives(turn.now) || ahead || endless || record.bytes.len() > Record::BYTES_MAX {
-            return Learned::Rejected;
-        }
-        match self.records.get(record.function).cloned() {
-            Some(known) if known.supersedes(record) => return Learned::Superseded(known),
-            Some(known) if !record.supersedes(&known) => {
-                self.records.told(record.function, turn.now);
-                let unkept = self.records.unkept.contains(&record.function)
-                    && !planted::is(Bug::AcknowledgesEarly);
-                return if unkept { Learned::Unkept } else { Learned::Same };
-            }
-            Some(_) => {}
-            None if self.owns(record.owner) || self.make_room(record, from, turn) => {}
-            None => return Learned::Rejected,
-        }
-        self.insert_record(record.clone(), from);
-        self.records.told(record.function, turn.now);
-        self.records.unkept.insert(record.function);
-        self.known.forget(record.function);
-        if record.spec.is_none() && !planted::is(Bug::IgnoresTombstone) {
-            self.providers.drop_all(record.function);
-        }
-        self.superseded(record, from, turn);
-        if self.owns(record.owner) {
-            self.push_to_siblings(record, from, turn);
-        }
-        self.start_sweeping(turn);
-        Learned::New
-    }
-
-    /// [`Core::learn`], and keeps it where nothing else waits for that. Whether it was new.
-    pub(crate) fn learn_and_keep(
-        &mut self,
-        record: &Arc<Record>,
-        from: P,
-        turn: &mut Turn<'_, P>,
-    ) -> bool {
-        let new = matches!(self.learn(record, from, turn), Learned::New);
-        if new {
-            self.keep(Item::Record(record.clone()), AfterKeep::Nothing, turn);
-        }
-        new
-    }
-
-    pub(crate) fn insert_record(&mut self, record: Arc<Record>, from: P) {
-        let distance = || self.me.key().distance(P::position(&record.function));
-        let others = (!self.owns(record.owner)).then(|| (from, distance()));
-        self.records.insert(record, others);
-    }
-
-    /// Whether another owner's record, whose name is new here, has a place: within its owner's
-    /// quota and that of the peer that brings it. Where all places are taken the farthest gives
-    /// way, unless this one is farther; what is hosted here stays.
-    fn make_room(&mut self, record: &Record, from: P, turn: &mut Turn<'_, P>) -> bool {
-        if self.hosting.contains_key(&record.function) {
-            return true;
-        }
-        let most = turn.config.records_max as usize;
-        let quota = quota(most);
-        let of_owner = self.records.by_owner.get(&record.owner).map_or(0, BTreeSet::len);
-        let brought = self.records.by_peer.get(&from).map_or(0, |n| *n as usize);
-        let unbounded = planted::is(Bug::KeepsForAnyone);
-        if (of_owner >= quota || brought >= quota && from != self.me) && !unbounded {
-            return false;
-        }
-        if self.records.far.len() < most {
-            return true;
-        }
-        let distance = self.me.key().distance(P::position(&record.function));
-        let hosted = |name: &Name| self.hosting.contains_key(name);
-        let farthest = self.records.far.iter().rev().find(|(_, name)| !hosted(name)).copied();
-        match farthest {
-            Some((farther, name)) if farther > distance && !unbounded => {
-                self.records.remove(name);
-                turn.push(Effect::Forget(ItemKey::Record(name)));
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// A peer, perhaps this one, provides a name. Whether it is noted.
-    pub(crate) fn note_provider(&mut self, name: Name, peer: P, turn: &mut Turn<'_, P>) -> bool {
-        self.start_sweeping(turn);
-        let known = self.records.get(name).is_some() || self.hosting.contains_key(&name);
-        let mine = || self.setup.owner.is_some_and(|owner| P::owner_name(&owner) == name);
-        let worth = (!known && !mine(), self.me.key().distance(P::position(&name)), name);
-        let most = turn.config.records_max as usize;
-        let of_name = usize::from(turn.config.hosts_max);
-        let bounds = Bounds { entries: most * PROVIDERS_A_RECORD, of_peer: quota(most), of_name };
-        let until = turn.now + turn.config.host_life;
-        self.providers.add(self.me, peer, worth, (turn.now, until), bounds)
-    }
-
-    pub(crate) fn start_sweeping(&mut self, turn: &Turn<'_, P>) {
-        if !self.records.sweeping {
-            self.records.sweeping = true;
-            self.timers.add(turn.now + SWEEP_PERIOD, Timer::Sweep);
-        }
-    }
-
-    /// Drops what has expired.
-    pub(crate) fn sweep(&mut self, turn: &mut Turn<'_, P>) {
-        let now = turn.now;
-        let expired = self.records.by_name.values().filter(|kept| !kept.record.lives(now));
-        let expired: Vec<Name> = expired.map(|kept| kept.record.function).collect();
-        for name in expired {
-            self.records.remove(name);
-            turn.push(Effect::Forget(ItemKey::Record(name)));
-        }
-        let expired = self.hosting.iter().filter(|(_, hosting)| !hosting.record.lives(now));
-        let expired: Vec<Name> = expired.map(|(name, _)| *name).collect();
-        for function in expired {
-            self.give_up(function, turn);
-        }
-        self.providers.sweep(now);
-        self.repeat_tombstones(turn);
-        self.records.sweeping = false;
-        let idle = self.records.by_name.is_empty() && self.providers.is_empty();
-        if !(idle && self.hosting.is_empty()) {
-            self.start_sweeping(turn);
-        }
-    }
-}
-
-/// What one owner or peer may take of so many places.
-fn quota(most: usize) -> usize {
-    most.div_ceil(QUOTA_PART)
-}
+#[cfg(test)]
+mod tests;

@@ -61,13 +61,17 @@ proptest! {
             prop_assert_eq!(entries, providers.entries);
             prop_assert!(entries <= BOUNDS.entries);
             prop_assert!(all.clone().all(|named| (1..=3).contains(&named.peers.len())));
-            let worths: BTreeSet<Worth> = all.map(|named| named.worth).collect();
-            prop_assert_eq!(&worths, &providers.worth);
-            prop_assert!(providers.by_name.iter().all(|(name, named)| named.worth.2 == *name));
-            for (peer, names) in &providers.by_peer {
-                let provides = |named: &&Named<P>| named.peers.iter().any(|(p, _)| p == peer);
-                prop_assert_eq!(providers.by_name.values().filter(provides).count(), *names as usize);
-                prop_assert!((1..=4).contains(names));
+            for named in all {
+                for (peer, _) in &named.peers {
+                    prop_assert!((1..=4).contains(&providers.provided_by(*peer)));
+                }
+            }
+            // The index says what a scan would.
+            if let Some(index) = providers.index.take() {
+                providers.make_index(ME.key());
+                let made = providers.index.as_ref().expect("it was just made");
+                prop_assert_eq!(&index.worth, &made.worth);
+                prop_assert_eq!(&index.by_peer, &made.by_peer);
             }
         }
     }

@@ -2,9 +2,9 @@
 
 mod admission;
 mod bytes;
+mod configs;
 mod deploying;
 mod endings;
-mod configs;
 mod guards;
 mod siblings;
 mod storing;

@@ -23,8 +23,12 @@ struct Holder {
 
 impl Holder {
     fn new() -> Self {
+        Self::with(MOST)
+    }
+
+    fn with(records_max: u32) -> Self {
         let setup = Setup { owner: Some(OWNER), ..host(1, 1, 4) };
-        let config = Config { records_max: MOST, ..small() };
+        let config = Config { records_max, ..small() };
         Self { core: Core::new(P(0), setup, 1, 0), config, kept: BTreeMap::new(), asked: 0 }
     }
 
@@ -80,6 +84,18 @@ fn nobody_takes_more_than_its_part() {
     assert_eq!(own, 40, "the own owner's records have no bound");
 }
 
+/// Each is a write to disk, however often it replaces the one before.
+#[test]
+fn nobody_brings_more_than_so_many_at_once() {
+    let mut holder = Holder::new();
+    let version = |version| Record { version, ..at(1, 1, 1) };
+    let kept = (1..2000).filter(|n| holder.stores(1, version(*n))).count();
+    assert_eq!(kept, 1024);
+    assert!(holder.stores(2, version(5000)), "the bound is each peer's own");
+    let own = (1..2000).filter(|n| holder.stores(1, Record { version: *n, ..at(1, 1, 0) })).count();
+    assert_eq!(own, 1999, "the own owner's records have no bound");
+}
+
 #[test]
 fn nothing_is_kept_for_ever() {
     let mut holder = Holder::new();
@@ -117,19 +133,21 @@ proptest! {
     /// Of others' records the closest stay, the own owner's all; what is said to be kept is kept.
     #[test]
     fn the_closest_stay(
-        stored in proptest::collection::vec((1..16u8, 0..16u8, 1..40u8, 0..20u8), 0..200),
+        stored in proptest::collection::vec((1..16u8, 0..16u8, 1..40u8, 0..20u8), 0..400),
+        // With and without an index.
+        most in prop_oneof![Just(16), Just(96)],
     ) {
-        let mut holder = Holder::new();
+        let mut holder = Holder::with(most);
         let mut own = 0;
         for (from, place, which, owner) in stored {
             let new = at(place, which, owner);
             let key = ItemKey::Record(new.function);
-            let (before, full) = (holder.kept.clone(), others(&holder).len() == MOST as usize);
+            let (before, full) = (holder.kept.clone(), others(&holder).len() == most as usize);
             let known = before.contains_key(&key);
             own += usize::from(owner == 0 && !known);
             let kept = holder.stores(from, new.clone());
             prop_assert_eq!(kept, holder.kept.get(&key).is_some_and(|it| **it == new));
-            prop_assert!(others(&holder).len() <= MOST as usize);
+            prop_assert!(others(&holder).len() <= most as usize);
             let gone: Vec<_> = before.iter().filter(|(k, _)| !holder.kept.contains_key(*k)).collect();
             prop_assert!(gone.is_empty() || full && kept && gone.len() == 1);
             for (_, record) in gone {
