@@ -97,11 +97,13 @@ pub enum Bug {
     TombstonesFade = 46,
     /// A failed dial counts once for itself and once for each query that waited for it.
     MissesTwice = 47,
+    /// What too few holders could say nothing of counts as unknown.
+    IgnoranceIsAbsence = 48,
 }
 
 impl Bug {
     /// Every bug, by number.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::LookupFarthest,
         Self::LookupEndsEarly,
         Self::NeverEvict,
@@ -136,11 +138,12 @@ impl Bug {
         Self::NeedsNoHolder,
         Self::TombstonesFade,
         Self::MissesTwice,
+        Self::IgnoranceIsAbsence,
     ];
 
-    /// Whether it shows only beside a peer that lies or floods, after hours, or on a host that
-    /// tells of a failed dial twice.
-    pub fn needs_a_liar(self) -> bool {
+    /// Whether it shows only where somebody lies, floods or is silent on purpose: in the core's
+    /// transcripts, and in no scenario where all are honest.
+    pub fn needs_a_transcript(self) -> bool {
         matches!(
             self,
             Self::HonoursAnyWant
@@ -150,6 +153,7 @@ impl Bug {
                 | Self::NeedsNoHolder
                 | Self::TombstonesFade
                 | Self::MissesTwice
+                | Self::IgnoranceIsAbsence
         )
     }
 }

@@ -9,6 +9,7 @@ use crate::lookup::{Lookup, Next};
 use crate::machine::{Core, Purpose, Work};
 use crate::membership::Join;
 use crate::message::{Query, Tag};
+use crate::planted::{self, Bug};
 use crate::record::Record;
 use crate::timers::Timer;
 use crate::turn::{Cost, Event, Failure, Note, Ticket, Turn};
@@ -69,7 +70,7 @@ impl<P> Outcome<P> {
     /// Why there is nothing, where no record was found: "ignorance is not absence".
     pub(crate) fn absence(&self) -> Failure {
         let (answered, of) = self.standing;
-        if answered * 4 >= of * 3 && !self.blind {
+        if answered * 4 >= of * 3 && !self.blind || planted::is(Bug::IgnoranceIsAbsence) {
             Failure::Unknown
         } else {
             Failure::Incomplete { answered: answered as u8, of: of as u8 }

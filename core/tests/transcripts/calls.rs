@@ -1,6 +1,6 @@
 //! One call: finding a host, another host, and a host's own queue.
 
-use peerless_core::{Request, Setup, Span};
+use peerless_core::{Config, Request, Setup, Span};
 
 use crate::world::{World, host, name, record, small};
 
@@ -85,6 +85,20 @@ pub fn cancel() -> String {
     world.ask(1, Request::Cancel(many));
     world.deliver();
     world.ask(1, Request::Cancel(many));
+    world.pass(Span::secs(5));
+    world.rest()
+}
+
+/// Nobody has heard of a function. With three of the four closest that say so it is unknown; with
+/// two nobody knows whether it is.
+pub fn unknown() -> String {
+    let mut world = World::new(Config { k: 4, misses_max: 9, ..small() });
+    world.converged(&[0, 4, 5, 6, 7], &host(1, 1, 4));
+    world.crash(5);
+    world.ask(0, Request::Hosts(name('f', 5)));
+    world.pass(Span::secs(3));
+    world.crash(6);
+    world.call(0, name('f', 5), Span::secs(9));
     world.pass(Span::secs(5));
     world.rest()
 }

@@ -34,6 +34,7 @@ pub const ALL: &[(&str, Play)] = &[
     ("renewal_of_removed", placing::renewal_of_removed),
     ("tombstone_told_again", placing::tombstone_told_again),
     ("anycall_from_nowhere", calls::from_nowhere),
+    ("ignorance_is_not_absence", calls::unknown),
     ("anycall_second_host", calls::second_host),
     ("anycall_refused", calls::refused),
     ("admission_queue", calls::queue),

@@ -58,8 +58,8 @@ fn every_bug_is_noticed() {
     let mut noticed = Vec::new();
     let mut missed = Vec::new();
     let mut text = String::new();
-    // Where nobody lies these cannot show; the core's transcripts notice them.
-    for bug in Bug::ALL.into_iter().filter(|bug| !bug.needs_a_liar()) {
+    // Where all are honest some cannot show; the core's transcripts notice them.
+    for bug in Bug::ALL.into_iter().filter(|bug| !bug.needs_a_transcript()) {
         planted::set(bug as u32);
         let (fails, changes) = (failing(), changing(&honest));
         let (fail, change) = (lines(&fails), lines(&changes));
