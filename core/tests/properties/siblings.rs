@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use peerless_core::{Config, Digest, Name, Record, Setup, Span};
+use peerless_core::{Config, Digest, Name, Query, Record, Request, Setup, Span};
 use proptest::prelude::*;
 
 use crate::world::{OWNER, World, function, host, small, tombstone};
@@ -67,4 +67,82 @@ proptest! {
         }
         world.rest();
     }
+}
+
+/// Whether p2 brought a tombstone to this peer at once, as to a sibling.
+fn pushes(text: &str, to: u8) -> bool {
+    let new = text.lines().filter_map(|line| line.split_once("  Sync new ["));
+    let removed = new.filter(|(_, what)| what.ends_with("removed]"));
+    let peer = format!("p{to}");
+    removed.into_iter().any(|(who, _)| who.contains("p2 →") && who.split(' ').any(|p| p == peer))
+}
+
+/// Two siblings, p2 and p3, of which p3 brought p2 a record.
+fn two_siblings() -> World {
+    let config = Config { k: 4, siblings_max: 2, sync_period: Span::secs(60), ..small() };
+    let mut world = World::new(config);
+    world.keeps(3, record((1, 1, 1)));
+    for peer in [2, 3] {
+        world.start(peer, Setup { owner: Some(OWNER), ..host(1, 1, 4) });
+    }
+    world.meet(2, 3);
+    world.pass(Span::secs(10));
+    assert_eq!(world.records(2), [record((1, 1, 1))]);
+    world
+}
+
+fn remove(world: &mut World) {
+    let tombstone = tombstone(record((1, 1, 1)).function, 2);
+    world.ask(2, Request::Remove(tombstone.into()));
+    world.pass(Span::secs(5));
+}
+
+/// Strangers that say they hold the key do not push out a sibling that brought something.
+#[test]
+fn a_sibling_that_brought_something_stays() {
+    let mut world = two_siblings();
+    for stranger in 8..15 {
+        let (records, have) = (Vec::new(), Vec::new());
+        world.query(stranger, 2, Query::Sync { owner: OWNER, records, have, range: None });
+    }
+    world.deliver();
+    remove(&mut world);
+    assert!(pushes(&world.rest(), 3));
+}
+
+/// One comparison that gets lost does not make it a stranger.
+#[test]
+fn a_sibling_that_missed_once_stays() {
+    let mut world = two_siblings();
+    let end = world.now + Span::secs(64);
+    while world.letters() > 0 || world.next_due().is_some_and(|at| at < end) {
+        world.lose_queries(2);
+        world.lose_queries(3);
+        if world.letters() > 0 {
+            world.round();
+        } else {
+            world.happen_next();
+        }
+    }
+    remove(&mut world);
+    assert!(pushes(&world.rest(), 3));
+}
+
+/// A newcomer that only says so gives way to the next, whichever came first.
+#[test]
+fn strangers_give_way_to_strangers() {
+    let config = Config { k: 4, siblings_max: 2, ..small() };
+    let mut world = World::new(config);
+    world.start(2, Setup { owner: Some(OWNER), ..host(1, 1, 4) });
+    world.start(3, Setup { owner: Some(OWNER), ..host(1, 1, 4) });
+    for stranger in 8..12 {
+        let (records, have) = (Vec::new(), Vec::new());
+        world.query(stranger, 2, Query::Sync { owner: OWNER, records, have, range: None });
+    }
+    world.pass(Span::secs(3));
+    world.meet(2, 3);
+    world.pass(Span::secs(3));
+    world.ask(2, Request::Remove(tombstone(record((1, 1, 1)).function, 2).into()));
+    world.pass(Span::secs(5));
+    assert!(pushes(&world.rest(), 3), "it found a place among the siblings");
 }
