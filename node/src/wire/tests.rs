@@ -247,7 +247,8 @@ fn a_forged_record_never_reaches_the_core() {
 fn records_are_counted_and_their_owner_compared_before_a_signature_is_checked() {
     let sync = |owner, count| {
         let records = vec![a_record(); count];
-        let query = Query::Sync { owner, records, have: vec![(Name([1; 32]), 2)], range: None };
+        let rank = Rank { version: 2, what: Content::Removed };
+        let query = Query::Sync { owner, records, have: vec![(Name([1; 32]), rank)], range: None };
         encode_query(&query, &NoBook)
     };
     let own = a_record().owner;
