@@ -247,6 +247,11 @@ async fn make(
             }
             return Ending::NotSent;
         }
+        // Nothing is known of the host: it counts as busy, not as away.
+        Err(CallError::NoRoom { .. }) => {
+            tracing::debug!(host = %dispatch.to, "no room for a call");
+            return Ending::Refused { why: Refusal::Busy, load: Load::default(), spent: spent() };
+        }
         Err(CallError::MayHaveStarted { why }) => {
             tracing::debug!(host = %dispatch.to, why, "call broke off");
             return Ending::MayHaveStarted;

@@ -128,6 +128,7 @@ fn query_peer(node: &Arc<Node>, to: NodeId, tag: Tag, query: &Query<NodeId>) {
             }
             Err(why) => {
                 node.tell(Input::Failed { tag }).await;
+                // For want of room of our own nothing is known of the peer.
                 if why == Some(RequestError::Unreached) {
                     node.tell(Input::Unreached { peer: to }).await;
                 }
@@ -165,9 +166,8 @@ pub(crate) async fn listen(node: Arc<Node>, mut events: mpsc::Receiver<Event>) {
     while let Some(event) = events.recv().await {
         match event {
             Event::Listening(address) => tracing::info!(%address, "listening"),
-            Event::Met { peer, serves, addresses, observed } => {
+            Event::Met { peer, serves, observed, .. } => {
                 tracing::debug!(peer = %NodeId::new(peer), serves, %observed, "met");
-                node.net().learn(&peer, addresses);
                 if serves {
                     node.store.met(peer, node.net().addresses_of(&peer));
                 }

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A caller that hangs up, before or while the body passes, is `Gone`; so is one that takes nothing
-//! of the body for `take_timeout`, for then the network drops it.
+//! of the body for `call_stall`, for then the network drops it.
 
 use std::collections::HashMap;
 use std::pin::Pin;

@@ -84,6 +84,8 @@ async fn node() -> (Net, tokio::sync::mpsc::Receiver<Event>) {
     settings.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")];
     settings.limits.requests_per_second_max = 1_000_000;
     settings.limits.requests_burst_max = 1_000_000;
+    settings.limits.calls_per_second_max = 1_000_000;
+    settings.limits.calls_burst_max = 1_000_000;
     peerless_net::start(settings, Arc::new(Host)).await.expect("loopback is there")
 }
 

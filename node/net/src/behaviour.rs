@@ -6,6 +6,7 @@ use std::{
     future::{Ready, ready},
     sync::Arc,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use libp2p::{
@@ -24,9 +25,11 @@ use libp2p::{
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    clock,
     conn::{Conn, Open, OpenError, Protocol},
     serve,
-    shared::{Denied, Names, Shared, count},
+    shared::{Names, Shared, count},
+    table::Denied,
 };
 
 pub(crate) struct Behaviour {
@@ -147,8 +150,12 @@ impl ConnectionHandler for Handler {
     type OutboundOpenInfo = Wanted;
 
     fn listen_protocol(&self) -> SubstreamProtocol<Accept> {
-        let timeout = self.shared.limits.open_timeout;
-        SubstreamProtocol::new(Accept(self.shared.names.clone()), ()).with_timeout(timeout)
+        let accept = Accept {
+            names: self.shared.names.clone(),
+            since: clock::now(),
+            handler: Some((self.shared.clone(), self.conn.clone())),
+        };
+        SubstreamProtocol::new(accept, ()).with_timeout(self.shared.limits.open_timeout)
     }
 
     fn connection_keep_alive(&self) -> bool {
@@ -205,14 +212,34 @@ impl ConnectionHandler for Handler {
 }
 
 /// Accepts our three protocols and says which was chosen.
-pub(crate) struct Accept(Names);
+///
+/// The swarm says nothing of streams whose protocol was not negotiated in time, so this strikes the
+/// peer when it is dropped unused and old. (The swarm also makes one of these whenever it looks
+/// what we speak, and drops it at once.)
+pub(crate) struct Accept {
+    names: Names,
+    since: Instant,
+    /// Taken when the protocol is negotiated.
+    handler: Option<(Arc<Shared>, Arc<Conn>)>,
+}
+
+impl Drop for Accept {
+    fn drop(&mut self) {
+        if let Some((shared, conn)) = self.handler.take()
+            && clock::now().saturating_duration_since(self.since) >= shared.limits.open_timeout
+        {
+            count(&shared.counts.streams_late);
+            shared.strike(&conn);
+        }
+    }
+}
 
 impl UpgradeInfo for Accept {
     type Info = StreamProtocol;
     type InfoIter = std::array::IntoIter<StreamProtocol, 3>;
 
     fn protocol_info(&self) -> Self::InfoIter {
-        let Names { kad, peer, call } = self.0.clone();
+        let Names { kad, peer, call } = self.names.clone();
         [kad, peer, call].into_iter()
     }
 }
@@ -222,10 +249,11 @@ impl InboundUpgrade<Stream> for Accept {
     type Error = Infallible;
     type Future = Ready<Result<Self::Output, Infallible>>;
 
-    fn upgrade_inbound(self, stream: Stream, name: StreamProtocol) -> Self::Future {
+    fn upgrade_inbound(mut self, stream: Stream, name: StreamProtocol) -> Self::Future {
+        self.handler = None;
         let protocol = match name {
-            name if name == self.0.kad => Protocol::Kad,
-            name if name == self.0.peer => Protocol::Peer,
+            name if name == self.names.kad => Protocol::Kad,
+            name if name == self.names.peer => Protocol::Peer,
             _ => Protocol::Call,
         };
         ready(Ok((stream, protocol)))

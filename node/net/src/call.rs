@@ -1,24 +1,24 @@
 //! Calls: HTTP/2 over one long-lived stream for each peer in use.
 //!
-//! libp2p's Yamux can stand still when both ends write a whole window without reading. HTTP/2
-//! cannot run into that: its connection always reads, and what it may be sent is bounded by its
-//! own windows, so a body that nobody takes stops its sender and nothing else.
+//! libp2p's Yamux can stand still when both ends write a whole window without reading. HTTP/2 reads
+//! whatever it has to write, with three exceptions: h2 stops reading while an answer to a PING, an
+//! acknowledgement of SETTINGS or a refusal waits for a writer that is blocked. Two honest ends do
+//! not meet there: neither sends a PING or new SETTINGS under way, and a refusal only answers a
+//! peer that went over its number of calls before it knew it. 64 calls each way at once, of 8 MiB
+//! up and down each, pass (`large_bodies_cross`). Two ends that do stand still are cut off when a
+//! write has waited for [`Limits::call_stall`].
 
 use std::{
     collections::HashMap,
     convert::Infallible,
-    pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
     },
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use http::{Method, Request, Response, Uri, uri::PathAndQuery};
-use http_body::{Frame, SizeHint};
 use hyper::{
     body::Incoming,
     client::conn::{TrySendError, http2::SendRequest},
@@ -29,19 +29,21 @@ use libp2p::Stream;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::{
-    Body, BoxError, CallError, Limits, Net, PeerKey, body, clock,
-    conn::{Conn, Lease, Place, Protocol},
-    request, serve,
-    shared::{Shared, count},
-    taken::{Patience, Taken},
+    Body, CallError, Limits, Net, PeerKey, body, clock,
+    conn::{Conn, Lease, OpenError, Place, Protocol},
+    flow::{Flow, Guarded, Held, Outgoing, Paced},
+    muxer::Portion,
+    request::{self, Stage},
+    serve,
+    shared::{Shared, count, lock},
     wire::Wire,
 };
 
 /// Bytes of an HTTP/2 frame: more would only be split again by Yamux and Noise.
 const FRAME_BYTES_MAX: u32 = 64 * 1024;
 
-/// Bytes of one body that wait to be written; what was polled ahead of the peer's window.
-const SEND_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of one body that wait to be written, within what the peer's window has let through.
+const SEND_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes of a call's head, decoded.
 const HEAD_BYTES_MAX: u32 = 64 * 1024;
@@ -60,9 +62,44 @@ pub(crate) struct Pool {
 #[derive(Debug, Default)]
 struct Slot {
     /// Locked while a stream is opened.
-    client: tokio::sync::Mutex<Option<Client>>,
+    kept: tokio::sync::Mutex<Kept>,
     /// Openings that failed.
     failures: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    client: Option<Client>,
+    /// Why the last opening failed.
+    failure: Option<NotOpened>,
+}
+
+/// Why there is no call stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NotOpened {
+    /// For want of a connection or stream of our own.
+    NoRoom,
+    Why(&'static str),
+}
+
+/// A hold on a peer's slot. The last one to go takes an empty slot out of the pool, however it
+/// goes: a caller may be dropped while it opens a stream.
+struct Seat<'a> {
+    pool: &'a Pool,
+    peer: PeerKey,
+    slot: Arc<Slot>,
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        let mut slots = lock(&self.pool.slots);
+        let ours = slots.get(&self.peer).is_some_and(|slot| Arc::ptr_eq(slot, &self.slot));
+        // Two: the pool's hold and this one. Nobody gets another while the pool is locked.
+        let last = ours && Arc::strong_count(&self.slot) == 2;
+        if last && self.slot.kept.try_lock().is_ok_and(|kept| kept.client.is_none()) {
+            slots.remove(&self.peer);
+        }
+    }
 }
 
 /// A call stream in use.
@@ -100,10 +137,6 @@ impl Activity {
         let left = idle.saturating_sub(clock::now().saturating_duration_since(*lock(&self.last)));
         (!left.is_zero()).then_some(left)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A call under way: keeps its connection and stream from being idle. Dropping it hangs up.
@@ -145,21 +178,23 @@ impl Pool {
         // The body is the caller's again whenever nothing of the request has left.
         let restored = |mut request: Request<Outgoing>| {
             *request.uri_mut() = uri.clone();
-            Some(request.map(|outgoing| outgoing.body))
+            request.map(|outgoing| outgoing.body)
         };
         let (mut hang_up, hung_up) = oneshot::channel();
         let mut request = request.map(|body| Outgoing { body, hung_up });
         loop {
             let (mut client, fresh) = match self.client(net, to).await {
                 Ok(client) => client,
-                Err(why) => return Err(not_sent(restored(request), why)),
+                Err(NotOpened::Why(why)) => return Err(not_sent(Some(restored(request)), why)),
+                Err(NotOpened::NoRoom) => {
+                    let request = Box::new(restored(request));
+                    return Err(CallError::NoRoom { request });
+                }
             };
             let ongoing = Ongoing::new(&client, hang_up);
             let mut error = match client.sender.try_send_request(request).await {
                 Ok(response) => {
-                    return Ok(
-                        response.map(|incoming| body(Held { body: incoming, _held: ongoing }))
-                    );
+                    return Ok(response.map(|incoming| body(Held::new(incoming, ongoing))));
                 }
                 Err(error) => error,
             };
@@ -168,7 +203,7 @@ impl Pool {
                 return Err(classify(error));
             };
             if fresh {
-                return Err(not_sent(restored(unsent), "call stream closed"));
+                return Err(not_sent(Some(restored(unsent)), "call stream closed"));
             }
             // The kept stream had been closed: nothing was sent, so a new one may be tried.
             (hang_up, request) = again(unsent);
@@ -176,37 +211,50 @@ impl Pool {
     }
 
     /// A usable call stream to a peer, and whether it is new.
-    async fn client(&self, net: &Net, to: &PeerKey) -> Result<(Client, bool), &'static str> {
+    async fn client(&self, net: &Net, to: &PeerKey) -> Result<(Client, bool), NotOpened> {
         let slot = lock(&self.slots).entry(*to).or_default().clone();
+        let seat = Seat { pool: self, peer: *to, slot };
+        let slot = &seat.slot;
         let failures = slot.failures.load(SeqCst);
-        let mut kept = slot.client.lock().await;
-        if let Some(client) = kept.as_ref().filter(|client| client.is_usable()) {
+        let mut kept = slot.kept.lock().await;
+        if let Some(client) = kept.client.as_ref().filter(|client| client.is_usable()) {
             return Ok((client.clone(), false));
         }
         // Whoever waited for an opening that failed has its answer: else many calls to a peer that
         // is away would dial it one after another, each for the whole timeout.
-        if slot.failures.load(SeqCst) != failures {
-            return Err("peer could not be reached");
+        if slot.failures.load(SeqCst) != failures
+            && let Some(failure) = kept.failure
+        {
+            return Err(failure);
         }
+        kept.client = None;
         let opened = self.open(net, to).await;
-        *kept = opened.as_ref().ok().cloned();
-        if kept.is_none() {
+        kept.client = opened.as_ref().ok().cloned();
+        kept.failure = opened.as_ref().err().copied();
+        if kept.failure.is_some() {
             slot.failures.fetch_add(1, SeqCst);
-            lock(&self.slots).remove(to);
         }
         opened.map(|client| (client, true))
     }
 
-    async fn open(&self, net: &Net, to: &PeerKey) -> Result<Client, &'static str> {
-        let opening = request::open(net, to, Protocol::Call);
+    async fn open(&self, net: &Net, to: &PeerKey) -> Result<Client, NotOpened> {
+        let stage = Stage::default();
+        let opening = request::open(net, to, Protocol::Call, &stage);
         let limits = &net.shared.limits;
         let opening = tokio::time::timeout(limits.dial_timeout + limits.open_timeout, opening);
-        let opened = opening.await.map_err(|_| "no call stream in time")?;
-        let opened = opened.map_err(|_| "peer could not be reached")?;
+        let Ok(opened) = opening.await else {
+            let away = NotOpened::Why("no call stream in time");
+            return Err(if stage.is_ours() { NotOpened::NoRoom } else { away });
+        };
+        let opened = opened.map_err(|error| match error {
+            OpenError::NoRoom => NotOpened::NoRoom,
+            _ => NotOpened::Why("peer could not be reached"),
+        })?;
+        let memory = net.shared.memory.hold(limits.calls_window_bytes as usize);
         let (sender, connection) = client_builder(limits)
-            .handshake(Wire::new(opened.stream))
+            .handshake(Wire::new(opened.stream, limits.call_stall))
             .await
-            .map_err(|_| "no call stream")?;
+            .map_err(|_| NotOpened::Why("no call stream"))?;
         let id = self.ids.fetch_add(1, Relaxed);
         let activity = Activity::new();
         let conn = opened.conn;
@@ -218,6 +266,7 @@ impl Pool {
             activity,
             idle: limits.call_idle,
             _place: opened.place,
+            _memory: memory,
         };
         tokio::spawn(keeper.keep(connection));
         Ok(client)
@@ -225,15 +274,15 @@ impl Pool {
 
     /// Drops a client from the pool, unless it was replaced already.
     fn forget(&self, peer: &PeerKey, id: u64) {
-        let mut slots = lock(&self.slots);
-        let Some(slot) = slots.get(peer) else {
+        let Some(slot) = lock(&self.slots).get(peer).cloned() else {
             return;
         };
+        let seat = Seat { pool: self, peer: *peer, slot };
         // A held lock means that somebody is replacing the client at this moment.
-        let ours =
-            slot.client.try_lock().is_ok_and(|kept| kept.as_ref().is_some_and(|it| it.id == id));
-        if ours {
-            slots.remove(peer);
+        if let Ok(mut kept) = seat.slot.kept.try_lock()
+            && kept.client.as_ref().is_some_and(|client| client.id == id)
+        {
+            kept.client = None;
         }
     }
 
@@ -250,6 +299,7 @@ struct Keeper {
     activity: Arc<Activity>,
     idle: Duration,
     _place: OwnedSemaphorePermit,
+    _memory: Portion,
 }
 
 impl Keeper {
@@ -295,10 +345,13 @@ fn client_builder(limits: &Limits) -> hyper::client::conn::http2::Builder<TokioE
 pub(crate) fn serve(shared: &Arc<Shared>, conn: &Arc<Conn>, stream: Stream, place: Place) {
     let limits = &shared.limits;
     let calls = Place::take(&conn.remote, |remote| &remote.call_streams, limits.call_streams_max);
-    let Some(calls) = calls else {
+    let memory = shared.memory.take(limits.calls_window_bytes as usize, true);
+    let (Some(calls), Some(memory)) = (calls, memory) else {
         return serve::refuse_call(shared, conn, stream);
     };
-    let mut builder = hyper::server::conn::http2::Builder::new(Patience(limits.take_timeout));
+    let small = Arc::new(Flow::default());
+    let guarded = Guarded { shared: shared.clone(), small: small.clone() };
+    let mut builder = hyper::server::conn::http2::Builder::new(guarded);
     builder
         .timer(TokioTimer::new())
         .auto_date_header(false)
@@ -312,34 +365,64 @@ pub(crate) fn serve(shared: &Arc<Shared>, conn: &Arc<Conn>, stream: Stream, plac
         let (shared, conn) = (shared.clone(), conn.clone());
         service_fn(move |request| answer(shared.clone(), conn.clone(), request))
     };
-    let serving = builder.serve_connection(Wire::new(stream), service);
-    let conn = conn.clone();
+    let serving = builder.serve_connection(Wire::new(stream, limits.call_stall), service);
+    let (shared, conn) = (shared.clone(), conn.clone());
     tokio::spawn(async move {
-        {
+        let served = {
             let mut serving = std::pin::pin!(serving);
+            let serve = async {
+                tokio::select! {
+                    served = &mut serving => served,
+                    () = conn.evicted() => {
+                        serving.as_mut().graceful_shutdown();
+                        serving.await
+                    }
+                }
+            };
             tokio::select! {
-                _ = &mut serving => {}
-                () = conn.evicted() => {
-                    serving.as_mut().graceful_shutdown();
-                    let _ = serving.await;
+                served = serve => served,
+                () = small.stalled(shared.limits.call_stall) => {
+                    count(&shared.counts.calls_stalled);
+                    Ok(())
                 }
             }
+        };
+        if served.is_err_and(|error| is_violation(&error)) {
+            count(&shared.counts.calls_malformed);
+            shared.strike(&conn);
         }
-        drop((place, calls));
+        drop((place, calls, memory));
         conn.wake();
     });
+}
+
+/// Whether HTTP/2 ended for what the peer sent, rather than for the stream's end or our own.
+fn is_violation(error: &hyper::Error) -> bool {
+    let mut below = std::error::Error::source(error);
+    while let Some(error) = below {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            return error.is_library();
+        }
+        below = error.source();
+    }
+    false
 }
 
 async fn answer(
     shared: Arc<Shared>,
     conn: Arc<Conn>,
     request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
+) -> Result<Response<Paced>, h2::Error> {
     let lease = Lease::new(&conn);
+    let max = shared.limits.calls_in_flight_max as usize;
+    let place = Place::take(&conn.remote, |remote| &remote.calls, max);
+    let (Some(place), true) = (place, conn.remote.account.call()) else {
+        count(&shared.counts.calls_refused);
+        shared.refused(&conn);
+        return Err(h2::Reason::REFUSED_STREAM.into());
+    };
     let Some(up) = shared.up() else {
-        let mut gone = Response::new(crate::empty());
-        *gone.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
-        return Ok(gone);
+        return Err(h2::Reason::REFUSED_STREAM.into());
     };
     count(&shared.counts.calls_heard);
     let (mut parts, incoming) = request.into_parts();
@@ -347,7 +430,7 @@ async fn answer(
     parts.uri = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
     let request = Request::from_parts(parts, body(incoming));
     let response = up.calls.call(conn.remote.key, request).await;
-    Ok(response.map(|outgoing| body(Held { body: Taken::new(outgoing), _held: lease })))
+    Ok(response.map(|body| Paced::new(body, Some((lease, place)))))
 }
 
 /// The URI that HTTP/2 wants.
@@ -390,65 +473,4 @@ fn classify(error: TrySendError<Request<Outgoing>>) -> CallError {
         below = error.source();
     }
     if refused { not_sent(None, why) } else { CallError::MayHaveStarted { why } }
-}
-
-/// A request's body on its way out; ends with an error when the caller has hung up, so that an
-/// upload does not outlive its call.
-#[derive(Debug)]
-struct Outgoing {
-    body: Body,
-    hung_up: oneshot::Receiver<Infallible>,
-}
-
-impl http_body::Body for Outgoing {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if Pin::new(&mut self.hung_up).poll(cx).is_ready() {
-            return Poll::Ready(Some(Err("caller hung up".into())));
-        }
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// A body that holds something until it is dropped.
-struct Held<B, T> {
-    body: B,
-    _held: T,
-}
-
-impl<B, T> http_body::Body for Held<B, T>
-where
-    B: http_body::Body<Data = Bytes> + Unpin,
-    T: Unpin,
-{
-    type Data = Bytes;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

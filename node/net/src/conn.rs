@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures::task::AtomicWaker;
@@ -14,7 +14,7 @@ use libp2p::{Multiaddr, PeerId, Stream, multiaddr::Protocol as Part, swarm::Conn
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Limits, PeerKey, clock};
+use crate::{Limits, PeerKey, account::Account};
 
 /// The three protocols that streams are opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub(crate) struct Open {
 pub(crate) enum OpenError {
     /// No connection, and none to be had.
     Unreached,
+    /// We have no room for a connection; that says nothing of the peer.
+    NoRoom,
     /// This connection is closed or broken; another may do.
     Gone,
     /// The peer does not speak the protocol.
@@ -48,18 +50,28 @@ static USES: AtomicU64 = AtomicU64::new(1);
 /// Where inbound connections are counted: an IPv4 address or an IPv6 /64.
 pub(crate) type Source = u128;
 
-/// The source of an address; `None` (not counted) for loopback and what is no IP.
-pub(crate) fn source(address: &Multiaddr) -> Option<Source> {
+/// The source of an address; `None` (not counted) for what is no IP, and for loopback unless
+/// `loopback` says otherwise.
+pub(crate) fn source(address: &Multiaddr, loopback: bool) -> Option<Source> {
     let ip = match address.iter().next()? {
         Part::Ip4(ip) => IpAddr::V4(ip),
         Part::Ip6(ip) => IpAddr::V6(ip).to_canonical(),
         _ => return None,
     };
     match ip {
-        ip if ip.is_loopback() => None,
+        ip if ip.is_loopback() && !loopback => None,
         IpAddr::V4(ip) => Some(u128::from(u32::from(ip))),
         IpAddr::V6(ip) => Some(u128::from(ip) >> 64 << 64),
     }
+}
+
+/// Which side opened a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The peer, from where it counts.
+    Inbound(Option<Source>),
+    /// We.
+    Outbound,
 }
 
 /// A connection, from its admission until it has closed.
@@ -69,8 +81,8 @@ pub(crate) struct Conn {
     pub(crate) peer: PeerId,
     pub(crate) remote: Arc<Remote>,
     pub(crate) address: Multiaddr,
-    /// Set where the connection counts against its source's limit.
-    pub(crate) source: Option<Source>,
+    /// Who opened it.
+    pub(crate) origin: Origin,
     pub(crate) opens: mpsc::Sender<Open>,
     busy: AtomicUsize,
     used: AtomicU64,
@@ -86,7 +98,7 @@ impl Conn {
         peer: PeerId,
         remote: Arc<Remote>,
         address: Multiaddr,
-        source: Option<Source>,
+        origin: Origin,
         opens: mpsc::Sender<Open>,
     ) -> Self {
         Self {
@@ -94,7 +106,7 @@ impl Conn {
             peer,
             remote,
             address,
-            source,
+            origin,
             opens,
             busy: AtomicUsize::new(0),
             used: AtomicU64::new(USES.fetch_add(1, Relaxed)),
@@ -195,6 +207,8 @@ impl Drop for Lease {
 #[derive(Debug)]
 pub(crate) struct Remote {
     pub(crate) key: PeerKey,
+    /// Its rates and faults, which outlive its connections.
+    pub(crate) account: Arc<Account>,
     conns: Mutex<Vec<Arc<Conn>>>,
     /// Places for streams that we open.
     pub(crate) places: Arc<Semaphore>,
@@ -204,32 +218,24 @@ pub(crate) struct Remote {
     pub(crate) call_streams: AtomicUsize,
     /// Requests that wait for our answer.
     pub(crate) in_flight: AtomicUsize,
+    /// Calls under way, on all of its call streams.
+    pub(crate) calls: AtomicUsize,
     /// Refusals being written.
     pub(crate) refusing: AtomicUsize,
-    /// Refusals so far.
-    pub(crate) refused: AtomicUsize,
-    /// Faults that are still forgiven.
-    patience: Mutex<Bucket>,
-    /// Requests that are still in the peer's rate.
-    bucket: Mutex<Bucket>,
 }
 
 impl Remote {
-    pub(crate) fn new(key: PeerKey, limits: &Limits) -> Self {
+    pub(crate) fn new(key: PeerKey, account: Arc<Account>, limits: &Limits) -> Self {
         Self {
             key,
+            account,
             conns: Mutex::default(),
             places: Arc::new(Semaphore::new(limits.outbound_streams_max)),
             streams: AtomicUsize::new(0),
             call_streams: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
+            calls: AtomicUsize::new(0),
             refusing: AtomicUsize::new(0),
-            refused: AtomicUsize::new(0),
-            patience: Mutex::new(Bucket::new(limits.strikes_max, STRIKES_FORGIVEN)),
-            bucket: Mutex::new(Bucket::new(
-                limits.requests_burst_max,
-                u64::from(limits.requests_per_second_max) * TOKEN,
-            )),
         }
     }
 
@@ -245,19 +251,6 @@ impl Remote {
 
     pub(crate) fn is_connected(&self) -> bool {
         !self.conns().is_empty()
-    }
-
-    /// Takes a request from the peer's rate; false when it is over.
-    pub(crate) fn take(&self) -> bool {
-        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
-        bucket.take(clock::now())
-    }
-
-    /// Counts a strike; true when the peer is out.
-    pub(crate) fn strike(&self) -> bool {
-        let mut patience = self.patience.lock().unwrap_or_else(PoisonError::into_inner);
-        patience.take(clock::now());
-        patience.is_empty()
     }
 }
 
@@ -287,70 +280,16 @@ impl Drop for Place {
     }
 }
 
-/// A token bucket in integers: millionths of a token.
-#[derive(Debug)]
-struct Bucket {
-    level: u64,
-    full: u64,
-    per_second: u64,
-    at: Option<Instant>,
-}
-
-const TOKEN: u64 = 1_000_000;
-
-/// Strikes forgiven a second: one a minute.
-const STRIKES_FORGIVEN: u64 = TOKEN / 60;
-
-impl Bucket {
-    fn new(burst: u32, per_second: u64) -> Self {
-        let full = u64::from(burst) * TOKEN;
-        Self { level: full, full, per_second, at: None }
-    }
-
-    fn take(&mut self, now: Instant) -> bool {
-        let since = self.at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        // A day fills any bucket, and keeps the product far from its limit.
-        let ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX).min(86_400_000);
-        // Only whole milliseconds count, so the rest of one must not be thrown away.
-        if ms > 0 || self.at.is_none() {
-            self.level = (self.level + ms.saturating_mul(self.per_second) / 1_000).min(self.full);
-            self.at = Some(now);
-        }
-        let enough = self.level >= TOKEN;
-        if enough {
-            self.level -= TOKEN;
-        }
-        enough
-    }
-
-    fn is_empty(&self) -> bool {
-        self.level < TOKEN
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_gives_its_burst_and_then_its_rate() {
-        let start = clock::now();
-        let mut bucket = Bucket::new(3, 10 * TOKEN);
-        let mut take = |ms| bucket.take(start + Duration::from_millis(ms));
-        assert!(take(0) && take(0) && take(0));
-        assert!(!take(0));
-        assert!(!take(99));
-        assert!(take(100));
-        assert!(!take(100));
-        assert!(take(10_000) && take(10_000) && take(10_000));
-        assert!(!take(10_000));
-    }
-
-    #[test]
-    fn sources_are_addresses_or_networks_and_never_loopback() {
-        let of = |text: &str| source(&text.parse().unwrap());
+    fn sources_are_addresses_or_networks() {
+        let of = |text: &str| source(&text.parse().unwrap(), false);
         assert_eq!(of("/ip4/127.0.0.1/tcp/1"), None);
         assert_eq!(of("/ip6/::1/tcp/1"), None);
+        assert!(source(&"/ip4/127.0.0.1/tcp/1".parse().unwrap(), true).is_some());
         assert_eq!(of("/ip6/2001:db8::1/tcp/1"), of("/ip6/2001:db8::2/tcp/9"));
         assert_ne!(of("/ip6/2001:db8::1/tcp/1"), of("/ip6/2001:db8:0:1::1/tcp/1"));
         assert_eq!(of("/ip4/192.0.2.1/tcp/1"), of("/ip6/::ffff:192.0.2.1/tcp/1"));

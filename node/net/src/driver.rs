@@ -29,11 +29,12 @@ use tokio::{
 
 use crate::{
     DialError, Event, PeerKey,
-    book::{Rank, plausible, usable},
+    book::{Rank, is_ip, plausible, usable},
     outbox::{Met, Outbox},
     peer_id, peer_key,
-    shared::{Denied, Shared, count},
+    shared::{Shared, count},
     start::{Node, NodeEvent, kind},
+    table::DialPlace,
 };
 
 /// Time for connections to close at the end.
@@ -44,10 +45,16 @@ type Dialled = oneshot::Sender<Result<PeerKey, DialError>>;
 /// What the handles ask of the task.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Connect to a peer, unless connected, by whichever dial is under way or else by this one.
-    Connect { peer: PeerKey, addresses: Vec<Multiaddr>, done: Dialled },
-    /// Connect to an address, unless connected to the peer it is said to be of.
-    Dial { peer: Option<PeerKey>, address: Multiaddr, done: Dialled },
+    /// Connect to a peer, unless connected.
+    Connect {
+        peer: PeerKey,
+        addresses: Vec<Multiaddr>,
+        /// Whether a dial under way to other addresses will do as well.
+        joins: bool,
+        done: Dialled,
+    },
+    /// Connect to whoever answers at an address.
+    Dial { address: Multiaddr, done: Dialled },
     /// End.
     Close { done: oneshot::Sender<()> },
 }
@@ -61,6 +68,8 @@ struct Dial {
     done: Option<Dialled>,
     /// Whether it is tried from a port of its own, after our listening port did not do.
     own_port: bool,
+    /// Its place among the connections, while it may become one.
+    _place: DialPlace,
 }
 
 pub(crate) struct Driver {
@@ -107,15 +116,15 @@ impl Driver {
             tokio::select! {
                 event = self.swarm.select_next_some() => self.on(event),
                 command = commands.recv() => match command {
-                    Some(Command::Connect { peer, addresses, done }) => {
-                        self.connect(peer, addresses, done, true);
+                    Some(Command::Connect { peer, addresses, joins, done }) => {
+                        self.connect(peer, addresses, joins, done);
                     }
-                    Some(Command::Dial { peer: Some(peer), address, done }) => {
-                        self.connect(peer, vec![address], done, false);
-                    }
-                    Some(Command::Dial { peer: None, address, done }) => {
-                        self.dial(Dial::new(None, vec![address], Some(done)));
-                    }
+                    Some(Command::Dial { address, done }) => match self.shared.dial_place() {
+                        Some(place) => {
+                            self.dial(Dial::new(None, vec![address], place, Some(done)));
+                        }
+                        None => drop(done.send(Err(DialError::NoRoom))),
+                    },
                     Some(Command::Close { done }) => break Some(done),
                     None => break None,
                 },
@@ -157,18 +166,34 @@ impl Driver {
     }
 
     /// Connects to a peer; `joins`: a dial under way to other addresses will do.
-    fn connect(&mut self, peer: PeerKey, to: Vec<Multiaddr>, done: Dialled, joins: bool) {
-        if self.shared.live(&peer).is_some() {
+    fn connect(&mut self, peer: PeerKey, to: Vec<Multiaddr>, joins: bool, done: Dialled) {
+        if self.has(&peer) {
             let _ = done.send(Ok(peer));
             return;
         }
-        let joins = joins && self.dials.values().any(|dial| dial.peer == Some(peer));
+        let dial = if joins && self.is_dialling(&peer) {
+            None
+        } else {
+            let Some(place) = self.shared.dial_place() else {
+                let _ = done.send(Err(DialError::NoRoom));
+                return;
+            };
+            Some(Dial::new(Some(peer), to, place, None))
+        };
         let waiting = self.waiting.entry(peer).or_default();
         waiting.retain(|done| !done.is_closed());
         waiting.push(done);
-        if !joins {
-            self.dial(Dial::new(Some(peer), to, None));
+        if let Some(dial) = dial {
+            self.dial(dial);
         }
+    }
+
+    fn has(&self, peer: &PeerKey) -> bool {
+        self.shared.live(peer).is_some()
+    }
+
+    fn is_dialling(&self, peer: &PeerKey) -> bool {
+        self.dials.values().any(|dial| dial.peer == Some(*peer))
     }
 
     fn dial(&mut self, dial: Dial) {
@@ -191,10 +216,10 @@ impl Driver {
         let Some(peer) = dial.peer else {
             return;
         };
-        if self.dials.values().any(|other| other.peer == Some(peer)) {
+        if self.is_dialling(&peer) {
             return;
         }
-        let connected = self.shared.live(&peer).is_some();
+        let connected = self.has(&peer);
         for done in self.waiting.remove(&peer).unwrap_or_default() {
             let _ = done.send(if connected { Ok(peer) } else { Err(error.clone()) });
         }
@@ -205,8 +230,15 @@ impl Driver {
             SwarmEvent::Behaviour(NodeEvent::Streams(never)) => match never {},
             SwarmEvent::Behaviour(NodeEvent::Identify(event)) => self.identified(event),
             SwarmEvent::Behaviour(NodeEvent::Ping(event)) => self.pinged(&event),
-            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
-                self.established(peer_id, connection_id, &endpoint);
+            SwarmEvent::ConnectionEstablished {
+                peer_id,
+                connection_id,
+                endpoint,
+                concurrent_dial_errors,
+                ..
+            } => {
+                let errors = concurrent_dial_errors.unwrap_or_default();
+                self.established(peer_id, connection_id, &endpoint, &errors);
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
                 if let Some(peer) = peer_key(&peer_id) {
@@ -236,10 +268,17 @@ impl Driver {
         }
     }
 
-    fn established(&mut self, peer_id: PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
+    fn established(
+        &mut self,
+        peer_id: PeerId,
+        id: ConnectionId,
+        endpoint: &ConnectedPoint,
+        errors: &[(Multiaddr, TransportError<io::Error>)],
+    ) {
         let Some(peer) = peer_key(&peer_id) else {
             return;
         };
+        self.unanswered(&peer, errors.iter().map(|(to, _)| to));
         if let ConnectedPoint::Dialer { address, .. } = endpoint
             && let Some(address) = usable(&peer, address.clone())
         {
@@ -256,18 +295,48 @@ impl Driver {
         let Some(mut dial) = self.dials.remove(&id) else {
             return;
         };
-        if let (Some(peer), SwarmError::Transport(errors)) = (dial.peer, error) {
-            let mut book = self.shared.book();
-            for address in errors.iter().filter_map(|(to, _)| usable(&peer, to.clone())) {
-                book.failed(&peer, &address);
-            }
-        }
-        if !dial.own_port && may_be_the_port(error) {
-            dial.own_port = true;
+        tracing::debug!(%error, "dial failed");
+        if let Some(rest) = self.rest(&dial, error) {
+            (dial.addresses, dial.own_port) = rest;
             return self.dial(dial);
         }
-        tracing::debug!(%error, "dial failed");
         self.failed(dial, &dial_error(error));
+    }
+
+    /// Files what a failed dial taught; the addresses to dial again, and whether from a port of
+    /// their own.
+    fn rest(&mut self, dial: &Dial, error: &SwarmError) -> Option<(Vec<Multiaddr>, bool)> {
+        let (rest, own_port) = match error {
+            // Whoever answered first ended the dial: the others may not have been tried.
+            SwarmError::WrongPeerId { address, .. } => {
+                let wrong = bare(address);
+                if let Some(peer) = &dial.peer {
+                    self.shared.book().wrong(peer, &wrong);
+                }
+                let others = dial.addresses.iter().filter(|other| bare(other) != wrong);
+                (others.cloned().collect(), dial.own_port)
+            }
+            SwarmError::Transport(errors) => {
+                let (again, over): (Vec<_>, Vec<_>) =
+                    errors.iter().partition(|(_, error)| !dial.own_port && may_be_the_port(error));
+                if let Some(peer) = &dial.peer {
+                    self.unanswered(peer, over.into_iter().map(|(to, _)| to));
+                }
+                (again.into_iter().map(|(to, _)| bare(to)).collect::<Vec<_>>(), true)
+            }
+            _ => return None,
+        };
+        // Each round is of fewer addresses, or the one from a port of their own.
+        let goes_on = rest.len() < dial.addresses.len() || own_port && !dial.own_port;
+        (goes_on && !rest.is_empty()).then_some((rest, own_port))
+    }
+
+    /// Nobody answered at these addresses of a peer.
+    fn unanswered<'a>(&self, peer: &PeerKey, addresses: impl Iterator<Item = &'a Multiaddr>) {
+        let mut book = self.shared.book();
+        for address in addresses.filter_map(|to| usable(peer, to.clone())) {
+            book.failed(peer, &address);
+        }
     }
 
     fn identified(&mut self, event: identify::Event) {
@@ -277,8 +346,12 @@ impl Driver {
         let (Some(peer), Some(conn)) = (peer_key(&peer_id), self.shared.conn(connection_id)) else {
             return;
         };
+        // A peer may say something new as often as it likes; it is heard so often and no more.
+        if !conn.remote.account.news() && self.outbox.knows(&peer) {
+            return;
+        }
         let claimed = info.listen_addrs.into_iter();
-        let claimed = claimed.filter_map(|address| usable(&peer, address));
+        let claimed = claimed.filter(is_ip).filter_map(|address| usable(&peer, address));
         let claimed = claimed.filter(|address| plausible(address, &conn.address));
         let addresses: Vec<_> = claimed.take(self.shared.limits.addresses_per_peer_max).collect();
         let mut book = self.shared.book();
@@ -287,10 +360,8 @@ impl Driver {
         }
         drop(book);
         let serves = info.protocols.contains(&self.shared.names.kad);
-        let mut observed = conn.address.clone();
-        if let Some(Part::P2p(_)) = observed.iter().last() {
-            observed.pop(); // what we dialled may name the peer
-        }
+        // What we dialled may name the peer.
+        let observed = bare(&conn.address);
         self.outbox.met(peer, Met { serves, addresses, observed });
     }
 
@@ -308,8 +379,13 @@ impl Driver {
 }
 
 impl Dial {
-    fn new(peer: Option<PeerKey>, addresses: Vec<Multiaddr>, done: Option<Dialled>) -> Self {
-        Self { peer, addresses, done, own_port: false }
+    fn new(
+        peer: Option<PeerKey>,
+        addresses: Vec<Multiaddr>,
+        place: DialPlace,
+        done: Option<Dialled>,
+    ) -> Self {
+        Self { peer, addresses, done, own_port: false, _place: place }
     }
 
     /// `None` if there is nothing to dial.
@@ -326,17 +402,38 @@ impl Dial {
     }
 }
 
+/// An address without the peer's id.
+fn bare(address: &Multiaddr) -> Multiaddr {
+    let mut address = address.clone();
+    if let Some(Part::P2p(_)) = address.iter().last() {
+        address.pop();
+    }
+    address
+}
+
 /// Whether a dial may have failed because it came from our listening port: the pair of ports is
 /// still in use from an earlier connection, or both sides dialled at the same instant and each
-/// took the other for the listener.
-fn may_be_the_port(error: &SwarmError) -> bool {
-    match error {
-        SwarmError::Transport(errors) => errors.iter().any(|(_, error)| match error {
-            TransportError::MultiaddrNotSupported(_) => false,
-            TransportError::Other(error) => kind(error) != io::ErrorKind::ConnectionRefused,
-        }),
-        _ => false,
+/// took the other for the listener, so that the handshake failed. An address where nobody is, or
+/// nobody answers, does not do better from another port.
+fn may_be_the_port(error: &TransportError<io::Error>) -> bool {
+    let TransportError::Other(error) = error else {
+        return false;
+    };
+    match kind(error) {
+        io::ErrorKind::ConnectionRefused
+        | io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable
+        | io::ErrorKind::NetworkDown
+        | io::ErrorKind::PermissionDenied
+        | io::ErrorKind::TimedOut => false,
+        _ => !timed_out(error),
     }
+}
+
+/// Whether the transport gave up waiting. It says so in an error of generic type, behind several
+/// boxes; its words are what comes through.
+fn timed_out(error: &io::Error) -> bool {
+    error.to_string().contains("Timeout has been reached")
 }
 
 fn dial_error(error: &SwarmError) -> DialError {
@@ -344,10 +441,7 @@ fn dial_error(error: &SwarmError) -> DialError {
         // The swarm takes our own listening addresses off the list.
         SwarmError::LocalPeerId { .. } | SwarmError::NoAddresses => DialError::Own,
         SwarmError::WrongPeerId { obtained, .. } => DialError::WrongPeer(*obtained),
-        SwarmError::Denied { cause } => match cause.downcast_ref::<Denied>() {
-            Some(Denied::Full) => DialError::NoRoom,
-            _ => DialError::Failed(cause.to_string()),
-        },
+        SwarmError::Denied { cause } => DialError::Failed(cause.to_string()),
         SwarmError::Transport(errors) => {
             let one = |(to, error): &(Multiaddr, TransportError<io::Error>)| match error {
                 TransportError::Other(error) => format!("{to}: {error}"),

@@ -13,7 +13,6 @@
 //! | to do | call | then |
 //! |---|---|---|
 //! | ask a peer | [`Net::request`] | one answer, or one [`RequestError`] |
-//! | tell a peer | [`Net::notify`] | `Ok` once the bytes have left; no answer exists |
 //! | call a function | [`Net::call`] | a response as soon as its head is here; bodies stream both ways |
 //! | reach an address | [`Net::dial`] | the key that answered there |
 //! | be asked | [`Event::Request`] | use its [`Reply`] once; dropping it answers nothing |
@@ -41,13 +40,15 @@
 //!
 //! # What a hostile peer can cost
 //!
-//! Every number is a field of [`Limits`]. Memory is bounded by the streams it may hold: Yamux
-//! grants each stream 256 KiB that nobody has read yet, so a connection is worth at most
-//! (`negotiating_streams_max` + `inbound_streams_max` + 256 in the muxer's own queue) × 256 KiB
-//! plus 16 MiB of tuned windows; frames are checked before they are allocated. Streams over a
-//! quota are refused; a peer that sends garbage or oversized frames `strikes_max` times is
-//! disconnected and shut out for `shun`. [`Net::counters`] tells what happened.
-
+//! Every number is a field of [`Limits`]. Yamux grants each stream 256 KiB that nobody has read
+//! yet, and a call stream some MiB of bodies; both are set aside from one budget for the whole node
+//! ([`Limits::memory_bytes_max`]), and over it refused. Beyond it there are 16 MiB a connection at
+//! most by which Yamux's windows grow with the round trip, and only as fast as we read. Frames are
+//! checked before they are allocated. Streams, requests and calls over a quota or rate are refused;
+//! answers that nobody takes are cut off. A peer that sends garbage, holds streams up or never
+//! heeds refusals is disconnected `strikes_max` such faults later and shut out for `shun`, and so
+//! is the address that four times as many come from. Rates and faults outlive connections: the last
+//! 4,096 peers and addresses are remembered. [`Net::counters`] tells what happened.
 //!
 //! # Figures
 //!
@@ -67,6 +68,7 @@
 
 #![forbid(unsafe_code)]
 
+mod account;
 mod behaviour;
 mod book;
 mod call;
@@ -74,7 +76,9 @@ mod clock;
 mod conn;
 mod dial;
 mod driver;
+mod flow;
 mod frame;
+mod muxer;
 mod net;
 mod outbox;
 mod request;
@@ -82,7 +86,7 @@ mod serve;
 mod settings;
 mod shared;
 mod start;
-mod taken;
+mod table;
 mod wire;
 
 use std::{io, sync::Arc, time::Duration};
@@ -223,6 +227,13 @@ pub enum RequestError {
     /// No connection: no address known, or none of them answered. Nothing was sent.
     #[error("peer could not be reached")]
     Unreached,
+    /// Every connection of ours is busy, so none could be opened in the time given. Nothing was
+    /// sent, and nothing is known of the peer.
+    #[error("no room for another connection")]
+    NoRoom,
+    /// All of [`Limits::outbound_streams_max`] were in use for the time given. Nothing was sent.
+    #[error("too many requests to the peer under way")]
+    NoPlace,
     /// The peer said that it did not look at the request (over a quota, or busy).
     #[error("peer refused the request")]
     Refused,
@@ -251,6 +262,13 @@ pub enum CallError {
         request: Option<Box<http::Request<Body>>>,
         /// In words, for a person.
         why: String,
+    },
+    /// This node has no room for a connection or stream to the peer: nothing was sent, and nothing
+    /// is known of the peer.
+    #[error("no room for a call to this peer")]
+    NoRoom {
+        /// The request as it was.
+        request: Box<http::Request<Body>>,
     },
     /// The connection broke after bytes may have left: the function may have run.
     #[error("call may have started: {why}")]

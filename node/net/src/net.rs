@@ -7,8 +7,8 @@ use libp2p::Multiaddr;
 use tokio::sync::mpsc;
 
 use crate::{
-    Body, CallError, Counters, DialError, Kind, PeerKey, PeerView, RequestError, book::hearsay,
-    conn::Remote, dial, driver::Command, request, shared::Shared,
+    Body, CallError, Counters, DialError, Kind, PeerKey, PeerView, RequestError, conn::Remote,
+    dial, driver::Command, request, shared::Shared,
 };
 
 /// The network as the node uses it; cheap to clone, usable from any task.
@@ -37,18 +37,6 @@ impl Net {
         request::request(self, to, kind, body, timeout).await
     }
 
-    /// Sends a peer a message that has no answer. `Ok` means that the bytes were handed to the
-    /// connection, no more.
-    pub async fn notify(
-        &self,
-        to: &PeerKey,
-        kind: Kind,
-        body: Bytes,
-        timeout: Duration,
-    ) -> Result<(), RequestError> {
-        request::notify(self, to, kind, body, timeout).await
-    }
-
     /// Calls a function on a peer. Returns with the response's head; both bodies stream on. The
     /// caller's deadline is the caller's: drop the future, or the response's body, to hang up,
     /// which resets the HTTP/2 stream. Of the request's URI only path and query travel.
@@ -68,24 +56,22 @@ impl Net {
         dial::dial(self, address).await
     }
 
-    /// Files addresses of a peer in the book. Malformed, unspecified and multicast ones, and ones
-    /// that name another peer, are dropped; hearsay never displaces an address that has worked.
+    /// Files addresses of a peer that our user named or that we remember; the first is tried first.
+    /// Malformed, unspecified and multicast ones, and ones that name another peer, are dropped.
     pub fn learn(&self, peer: &PeerKey, addresses: impl IntoIterator<Item = Multiaddr>) {
         self.shared.learn(peer, addresses);
     }
 
-    /// Files what a third peer, the informant, says of a peer's addresses: as [`Net::learn`], but
-    /// only IP addresses, and none that the informant cannot mean, such as a private one told over
-    /// the Internet.
+    /// Files addresses of a peer that another one, the informant, told us of. Kept are IP addresses
+    /// that the informant, being where it is, can mean; at most four of them. They displace nothing
+    /// that is better known, nor what others said.
     pub fn hear(
         &self,
         informant: &PeerKey,
         peer: &PeerKey,
         addresses: impl IntoIterator<Item = Multiaddr>,
     ) {
-        let seen = self.shared.live(informant).map(|conn| conn.address.clone());
-        let told = addresses.into_iter().filter(|address| hearsay(address, seen.as_ref()));
-        self.shared.learn(peer, told);
+        self.shared.hear(informant, peer, addresses);
     }
 
     /// The book's addresses of a peer, those that worked first, without `/p2p`.
@@ -93,8 +79,7 @@ impl Net {
         self.shared.book().get(peer)
     }
 
-    /// Where others can reach us: the bound addresses (wildcards expanded) and
-    /// [`Settings::external`](crate::Settings), without `/p2p`.
+    /// Where we listen, wildcards expanded, without `/p2p`.
     pub fn own_addresses(&self) -> Vec<Multiaddr> {
         self.shared.own_addresses()
     }
@@ -109,14 +94,10 @@ impl Net {
         self.shared.remote(peer).as_deref().is_some_and(Remote::is_connected)
     }
 
-    /// Closes every connection to a peer.
-    pub fn disconnect(&self, peer: &PeerKey) {
-        self.shared.disconnect(peer);
-    }
-
     /// What was refused, cut off and evicted since the start.
     pub fn counters(&self) -> Counters {
-        self.shared.counts.snapshot()
+        let memory = self.shared.memory.used();
+        Counters { memory_held_bytes: memory as u64, ..self.shared.counts.snapshot() }
     }
 
     /// Stops listening, closes every connection and waits until the ports are free. Requests and

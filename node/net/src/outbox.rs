@@ -39,6 +39,14 @@ impl Outbox {
         }
     }
 
+    /// Whether the node has heard of a peer that is here, or is about to.
+    pub(crate) fn knows(&self, peer: &PeerKey) -> bool {
+        match self.news.get(peer) {
+            Some(news) => news.is_some(),
+            None => self.told.contains_key(peer),
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }

@@ -23,14 +23,12 @@ const REFUSING_MAX: usize = 32;
 /// Time for a refusal to be written.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// So many refusals are one strike: a peer that never heeds them is cut off in the end.
-const REFUSALS_A_STRIKE: usize = 256;
-
 /// Takes a negotiated inbound stream; runs in the connection's task, so it only spawns.
 pub(crate) fn accept(shared: &Arc<Shared>, conn: &Arc<Conn>, stream: Stream, protocol: Protocol) {
     let max = shared.limits.inbound_streams_max;
+    let in_rate = conn.remote.account.stream();
     let place = Place::take(&conn.remote, |remote| &remote.streams, max);
-    let (Some(place), Some(_)) = (place, shared.up()) else {
+    let (Some(place), true, Some(_)) = (place, in_rate, shared.up()) else {
         return match protocol {
             Protocol::Kad | Protocol::Peer => refuse_apart(shared, conn, stream, frame::REFUSAL),
             Protocol::Call => refuse_call(shared, conn, stream),
@@ -69,10 +67,7 @@ fn refuse_apart(
 /// Counts a refusal.
 fn refused(shared: &Shared, conn: &Conn) {
     count(&shared.counts.requests_refused);
-    let before = conn.remote.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    if before % REFUSALS_A_STRIKE == REFUSALS_A_STRIKE - 1 {
-        shared.strike(&conn.remote);
-    }
+    shared.refused(conn);
 }
 
 async fn refuse(stream: &mut Stream, refusal: &[u8]) {
@@ -101,7 +96,7 @@ impl Server {
                 |remote| &remote.in_flight,
                 limits.requests_in_flight_max,
             );
-            let (Some(_waiting), true) = (waiting, self.conn.remote.take()) else {
+            let (Some(_waiting), true) = (waiting, self.conn.remote.account.request()) else {
                 refused(&self.shared, &self.conn);
                 return refuse(&mut stream, frame::REFUSAL).await;
             };
@@ -117,7 +112,7 @@ impl Server {
                 Some(Answer::Refuse) => return refuse(&mut stream, frame::REFUSAL).await,
                 Some(Answer::Malformed) => {
                     count(&self.shared.counts.frames_malformed);
-                    return self.shared.strike(&self.conn.remote);
+                    return self.shared.strike(&self.conn);
                 }
                 None => {}
             }
@@ -144,7 +139,7 @@ impl Server {
             Err(_) => &counts.frames_late,
         };
         count(fault);
-        self.shared.strike(&self.conn.remote);
+        self.shared.strike(&self.conn);
         None
     }
 

@@ -1,26 +1,24 @@
 //! What every task of the network shares: the table of connections, the book, the counters.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
-    task::Waker,
-    time::Instant,
 };
 
 use futures::task::AtomicWaker;
 use libp2p::{Multiaddr, PeerId, StreamProtocol, swarm::ConnectionId};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, Semaphore, mpsc};
 
 use crate::{
     CallHandler, Event, Kind, Limits, PeerKey, PeerView,
-    book::{Book, Rank, usable},
+    book::{Book, HEARSAY_PER_INFORMANT, Rank, is_ip, plausible, usable},
     call::Pool,
-    clock,
-    conn::{Conn, Open, Protocol, Remote, Source, source},
-    peer_key,
+    conn::{Conn, Open, Protocol, Remote},
+    muxer::Memory,
+    table::Table,
 };
 
 macro_rules! counters {
@@ -49,12 +47,19 @@ counters! {
     connections_evicted,
     /// Dials that reached nobody.
     dials_failed,
+    /// Dials that were put off because every connection was busy.
+    dials_deferred,
     /// Requests handed to the node.
     requests_heard,
     /// Requests refused over a quota or rate, or because the node's queue of events was full.
     requests_refused,
-    /// Streams closed without a word: over a quota, with the refusals under way at their limit.
+    /// Streams closed without a word: over a quota, with the refusals under way at their limit, or
+    /// with the memory for streams used up.
     streams_dropped,
+    /// Streams whose protocol was not negotiated in time.
+    streams_late,
+    /// Bytes of [`Limits::memory_bytes_max`] that are set aside at this moment.
+    memory_held_bytes,
     /// Frames with a malformed length or, by the node's word, a body that makes no sense.
     frames_malformed,
     /// Frames announced over the size limit.
@@ -63,8 +68,16 @@ counters! {
     frames_late,
     /// Calls handed to the node.
     calls_heard,
+    /// Calls refused over a peer's quota or rate.
+    calls_refused,
+    /// Calls cut off because the caller took nothing of the answer for too long.
+    calls_stalled,
+    /// Call streams that broke the rules of HTTP/2.
+    calls_malformed,
     /// Peers disconnected and shut out for what they sent.
     peers_shunned,
+    /// Addresses whose peers were, all of them.
+    sources_shunned,
 }
 
 /// Counts one.
@@ -72,11 +85,8 @@ pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
 }
 
-/// Peers that are shut out at once; the earliest to end is forgotten over it.
-const SHUNNED_MAX: usize = 1_024;
-
-/// Connections over the limit that may wait for their streams to end; over it the oldest is cut.
-const EVICTED_MAX: usize = 8;
+/// Names that are resolved at once.
+const LOOKUPS_MAX: usize = 8;
 
 /// Streams wanted on a connection that its task has not taken yet; more wait.
 const OPENS_QUEUED_MAX: usize = 64;
@@ -115,64 +125,27 @@ pub(crate) struct Up {
     pub(crate) calls: Arc<dyn CallHandler>,
 }
 
-#[derive(Default)]
-struct Table {
-    remotes: BTreeMap<PeerKey, Arc<Remote>>,
-    conns: BTreeMap<ConnectionId, Arc<Conn>>,
-    /// Inbound connections whose handshake is not done, and where they count.
-    pending: BTreeMap<ConnectionId, Option<Source>>,
-    sources: BTreeMap<Source, usize>,
-    shunned: BTreeMap<PeerKey, Instant>,
-}
-
-impl Table {
-    fn leave(&mut self, source: Option<Source>) {
-        if let Some(source) = source
-            && let Some(count) = self.sources.get_mut(&source)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.sources.remove(&source);
-            }
-        }
-    }
-
-    /// The connection to give up for a newcomer.
-    fn idlest(&self) -> Option<&Arc<Conn>> {
-        let idle = self.conns.values().filter(|conn| !conn.is_evicted() && conn.is_idle());
-        idle.min_by_key(|conn| conn.last_used())
-    }
-}
-
-/// Why a connection was turned away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Denied {
-    #[error("not an Ed25519 peer")]
-    Key,
-    #[error("peer is shut out for what it sent")]
-    Shunned,
-    #[error("too many connections")]
-    Full,
-    #[error("too many connections from this address")]
-    Source,
-    #[error("too many handshakes under way")]
-    Pending,
-}
-
 pub(crate) struct Shared {
     pub(crate) me: PeerKey,
     pub(crate) limits: Limits,
     pub(crate) names: Names,
     pub(crate) counts: Counts,
     pub(crate) pool: Pool,
+    pub(crate) memory: Arc<Memory>,
+    /// Places for names being resolved.
+    pub(crate) lookups: Arc<Semaphore>,
+    pub(crate) table: Mutex<Table>,
+    /// Sockets of connections, from the handshake's end until they are closed.
+    pub(crate) sockets: AtomicUsize,
+    /// Told when a place among the connections may be free.
+    pub(crate) room: Notify,
+    /// Connections to close now, whatever they do; each is here at most once.
+    pub(crate) closes: Mutex<Vec<(PeerId, ConnectionId)>>,
+    /// The task that closes them.
+    pub(crate) closer: AtomicWaker,
     book: Mutex<Book>,
     own: Mutex<BTreeSet<Multiaddr>>,
-    table: Mutex<Table>,
     up: Mutex<Option<Arc<Up>>>,
-    /// Connections to close now, whatever they do; each is here at most once.
-    closes: Mutex<Vec<(PeerId, ConnectionId)>>,
-    /// The task that closes them.
-    closer: AtomicWaker,
 }
 
 impl std::fmt::Debug for Shared {
@@ -181,7 +154,7 @@ impl std::fmt::Debug for Shared {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -192,12 +165,16 @@ impl Shared {
             names,
             counts: Counts::default(),
             pool: Pool::default(),
-            book: Mutex::new(Book::new(limits.book_peers_max, limits.addresses_per_peer_max)),
-            own: Mutex::default(),
-            table: Mutex::default(),
-            up: Mutex::new(Some(Arc::new(up))),
+            memory: Memory::new(limits.memory_bytes_max),
+            lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)),
+            table: Mutex::new(Table::new()),
+            sockets: AtomicUsize::new(0),
+            room: Notify::new(),
             closes: Mutex::default(),
             closer: AtomicWaker::new(),
+            book: Mutex::new(Book::new(limits.book_peers_max, limits.addresses_per_peer_max)),
+            own: Mutex::default(),
+            up: Mutex::new(Some(Arc::new(up))),
             limits,
         }
     }
@@ -217,6 +194,7 @@ impl Shared {
         }
     }
 
+    /// Files what we know ourselves.
     pub(crate) fn learn(&self, peer: &PeerKey, addresses: impl IntoIterator<Item = Multiaddr>) {
         let usable = addresses.into_iter().filter_map(|address| usable(peer, address));
         let usable: Vec<_> = usable.take(self.limits.addresses_per_peer_max).collect();
@@ -224,8 +202,29 @@ impl Shared {
             return;
         }
         let mut book = self.book();
-        for address in usable {
-            book.learn(peer, address, Rank::Hearsay);
+        for address in usable.into_iter().rev() {
+            book.learn(peer, address, Rank::Claimed);
+        }
+    }
+
+    /// Files what another peer told us.
+    pub(crate) fn hear(
+        &self,
+        informant: &PeerKey,
+        peer: &PeerKey,
+        addresses: impl IntoIterator<Item = Multiaddr>,
+    ) {
+        let seen_at = self.live(informant).map(|conn| conn.address.clone());
+        let seen_at = seen_at.or_else(|| self.book().get(informant).into_iter().next());
+        let Some(seen_at) = seen_at.filter(|_| *peer != self.me) else {
+            return;
+        };
+        let said = addresses.into_iter().filter(is_ip).filter_map(|said| usable(peer, said));
+        let said = said.filter(|said| plausible(said, &seen_at));
+        let said: Vec<_> = said.take(HEARSAY_PER_INFORMANT).collect();
+        let mut book = self.book();
+        for address in said {
+            book.hear(informant, peer, address);
         }
     }
 
@@ -267,148 +266,6 @@ impl Shared {
         keys.into_iter().map(view).collect()
     }
 
-    /// Lets an inbound connection begin its handshake, or not.
-    pub(crate) fn knock(&self, id: ConnectionId, from: &Multiaddr) -> Result<(), Denied> {
-        let mut table = lock(&self.table);
-        if table.pending.len() >= self.limits.pending_inbound_max {
-            return Err(Denied::Pending);
-        }
-        let source = source(from);
-        if let Some(source) = source {
-            let count = table.sources.entry(source).or_default();
-            if *count >= self.limits.connections_per_ip_max {
-                return Err(Denied::Source);
-            }
-            *count += 1;
-        }
-        table.pending.insert(id, source);
-        Ok(())
-    }
-
-    /// An inbound handshake failed.
-    pub(crate) fn left(&self, id: ConnectionId) {
-        let mut table = lock(&self.table);
-        if let Some(source) = table.pending.remove(&id) {
-            table.leave(source);
-        }
-    }
-
-    /// Admits a connection whose peer is now known, at the cost of the idlest one if need be.
-    pub(crate) fn admit(
-        &self,
-        id: ConnectionId,
-        peer: PeerId,
-        address: &Multiaddr,
-        opens: mpsc::Sender<Open>,
-    ) -> Result<Arc<Conn>, Denied> {
-        let key = peer_key(&peer).ok_or(Denied::Key)?;
-        let mut table = lock(&self.table);
-        if let Some(until) = table.shunned.get(&key) {
-            if *until > clock::now() {
-                return Err(Denied::Shunned);
-            }
-            table.shunned.remove(&key);
-        }
-        self.make_room(&mut table)?;
-        let source = table.pending.remove(&id).flatten();
-        let remotes = &mut table.remotes;
-        let remote =
-            remotes.entry(key).or_insert_with(|| Arc::new(Remote::new(key, &self.limits))).clone();
-        let conn = Conn::new(id, peer, remote.clone(), address.clone(), source, opens);
-        let conn = Arc::new(conn);
-        let oldest = {
-            let mut conns = remote.conns();
-            conns.push(conn.clone());
-            let open = conns.iter().filter(|conn| !conn.is_evicted());
-            (conns.len() > self.limits.connections_per_peer_max)
-                .then(|| open.into_iter().next().cloned())
-                .flatten()
-        };
-        table.conns.insert(id, conn.clone());
-        drop(table);
-        if let Some(oldest) = oldest {
-            self.close(&oldest);
-        }
-        count(&self.counts.connections_opened);
-        Ok(conn)
-    }
-
-    fn make_room(&self, table: &mut Table) -> Result<(), Denied> {
-        let evicted = table.conns.values().filter(|conn| conn.is_evicted());
-        let evicted: Vec<_> = evicted.cloned().collect();
-        if table.conns.len() - evicted.len() < self.limits.connections_max {
-            return Ok(());
-        }
-        table.idlest().ok_or(Denied::Full)?.evict();
-        count(&self.counts.connections_evicted);
-        if evicted.len() >= EVICTED_MAX {
-            self.close(&evicted[0]);
-        }
-        Ok(())
-    }
-
-    /// A connection has closed.
-    pub(crate) fn closed(&self, id: ConnectionId) {
-        let mut table = lock(&self.table);
-        let Some(conn) = table.conns.remove(&id) else {
-            return;
-        };
-        conn.begin_closing();
-        table.leave(conn.source);
-        let empty = {
-            let mut conns = conn.remote.conns();
-            conns.retain(|other| other.id != id);
-            conns.is_empty()
-        };
-        if empty {
-            table.remotes.remove(&conn.remote.key);
-        }
-    }
-
-    /// Closes a connection now, whatever it does.
-    pub(crate) fn close(&self, conn: &Conn) {
-        if conn.begin_closing() {
-            lock(&self.closes).push((conn.peer, conn.id));
-            self.closer.wake();
-        }
-    }
-
-    /// The next connection to close; the caller is woken when there is one.
-    pub(crate) fn next_close(&self, waker: &Waker) -> Option<(PeerId, ConnectionId)> {
-        self.closer.register(waker);
-        lock(&self.closes).pop()
-    }
-
-    pub(crate) fn disconnect(&self, peer: &PeerKey) {
-        if let Some(remote) = self.remote(peer) {
-            let conns = remote.conns().clone();
-            for conn in &conns {
-                self.close(conn);
-            }
-        }
-    }
-
-    /// Counts a fault of a peer; disconnects and shuts it out when it is one too many.
-    pub(crate) fn strike(&self, remote: &Remote) {
-        if !remote.strike() {
-            return;
-        }
-        let until = clock::now() + self.limits.shun;
-        let mut table = lock(&self.table);
-        if table.shunned.insert(remote.key, until).is_some() {
-            return;
-        }
-        if table.shunned.len() > SHUNNED_MAX {
-            let soonest = table.shunned.iter().min_by_key(|(_, until)| **until);
-            if let Some(soonest) = soonest.map(|(key, _)| *key) {
-                table.shunned.remove(&soonest);
-            }
-        }
-        drop(table);
-        count(&self.counts.peers_shunned);
-        self.disconnect(&remote.key);
-    }
-
     /// The network is closed: lets go of the node, of every connection and every address.
     pub(crate) fn clear(&self) {
         lock(&self.up).take();
@@ -418,7 +275,7 @@ impl Shared {
             conn.begin_closing();
             conn.remote.conns().clear();
         }
-        *lock(&self.table) = Table::default();
+        *lock(&self.table) = Table::new();
         self.pool.clear();
     }
 

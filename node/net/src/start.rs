@@ -4,7 +4,7 @@ use std::{collections::HashSet, io, sync::Arc, time::Duration};
 
 use libp2p::{
     Multiaddr, Swarm, SwarmBuilder, core::transport::TransportError, identify, noise, ping,
-    swarm::NetworkBehaviour, tcp, yamux,
+    swarm::NetworkBehaviour, tcp,
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -15,14 +15,9 @@ use crate::{
     CallHandler, Event, Net, Settings, StartError,
     behaviour::Behaviour,
     driver::Driver,
-    peer_key,
+    muxer, peer_key,
     shared::{Names, Shared, Up},
 };
-
-/// Yamux streams on a connection. Each is guaranteed 256 KiB of the fixed budget of 1 GiB, so this
-/// leaves 16 MiB for windows that grow with the round trip; the streams themselves are limited by
-/// [`Limits`](crate::Limits).
-const YAMUX_STREAMS_MAX: usize = 4_032;
 
 /// Commands that wait for the task; more wait in their callers.
 const COMMANDS_MAX: usize = 256;
@@ -47,11 +42,7 @@ pub(crate) async fn start(
     let (sender, events) = mpsc::channel(settings.limits.events_max.max(1));
     let up = Up { events: sender.clone(), calls };
     let shared = Arc::new(Shared::new(me, settings.limits.clone(), names, up));
-    let mut swarm = build(&settings, Behaviour::new(shared.clone()))?;
-    for address in &settings.external {
-        swarm.add_external_address(address.clone());
-        shared.own_address(address.clone(), true);
-    }
+    let mut swarm = build(&settings, &shared)?;
     let mut unbound = HashSet::new();
     for address in settings.listen {
         let listener = swarm.listen_on(address.clone());
@@ -76,7 +67,7 @@ fn listen_error(address: Multiaddr, error: TransportError<io::Error>) -> StartEr
     StartError::Listen { address, cause }
 }
 
-fn build(settings: &Settings, streams: Behaviour) -> Result<Swarm<Node>, StartError> {
+fn build(settings: &Settings, shared: &Arc<Shared>) -> Result<Swarm<Node>, StartError> {
     let Settings { keypair, network, agent, limits, .. } = settings;
     let version = format!("/peerless/{network}/1");
     let identify = identify::Config::new(version, keypair.public())
@@ -86,15 +77,11 @@ fn build(settings: &Settings, streams: Behaviour) -> Result<Swarm<Node>, StartEr
     let ping =
         ping::Config::new().with_interval(limits.ping_interval).with_timeout(limits.ping_timeout);
     let node = Node {
-        streams,
+        streams: Behaviour::new(shared.clone()),
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping),
     };
-    let muxer = || {
-        let mut config = yamux::Config::default();
-        config.set_max_num_streams(YAMUX_STREAMS_MAX);
-        config
-    };
+    let muxer = || muxer::Upgrade(shared.clone());
     let swarm = SwarmBuilder::with_existing_identity(keypair.clone())
         .with_tokio()
         .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, muxer)

@@ -316,7 +316,7 @@ impl CallHandler for Pours {
 async fn an_answer_that_is_not_read_is_cut_off() {
     let limit = std::time::Duration::from_secs(1);
     let (dropped, mut drops) = mpsc::channel(4);
-    let host = node_with(Arc::new(Pours(dropped)), |s| s.limits.take_timeout = limit).await;
+    let host = node_with(Arc::new(Pours(dropped)), |s| s.limits.call_stall = limit).await;
     let caller = node().await;
     caller.knows(&host);
     let unread = caller.net.call(&host.key, get("/")).await.unwrap();
@@ -340,7 +340,7 @@ async fn an_answer_that_is_not_read_is_cut_off() {
 #[tokio::test]
 async fn a_slow_host_is_no_fault_of_the_caller() {
     let limit = std::time::Duration::from_millis(100);
-    let host = node_with(Arc::new(Echo), |s| s.limits.take_timeout = limit).await;
+    let host = node_with(Arc::new(Echo), |s| s.limits.call_stall = limit).await;
     let caller = node().await;
     caller.knows(&host);
     let (send, mut receive) = mpsc::channel::<Bytes>(1);
@@ -360,4 +360,24 @@ async fn a_slow_host_is_no_fault_of_the_caller() {
     drop(send);
     let rest = soon("the end", echoed.collect()).await.expect("an end");
     assert!(rest.to_bytes().is_empty());
+}
+
+/// Large bodies both ways over each of two connections' call streams at the same time: nothing waits
+/// for ever. `PEERLESS_CROSS` sets the MiB of each body.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_bodies_cross() {
+    let each = std::env::var("PEERLESS_CROSS").ok().and_then(|mib| mib.parse().ok()).unwrap_or(1);
+    let (one, two) = (node().await, node().await);
+    one.knows(&two);
+    two.knows(&one);
+    let call = async |from: &Node, to: &Node| {
+        let request = Request::post("/echo").body(body(Made { chunk: 1, left: each })).unwrap();
+        let response = from.net.call(&to.key, request).await.unwrap();
+        digest(response.into_body()).await
+    };
+    let there = futures::future::join_all((0..64).map(|_| call(&one, &two)));
+    let back = futures::future::join_all((0..64).map(|_| call(&two, &one)));
+    let (there, back) = soon("every echo", futures::future::join(there, back)).await;
+    let whole = digest(Made { chunk: 1, left: each }).await;
+    assert!(there.iter().chain(&back).all(|echo| *echo == whole));
 }

@@ -1,12 +1,17 @@
 //! Hostile peers, made of raw libp2p: each is cut off at a bounded cost while another peer's
 //! requests keep working.
 
-use std::time::Duration;
+use std::{future::poll_fn, task::Poll, time::Duration};
 
 use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _, channel::oneshot};
 use libp2p::{
-    Multiaddr, PeerId, Stream, StreamProtocol, Swarm,
-    core::{UpgradeInfo, upgrade::ReadyUpgrade},
+    Multiaddr, PeerId, Stream, StreamProtocol, Swarm, Transport as _,
+    core::{
+        Endpoint, UpgradeInfo,
+        muxing::StreamMuxerExt as _,
+        transport::{DialOpts, PortUse},
+        upgrade::ReadyUpgrade,
+    },
     swarm::{
         ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm,
         NetworkBehaviour, NotifyHandler, SubstreamProtocol, SwarmEvent, THandler, THandlerInEvent,
@@ -20,7 +25,7 @@ use tokio::sync::mpsc;
 use crate::common::*;
 
 const KAD: StreamProtocol = StreamProtocol::new("/peerless/test/kad/1");
-const CALL: StreamProtocol = StreamProtocol::new("/peerless/test/call/1");
+pub(crate) const CALL: StreamProtocol = StreamProtocol::new("/peerless/test/call/1");
 
 type Opened = oneshot::Sender<Stream>;
 
@@ -144,9 +149,9 @@ impl ConnectionHandler for RawHandler {
 }
 
 /// A hostile peer connected to a victim.
-struct Hostile {
-    key: peerless_net::PeerKey,
-    keypair: Keypair,
+pub(crate) struct Hostile {
+    pub(crate) key: peerless_net::PeerKey,
+    pub(crate) keypair: Keypair,
     wanted: mpsc::Sender<(StreamProtocol, Opened)>,
     /// Ends when the connection has closed, however that came about.
     closed: tokio::task::JoinHandle<()>,
@@ -167,11 +172,11 @@ fn swarm(keypair: &Keypair, raw: Raw) -> Swarm<Raw> {
 }
 
 impl Hostile {
-    async fn new(victim: &Node) -> Self {
+    pub(crate) async fn new(victim: &Node) -> Self {
         Self::with(Keypair::generate_ed25519(), victim).await
     }
 
-    async fn with(keypair: Keypair, victim: &Node) -> Self {
+    pub(crate) async fn with(keypair: Keypair, victim: &Node) -> Self {
         let (wanted, receiver) = mpsc::channel(16);
         let mut swarm = swarm(&keypair, Raw { wanted: receiver, peer: None });
         swarm.dial(victim.address()).unwrap();
@@ -195,25 +200,32 @@ impl Hostile {
     }
 
     /// A stream, unless the connection is closed or the victim refuses to negotiate.
-    async fn open(&self, name: StreamProtocol) -> Option<Stream> {
+    pub(crate) async fn open(&self, name: StreamProtocol) -> Option<Stream> {
         let (opened, stream) = oneshot::channel();
         self.wanted.send((name, opened)).await.ok()?;
         soon("a stream, or none", stream).await.ok()
     }
 
-    async fn sends(&self, bytes: &[u8]) -> Option<Stream> {
+    /// Goes away, once the victim has let it in.
+    pub(crate) async fn leaves(self, victim: &Node) {
+        until("the connection", || victim.net.is_connected(&self.key)).await;
+        self.closed.abort();
+        until("the loss", || !victim.net.is_connected(&self.key)).await;
+    }
+
+    pub(crate) async fn sends(&self, bytes: &[u8]) -> Option<Stream> {
         let mut stream = self.open(KAD).await?;
         stream.write_all(bytes).await.ok()?;
         stream.flush().await.ok()?;
         Some(stream)
     }
 
-    async fn ends_cut_off(self) {
+    pub(crate) async fn ends_cut_off(self) {
         soon("the end of the connection", self.closed).await.unwrap();
     }
 }
 
-async fn victim(change: impl FnOnce(&mut Settings)) -> (Node, Node) {
+pub(crate) async fn victim(change: impl FnOnce(&mut Settings)) -> (Node, Node) {
     let victim = responder_with(change).await;
     let honest = node().await;
     honest.knows(&victim);
@@ -349,23 +361,6 @@ async fn a_flood_of_streams_ends_cut_off() {
     assert_eq!(victim.net.counters().peers_shunned, 1);
 }
 
-/// Garbage in place of HTTP/2 ends that stream and nothing else.
-#[tokio::test]
-async fn garbage_calls_end_their_stream() {
-    let (victim, honest) = victim(|_| {}).await;
-    let hostile = Hostile::new(&victim).await;
-    for _ in 0..10 {
-        let mut stream = hostile.open(CALL).await.expect("a stream");
-        let _ = stream.write_all(&[0x55; 4096]).await;
-        let _ = stream.flush().await;
-        let mut answer = Vec::new();
-        let _ = soon("the end of the stream", stream.read_to_end(&mut answer)).await;
-    }
-    let call = http::Request::get("/").body(peerless_net::empty()).unwrap();
-    assert_eq!(honest.net.call(&victim.key, call).await.unwrap().status(), 418);
-    assert_eq!(victim.net.counters().calls_heard, 1);
-}
-
 /// Every connection of a peer counts towards the same quotas, and the oldest gives way.
 #[tokio::test]
 async fn connections_of_one_peer_are_few() {
@@ -379,4 +374,112 @@ async fn connections_of_one_peer_are_few() {
     first.ends_cut_off().await;
     assert!(victim.net.is_connected(&others[0].key));
     honest.asks(&victim, Kind::Kad, "after").await;
+}
+
+/// Streams that never say what they are for strike, and are reset.
+#[tokio::test]
+async fn streams_without_a_protocol_strike_out() {
+    let (victim, honest) = victim(|settings| {
+        settings.limits.strikes_max = 3;
+        settings.limits.open_timeout = Duration::from_secs(1);
+    })
+    .await;
+    let keypair = Keypair::generate_ed25519();
+    let mut transport = libp2p::tcp::tokio::Transport::default()
+        .upgrade(libp2p::core::upgrade::Version::V1)
+        .authenticate(libp2p::noise::Config::new(&keypair).unwrap())
+        .multiplex(libp2p::yamux::Config::default())
+        .boxed();
+    let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
+    let (_, mut muxer) = transport.dial(victim.address(), options).unwrap().await.unwrap();
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        streams.push(poll_fn(|cx| muxer.poll_outbound_unpin(cx)).await.unwrap());
+    }
+    for stream in &mut streams {
+        // The first byte of a length, and nothing more.
+        stream.write_all(&[0x13]).await.unwrap();
+    }
+    let mut inbound = Vec::new();
+    let cut = poll_fn(|cx| {
+        while let Poll::Ready(stream) = muxer.poll_inbound_unpin(cx) {
+            match stream {
+                Ok(stream) => inbound.push(stream),
+                Err(_) => return Poll::Ready(()),
+            }
+        }
+        Poll::Pending
+    });
+    soon("the cut", cut).await;
+    let counters = victim.net.counters();
+    assert_eq!((counters.streams_late, counters.peers_shunned), (3, 1));
+    honest.asks(&victim, Kind::Kad, "after").await;
+}
+
+/// What peers hold unread is bounded for all of them together; who holds little is served still.
+#[tokio::test]
+async fn memory_is_shared() {
+    let mib = 1024 * 1024;
+    let (victim, honest) = victim(|settings| settings.limits.memory_bytes_max = 16 * mib).await;
+    let hostile = Hostile::new(&victim).await;
+    let mut held = Vec::new();
+    // Half of it is 32 streams; over it a peer may have 16.
+    for _ in 0..64 {
+        held.extend(hostile.open(KAD).await);
+    }
+    let counters = victim.net.counters();
+    assert!(held.len() < 40 && counters.streams_dropped > 0, "{} {counters:?}", held.len());
+    assert!(counters.memory_held_bytes <= 16 * mib as u64);
+    honest.asks(&victim, Kind::Kad, "meanwhile").await;
+    let call = http::Request::get("/").body(peerless_net::empty()).unwrap();
+    assert_eq!(honest.net.call(&victim.key, call).await.unwrap().status(), 418);
+}
+
+#[derive(NetworkBehaviour)]
+struct Chatty {
+    identify: libp2p::identify::Behaviour,
+}
+
+/// A peer that says something new of itself all the time is heard now and then.
+#[tokio::test]
+async fn news_of_oneself_has_a_rate() {
+    let mut victim = node().await;
+    let mut swarm = libp2p::SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_tcp(
+            libp2p::tcp::Config::default(),
+            libp2p::noise::Config::new,
+            libp2p::yamux::Config::default,
+        )
+        .unwrap()
+        .with_behaviour(|key| {
+            let config = libp2p::identify::Config::new("/x/1".into(), key.public());
+            Chatty { identify: libp2p::identify::Behaviour::new(config) }
+        })
+        .unwrap()
+        .with_swarm_config(|config| config.with_idle_connection_timeout(LONG))
+        .build();
+    swarm.dial(victim.address()).unwrap();
+    let mut pushed = 0;
+    soon("every push", async {
+        while pushed < 60 {
+            if let SwarmEvent::Behaviour(ChattyEvent::Identify(event)) =
+                swarm.select_next_some().await
+            {
+                use libp2p::identify::Event::{Pushed, Received};
+                if let Received { peer_id, .. } | Pushed { peer_id, .. } = event {
+                    pushed += 1;
+                    let new = format!("/ip4/127.0.0.1/tcp/{}", 1_000 + pushed);
+                    swarm.add_external_address(new.parse().unwrap());
+                    swarm.behaviour_mut().identify.push([peer_id]);
+                }
+            }
+        }
+    })
+    .await;
+    let mut met = 0;
+    while let Ok(event) = victim.events.try_recv() {
+        met += usize::from(matches!(event, peerless_net::Event::Met { .. }));
+    }
+    assert!((1..=10).contains(&met), "met {met} times");
 }

@@ -120,19 +120,6 @@ async fn answers_that_never_come_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_notice_arrives_without_an_answer() {
-    let (teller, mut other) = (node().await, node().await);
-    teller.knows(&other);
-    let body = Bytes::from_static(b"provider");
-    teller.net.notify(&other.key, Kind::Kad, body.clone(), LONG).await.unwrap();
-    let heard = other.event(|event| match event {
-        Event::Request { from, kind, body, .. } => Some((from, kind, body)),
-        _ => None,
-    });
-    assert_eq!(heard.await, (teller.key, Kind::Kad, body));
-}
-
-#[tokio::test]
 async fn dialling_says_what_is_wrong() {
     let (one, two, three) = (node().await, node().await, node().await);
     let id = |node: &Node| peer_id(&node.key).unwrap();
