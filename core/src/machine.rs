@@ -375,7 +375,7 @@ impl<P: Peer> Core<P> {
                 let silent = Some(crate::message::Decline::Silent);
                 self.offer_answered(placement, peer, silent, turn);
             }
-            Purpose::Confirm(placement) => self.confirm_answered(placement, peer, false, turn),
+            Purpose::Confirm(placement) => self.confirm_missed(placement, peer, turn),
             Purpose::Probe => self.probe_missed(peer, turn),
             Purpose::Census(census) => self.counted(census, peer, &[], None, turn),
             Purpose::Check => self.checked(peer, false),

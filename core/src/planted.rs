@@ -83,11 +83,15 @@ pub enum Bug {
     AnswersOfAnother = 26,
     /// What may have been run is run again, whatever record and caller say.
     RunsAgain = 27,
+    /// A slow deployment takes the place of a newer record.
+    OverwritesNewer = 28,
+    /// Peers that were let go are not asked again when a confirmed one fails.
+    ForgetsSpares = 29,
 }
 
 impl Bug {
     /// Every bug, by number.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::LookupFarthest,
         Self::LookupEndsEarly,
         Self::NeverEvict,
@@ -115,5 +119,7 @@ impl Bug {
         Self::RefusedForGood,
         Self::AnswersOfAnother,
         Self::RunsAgain,
+        Self::OverwritesNewer,
+        Self::ForgetsSpares,
     ];
 }

@@ -145,3 +145,46 @@ pub fn restart() -> String {
     world.show_hosts(g);
     world.rest()
 }
+
+/// A removal overtakes a deployment: the deployment fails, and what is newer stays kept.
+pub fn overtaken() -> String {
+    let mut world = World::new(Config { k: 4, ..small() });
+    world.converged(&[0, 1, 4, 5, 6], &host(1, 1, 4));
+    let f = name('f', 5);
+    world.deploy(0, &record(f, 1, 1));
+    for _ in 0..5 {
+        world.round();
+    }
+    world.ask(0, Request::Remove(tombstone(f, 2).into()));
+    world.deliver();
+    world.show_hosts(f);
+    world.pass(Span::secs(3));
+    world.rest()
+}
+
+/// The peer that was confirmed dies before it hears of it: it is told three times, then those that
+/// were let go are asked again.
+pub fn second_round() -> String {
+    let mut world = World::new(Config { k: 4, ..small() });
+    world.converged(&[0, 1, 4, 5, 6], &host(1, 1, 4));
+    world.deploy(0, &record(name('f', 5), 1, 1));
+    for _ in 0..6 {
+        world.round();
+    }
+    world.crash(5);
+    world.pass(Span::secs(10));
+    world.rest()
+}
+
+/// The word that a function is served is lost: the placer reminds the host, which says it again.
+pub fn reminded() -> String {
+    let mut world = World::new(Config { k: 4, ..small() });
+    world.converged(&[0, 4, 5], &host(1, 1, 4));
+    world.deploy(0, &record(name('f', 5), 1, 1));
+    while !world.is_on_its_way("Placed") {
+        world.step();
+    }
+    world.lose_queries(0);
+    world.pass(Span::secs(11));
+    world.rest()
+}

@@ -261,6 +261,19 @@ impl World {
         }
     }
 
+    /// Whether a message that is written so is on its way.
+    pub fn is_on_its_way(&self, begins: &str) -> bool {
+        self.queue.iter().any(|letter| match &letter.input {
+            Input::Heard { message, .. } => text::message(message).starts_with(begins),
+            _ => false,
+        })
+    }
+
+    /// Delivers the letter that has been longest on its way.
+    pub fn step(&mut self) {
+        self.deliver_at(0);
+    }
+
     /// Delivers until no letter is on its way.
     pub fn deliver(&mut self) {
         self.say("deliver");
