@@ -80,11 +80,15 @@ impl<P: Peer> Core<P> {
     /// This host found that others are lacking.
     pub(crate) fn place_lacking(&mut self, function: Name, n: u16, turn: &mut Turn<'_, P>) {
         let hosting = self.hosting.get(&function).expect("only a host repairs");
-        let mut mates: Vec<P> = hosting.mates.iter().map(|mate| mate.peer).collect();
+        // Hearsay needs no offer, but nobody is told that it is true.
+        let mut seen: Vec<P> = hosting.mates.iter().map(|mate| mate.peer).collect();
+        seen.push(self.me);
+        let trusted = hosting.mates.iter().filter(|mate| mate.is_trusted(turn.now));
+        let mut mates: Vec<P> = trusted.map(|mate| mate.peer).collect();
         mates.push(self.me);
         let record = hosting.record.clone();
         let mut placement = Placement::new(record, usize::from(n), Purposed::Repair);
-        placement.seen.clone_from(&mates);
+        placement.seen = seen;
         placement.mates = mates;
         let tag = self.placements.insert(placement);
         self.place(tag, turn);
@@ -134,6 +138,11 @@ impl<P: Peer> Core<P> {
         };
         if !placement.offered.is_empty() || !placement.confirmed.is_empty() {
             return;
+        }
+        let newer = self.records.get(placement.record.function);
+        if let Some(newer) = newer.filter(|newer| newer.supersedes(&placement.record)) {
+            let version = newer.version;
+            return self.fail_placement(tag, Failure::Superseded { version }, turn);
         }
         let lacking = placement.wanted.saturating_sub(placement.accepted.len());
         if lacking == 0 || planted::is(Bug::NoOffers) {

@@ -87,11 +87,31 @@ pub enum Bug {
     OverwritesNewer = 28,
     /// Peers that were let go are not asked again when a confirmed one fails.
     ForgetsSpares = 29,
+    /// One placer may hold all the room of a host.
+    HoldsAll = 30,
+    /// What is served is uninstalled when an older install of it ends.
+    UninstallsServed = 31,
+    /// That a newer version is hosted is forgotten with the older one.
+    ForgetsServed = 32,
+    /// A host whose update failed serves the old version for ever.
+    NeverUpdates = 33,
+    /// A restarted host serves again though too few of the holders answered.
+    ServesUnconfirmed = 34,
+    /// A host that gives a function up stops what runs.
+    LeavesBusy = 35,
+    /// A host takes over what a stranger says of its fellow hosts.
+    BelievesStrangers = 36,
+    /// A host never suspects itself.
+    NeverSuspectsItself = 37,
+    /// A host begins every repair that is due at once.
+    RepairsAllAtOnce = 38,
+    /// A host that is one too many goes at once.
+    RetiresAtOnce = 39,
 }
 
 impl Bug {
     /// Every bug, by number.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 39] = [
         Self::LookupFarthest,
         Self::LookupEndsEarly,
         Self::NeverEvict,
@@ -121,5 +141,15 @@ impl Bug {
         Self::RunsAgain,
         Self::OverwritesNewer,
         Self::ForgetsSpares,
+        Self::HoldsAll,
+        Self::UninstallsServed,
+        Self::ForgetsServed,
+        Self::NeverUpdates,
+        Self::ServesUnconfirmed,
+        Self::LeavesBusy,
+        Self::BelievesStrangers,
+        Self::NeverSuspectsItself,
+        Self::RepairsAllAtOnce,
+        Self::RetiresAtOnce,
     ];
 }

@@ -5,4 +5,5 @@ mod bytes;
 mod deploying;
 mod endings;
 mod guards;
+mod probes;
 mod worlds;

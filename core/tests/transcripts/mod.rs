@@ -1,6 +1,7 @@
 //! The transcripts, each a function that plays a small world and returns what was written.
 
 mod calls;
+mod hosting;
 mod lookups;
 mod many;
 mod placing;
@@ -28,6 +29,16 @@ pub const ALL: &[(&str, Play)] = &[
     ("removal", placing::removal),
     ("owners_set", placing::owners_set),
     ("restart", placing::restart),
+    ("places", hosting::places),
+    ("installs", hosting::installs),
+    ("same_code", hosting::same_code),
+    ("update_retried", hosting::update),
+    ("leaving", hosting::leaving),
+    ("strangers", hosting::strangers),
+    ("restart_unconfirmed", hosting::unconfirmed),
+    ("suspicion", hosting::suspicion),
+    ("retiring", hosting::retiring),
+    ("repairs_by_need", hosting::repairs),
     ("anycall_from_nowhere", calls::from_nowhere),
     ("anycall_second_host", calls::second_host),
     ("anycall_refused", calls::refused),

@@ -151,14 +151,16 @@ pub fn overtaken() -> String {
     let mut world = World::new(Config { k: 4, ..small() });
     world.converged(&[0, 1, 4, 5, 6], &host(1, 1, 4));
     let f = name('f', 5);
-    world.deploy(0, &record(f, 1, 1));
-    for _ in 0..5 {
+    world.deploy(0, &record(f, 1, 2));
+    for _ in 0..6 {
         world.round();
     }
-    world.ask(0, Request::Remove(tombstone(f, 2).into()));
+    world.crash(4);
     world.deliver();
+    world.quietly(|world| world.pass(Span::ms(3200)));
+    world.ask(0, Request::Remove(tombstone(f, 2).into()));
+    world.pass(Span::secs(5));
     world.show_hosts(f);
-    world.pass(Span::secs(3));
     world.rest()
 }
 

@@ -4,6 +4,7 @@
 //! Time stands still while letters are delivered and moves only by [`World::pass`]. Calls take
 //! `service` to run; everything else at a host is done at once.
 
+mod bench;
 mod host;
 mod peer;
 mod text;
@@ -18,6 +19,7 @@ use peerless_core::{
     Reason, Record, Request, Setup, Span, Tag, Target, Ticket, Time, Turn,
 };
 
+pub use bench::Bench;
 pub use peer::{OWNER, P, function, name, record, shown, tombstone};
 
 pub struct World {
@@ -211,6 +213,27 @@ impl World {
         self.flush();
         self.text.truncate(text);
         self.clock_shown = self.now;
+    }
+
+    /// Of what this causes only the notes are written down.
+    pub fn only_notes(&mut self, work: impl FnOnce(&mut Self)) {
+        self.flush();
+        let begin = self.text.len();
+        work(self);
+        self.flush();
+        let caused = self.text.split_off(begin);
+        let note =
+            |line: &&str| line.starts_with('>') || line.contains(" (") || line.starts_with("  at");
+        let mut lines = caused.lines().filter(note).peekable();
+        while let Some(line) = lines.next() {
+            let empty = line.starts_with("  at")
+                && lines
+                    .peek()
+                    .is_none_or(|next| next.starts_with('>') || next.starts_with("  at"));
+            if !empty {
+                writeln!(self.text, "{line}").expect("text takes lines");
+            }
+        }
     }
 
     /// Who can run a function.
