@@ -25,7 +25,7 @@ pub(crate) struct Arriving<P> {
     pub(crate) placers: Vec<P>,
     pub(crate) mates: Vec<P>,
     pub(crate) until: Time,
-    /// Whether it was hosted before a restart.
+    /// Whether it was hosted before a restart, so that this is still kept.
     pub(crate) restored: bool,
     /// Searches by which it could not be confirmed that it should be hosted again.
     pub(crate) unconfirmed: u8,
@@ -204,9 +204,11 @@ impl<P: Peer> Core<P> {
             return false;
         };
         // What is on its way is older.
+        let restored = self.arriving.get(&function).is_some_and(|arriving| arriving.restored);
         self.fail_arrival(function, Decline::Superseded, turn);
         mates.truncate(usize::from(turn.config.hosts_max));
-        self.arriving.insert(function, Arriving::new(record, alloc::vec![from], mates));
+        let arriving = Arriving::new(record, alloc::vec![from], mates);
+        self.arriving.insert(function, Arriving { restored, ..arriving });
         self.fetch(function, sources, turn);
         true
     }

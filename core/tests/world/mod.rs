@@ -379,6 +379,29 @@ impl World {
         }
     }
 
+    /// Asserts that each peer has kept that it hosts what it serves, and nothing else; and that it
+    /// serves the newest version that it knows.
+    pub fn judge_hosting(&self) {
+        for (peer, node) in &self.nodes {
+            let items = &self.disks[peer].items;
+            let kept: BTreeSet<(Name, u64)> = items
+                .values()
+                .filter_map(|item| match item {
+                    Item::Hosting(record) => Some((record.function, record.version)),
+                    Item::Record(_) => None,
+                })
+                .collect();
+            let served: BTreeSet<(Name, u64)> = node.core.hosts().collect();
+            assert_eq!(kept, served, "law: {peer:?} has kept what it serves\n{}", self.text);
+            for (name, version) in served {
+                if let Some(Item::Record(record)) = items.get(&ItemKey::Record(name)) {
+                    let newest = record.version;
+                    assert_eq!(version, newest, "law: {peer:?} serves the newest\n{}", self.text);
+                }
+            }
+        }
+    }
+
     /// Writes down who can run a function.
     pub fn show_hosts(&mut self, function: Name) {
         self.say(&format!("hosts of {}", shown(&function)));
