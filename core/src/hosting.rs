@@ -60,10 +60,11 @@ impl<P: Peer> Core<P> {
         let Arriving { record, placers, mut mates, restored, .. } = arrived;
         let (function, version) = (record.function, record.version);
         mates.retain(|mate| *mate != self.me);
-        // A placer says whom it told to host the function at the same time as this one; what holders
-        // said when this one asked whether it still should is hearsay.
-        let expected = if restored { Span::ZERO } else { turn.config.install_timeout };
-        mates.truncate(usize::from(if restored { turn.config.k } else { turn.config.hosts_max }));
+        // A placer says whom it told to host the function at the same time; what holders said when
+        // this one asked whether it still should is hearsay.
+        let hearsay = restored && placers.is_empty();
+        let expected = if hearsay { Span::ZERO } else { turn.config.install_timeout };
+        mates.truncate(usize::from(if hearsay { turn.config.k } else { turn.config.hosts_max }));
         let until = turn.now + expected;
         let mates = mates.into_iter().map(|mate| Mate::expected(mate, until)).collect();
         let old = self.hosting.insert(function, Hosting::new(record.clone(), mates));
@@ -123,8 +124,8 @@ impl<P: Peer> Core<P> {
         self.renew_later(function, turn);
     }
 
-    /// Stops serving a function without losing a call: this host is named no longer, but runs what
-    /// still comes until nothing of it runs or waits, or a call's longest time is over.
+    /// Stops serving a function without losing a call: the holders hear that it is so, but what still
+    /// comes is run until nothing of it runs or waits, or a call's longest time is over.
     pub(crate) fn retire(&mut self, function: Name, turn: &mut Turn<'_, P>) {
         let Some(hosting) = self.hosting.get_mut(&function).filter(|h| !h.is_leaving()) else {
             return;
@@ -134,6 +135,9 @@ impl<P: Peer> Core<P> {
         hosting.leaves_at = Some(until);
         self.timers.add(until, Timer::Leave(function));
         self.records.drop_provider(function, self.me);
+        if !planted::is(Bug::LeavesUnsaid) {
+            self.publish(What::Withdraw(function), AfterPublish::Nothing, turn);
+        }
         self.leave_if_idle(function, turn);
     }
 

@@ -292,6 +292,7 @@ impl<P: Peer> Core<P> {
             Query::Find(target) => Some(self.found(target, from, turn)),
             Query::Hosts(name) => Some(self.found_hosts(name, from, turn)),
             Query::Provide(name, record) => self.provide(from, tag, name, record, turn),
+            Query::Withdraw(name) => Some(Answer::Noted(self.records.drop_provider(name, from))),
             Query::Store(record) => self.store(from, tag, record, turn),
             Query::Offer { record, waive } => {
                 let decline = self.consider(from, record, waive, turn);
@@ -350,6 +351,9 @@ impl<P: Peer> Core<P> {
             }
             (Purpose::Publish(publish), Answer::Stored { kept, newer, hosts }) => {
                 self.publish_answered(publish, from, kept, newer, &hosts, turn);
+            }
+            (Purpose::Publish(publish), Answer::Noted(kept)) => {
+                self.publish_answered(publish, from, kept, None, &[], turn);
             }
             (Purpose::Offer(placement), Answer::Offered { decline, .. }) => {
                 self.offer_answered(placement, from, decline, turn);

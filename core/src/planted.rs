@@ -107,11 +107,13 @@ pub enum Bug {
     RepairsAllAtOnce = 38,
     /// A host that is one too many goes at once.
     RetiresAtOnce = 39,
+    /// A host that gives a function up does not tell the holders.
+    LeavesUnsaid = 40,
 }
 
 impl Bug {
     /// Every bug, by number.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::LookupFarthest,
         Self::LookupEndsEarly,
         Self::NeverEvict,
@@ -151,5 +153,6 @@ impl Bug {
         Self::NeverSuspectsItself,
         Self::RepairsAllAtOnce,
         Self::RetiresAtOnce,
+        Self::LeavesUnsaid,
     ];
 }

@@ -28,6 +28,8 @@ pub(crate) struct Publish<P> {
 pub(crate) enum What {
     /// I host this name.
     Provide(Name, Option<Arc<Record>>),
+    /// I host this name no longer.
+    Withdraw(Name),
     /// Keep this tombstone; so do its hosts.
     Store(Arc<Record>),
 }
@@ -50,7 +52,7 @@ pub(crate) enum AfterPublish<P> {
 impl What {
     fn name(&self) -> Name {
         match self {
-            Self::Provide(name, _) => *name,
+            Self::Provide(name, _) | Self::Withdraw(name) => *name,
             Self::Store(record) => record.function,
         }
     }
@@ -58,6 +60,7 @@ impl What {
     fn query<P>(&self) -> Query<P> {
         match self {
             Self::Provide(name, record) => Query::Provide(*name, record.clone()),
+            Self::Withdraw(name) => Query::Withdraw(*name),
             Self::Store(record) => Query::Store(record.clone()),
         }
     }

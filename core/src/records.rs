@@ -100,10 +100,13 @@ impl<P: Peer> Records<P> {
         self.providers.remove(&name);
     }
 
-    pub(crate) fn drop_provider(&mut self, name: Name, peer: P) {
-        if let Some(providers) = self.providers.get_mut(&name) {
+    /// Whether it was one.
+    pub(crate) fn drop_provider(&mut self, name: Name, peer: P) -> bool {
+        self.providers.get_mut(&name).is_some_and(|providers| {
+            let before = providers.len();
             providers.retain(|(other, _)| *other != peer);
-        }
+            providers.len() < before
+        })
     }
 }
 

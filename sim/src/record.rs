@@ -217,7 +217,9 @@ impl Recorder {
     fn is_of_interest(&self, query: &Query<Index>) -> bool {
         match query {
             Query::Find(target) => self.interest.target == Some(*target),
-            Query::Hosts(name) | Query::Provide(name, _) => self.is_function(name),
+            Query::Hosts(name) | Query::Provide(name, _) | Query::Withdraw(name) => {
+                self.is_function(name)
+            }
             Query::Store(record) | Query::Offer { record, .. } => {
                 self.is_function(&record.function)
             }

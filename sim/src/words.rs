@@ -52,6 +52,7 @@ impl Words {
             Query::Find(target) => format!("find {}", self.target(target)),
             Query::Hosts(name) => format!("hosts of {}?", self.name(name)),
             Query::Provide(name, _) => format!("I host {}", self.name(name)),
+            Query::Withdraw(name) => format!("I host {} no longer", self.name(name)),
             Query::Store(record) => format!("keep the record of {}", self.name(&record.function)),
             Query::Offer { record, waive } => {
                 let waive = if *waive { ", however busy" } else { "" };

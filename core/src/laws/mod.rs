@@ -207,6 +207,7 @@ impl<P: Copy + Ord + Debug> Laws<P> {
             | Query::Confirm { .. }
             | Query::Release { .. }
             | Query::Placed { .. }
+            | Query::Withdraw(_)
             | Query::Probe(_) => {}
         }
         self.due = Some((from, tag, Kind::due(query)));
@@ -338,6 +339,7 @@ impl<P: Copy + Ord + Debug> Laws<P> {
                     | Query::Release { .. }
                     | Query::Placed { .. }
                     | Query::Probe(_)
+                    | Query::Withdraw(_)
                     | Query::Sync { .. } => Ok(()),
                 }
             }

@@ -133,6 +133,7 @@ impl Choices<'_> {
             1 => Query::Find(Target::Name(function)),
             2 => Query::Hosts(function),
             3 => Query::Provide(function, self.coin().then(|| self.record())),
+            4 if self.coin() => Query::Withdraw(function),
             4 => Query::Store(self.record()),
             5 => Query::Offer { record: self.record(), waive: self.coin() },
             6 => {

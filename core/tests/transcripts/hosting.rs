@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use peerless_core::{Config, Input, Query, Span, Spec};
+use peerless_core::{Config, Input, Query, Request, Span, Spec};
 
 use crate::world::{Bench, P, World, host, name, record, small};
 
@@ -191,7 +191,8 @@ pub fn suspicion() -> String {
     world.rest()
 }
 
-/// There are more hosts than wanted: one retires, the farthest, and no other within a period.
+/// There are more hosts than wanted: one retires, the farthest, then another. The holders name
+/// them no longer.
 pub fn retiring() -> String {
     let (probe_period, retire_after) = (Span::secs(10), Span::secs(15));
     let config = Config { k: 4, probe_period, retire_after, ..small() };
@@ -202,7 +203,8 @@ pub fn retiring() -> String {
     world.given(0, &record(f, 2, 1));
     world.show_hosts(f);
     world.only_notes(|world| world.pass(Span::minutes(5)));
-    world.show_hosts(f);
+    world.ask(0, Request::Hosts(f));
+    world.deliver();
     world.rest()
 }
 

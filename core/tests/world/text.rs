@@ -49,6 +49,7 @@ fn query(query: &Query<P>) -> String {
         Query::Hosts(name) => format!("Hosts {}", shown(name)),
         Query::Provide(name, None) => format!("Provide {}", shown(name)),
         Query::Provide(_, Some(what)) => format!("Provide {}", record(what)),
+        Query::Withdraw(name) => format!("Withdraw {}", shown(name)),
         Query::Store(what) => format!("Store {}", record(what)),
         Query::Offer { record: what, waive } => {
             format!("Offer {}{}", record(what), if *waive { ", busier or not" } else { "" })

@@ -9,7 +9,7 @@ use peerless_core::planted::{self, Bug};
 use crate::support;
 
 /// Bugs in what the small worlds here do not come to: the core's own transcripts notice them.
-const NOTICED_BY_CORE: [Bug; 12] = [
+const NOTICED_BY_CORE: [Bug; 13] = [
     Bug::OverwritesNewer,
     Bug::ForgetsSpares,
     Bug::HoldsAll,
@@ -22,6 +22,7 @@ const NOTICED_BY_CORE: [Bug; 12] = [
     Bug::NeverSuspectsItself,
     Bug::RepairsAllAtOnce,
     Bug::RetiresAtOnce,
+    Bug::LeavesUnsaid,
 ];
 
 /// What a world comes to under the active bug, or the first line of its panic.
