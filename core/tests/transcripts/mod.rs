@@ -21,6 +21,7 @@ pub const ALL: &[(&str, Play)] = &[
     ("offer_declined", placing::declined),
     ("offer_beyond", placing::beyond),
     ("offer_busier", placing::busier),
+    ("offers_end", placing::offers_end),
     ("deployment_overtaken", placing::overtaken),
     ("second_round", placing::second_round),
     ("reminded", placing::reminded),

@@ -62,6 +62,22 @@ pub fn busier() -> String {
     world.rest()
 }
 
+/// The same with so few offers that not all can be asked again: asking again counts as well.
+pub fn offers_end() -> String {
+    let mut world = World::new(Config { k: 4, loads_min: 2, offers_max: 5, ..small() });
+    world.converged_as(&[0, 1, 4, 5], |peer| match peer {
+        0 => Setup::default(),
+        _ => host(1, 1, 4),
+    });
+    for name in [name('f', 5), name('g', 5), name('h', 5)] {
+        world.given(0, &record(name, 1, 1));
+    }
+    world.deploy(0, &record(name('i', 5), 1, 3));
+    world.deliver();
+    world.pass(Span::secs(3));
+    world.rest()
+}
+
 /// A host dies. The closest of those left finds it out and repairs; the farther one stays quiet.
 pub fn repair() -> String {
     let config = Config { k: 4, probe_period: Span::secs(10), ..small() };
