@@ -14,7 +14,7 @@ use crate::turn::{Call, Effect, Refusal, Turn};
 /// Calls that run or wait here.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    jobs: Slab<Call>,
+    jobs: Slab<(Call, Name)>,
     running: BTreeMap<Call, Tag>,
     queue: VecDeque<Waiting>,
 }
@@ -41,6 +41,12 @@ impl Admission {
 
     pub(crate) fn is_queued(&self, call: Call) -> bool {
         self.queue.iter().any(|waiting| waiting.call == call)
+    }
+
+    /// Whether anything of a function runs or waits.
+    pub(crate) fn has(&self, function: Name) -> bool {
+        self.jobs.iter().any(|(_, (_, runs))| *runs == function)
+            || self.queue.iter().any(|waiting| waiting.function == function)
     }
 
     pub(crate) fn check(&self, slots: u16, queue: u16) -> bool {
@@ -85,7 +91,7 @@ impl<P: Peer> Core<P> {
             return self.refuse(call, Refusal::NotHosted, turn);
         };
         let version = hosting.record.version;
-        let job = self.admission.jobs.insert(call);
+        let job = self.admission.jobs.insert((call, function));
         self.admission.running.insert(call, job);
         turn.push(Effect::Run { job, call, function, version, deadline });
     }
@@ -101,7 +107,7 @@ impl<P: Peer> Core<P> {
 
     pub(crate) fn ran_head(&mut self, job: Tag, turn: &mut Turn<'_, P>) {
         let load = self.load();
-        if let Some(call) = self.admission.jobs.get(job)
+        if let Some((call, _)) = self.admission.jobs.get(job)
             && self.admission.running.contains_key(call)
         {
             turn.push(Effect::Respond { call: *call, load });
@@ -110,7 +116,7 @@ impl<P: Peer> Core<P> {
 
     /// A slot is free: the call that has waited longest gets it.
     pub(crate) fn ran_end(&mut self, job: Tag, turn: &mut Turn<'_, P>) {
-        let Some(call) = self.admission.jobs.remove(job) else {
+        let Some((call, function)) = self.admission.jobs.remove(job) else {
             return;
         };
         self.admission.running.remove(&call);
@@ -123,6 +129,7 @@ impl<P: Peer> Core<P> {
                 self.run(waiting, turn);
             }
         }
+        self.leave_if_idle(function, turn);
     }
 
     /// A call waited until it was too late.

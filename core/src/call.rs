@@ -79,7 +79,7 @@ impl<P: Peer> Core<P> {
         if let Some(hosting) = self.hosting.get(&job.function) {
             job.record = Some(hosting.record.clone());
             job.add_hosts(&[self.me]);
-            for mate in &hosting.mates {
+            for mate in hosting.mates.iter().filter(|mate| mate.is_trusted(turn.now)) {
                 job.add_hosts(&[mate.peer]);
             }
         } else if let Some(found) = self.known.fresh(job.function, turn) {

@@ -71,7 +71,11 @@ impl<P: Peer> Core<P> {
             if record.is_none_or(|known| hosting.record.supersedes(known)) {
                 record = Some(&hosting.record);
             }
-            if !hosts.contains(&self.me) {
+            // Under its record stands who serves that version, or has said so to its holders.
+            let newest = record.is_some_and(|record| record.version == hosting.record.version);
+            if !newest || hosting.is_leaving() {
+                hosts.retain(|host| *host != self.me);
+            } else if !hosts.contains(&self.me) {
                 hosts.insert(0, self.me);
                 hosts.truncate(most);
             }

@@ -7,15 +7,18 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::admission::Admission;
+use crate::arriving::{Arriving, Works};
 use crate::call::Attempt;
 use crate::census::Census;
 use crate::config::Setup;
-use crate::hosting::{Arriving, Hosting};
+use crate::hosting::Hosting;
 use crate::job::Job;
 use crate::key::{Name, Owner, Peer, Target};
 use crate::known::Known;
 use crate::message::{Answer, Message, Query, Tag};
 use crate::placement::Placement;
+use crate::places::Places;
+use crate::probing::{Asked as ProbeAsked, Suspicion};
 use crate::publish::Publish;
 use crate::random::Random;
 use crate::record::{Load, Record};
@@ -68,9 +71,18 @@ pub struct Core<P: Peer> {
     pub(crate) owner_told_at: Time,
     /// Functions that can be called here.
     pub(crate) hosting: BTreeMap<Name, Hosting<P>>,
-    /// Functions that have a place here and are on their way.
+    /// Functions that have been confirmed here and are on their way.
     pub(crate) arriving: BTreeMap<Name, Arriving<P>>,
+    /// Places that are promised and not confirmed yet.
+    pub(crate) places: Places<P>,
+    /// Fetches and installs that the host is busy with.
+    pub(crate) works: Slab<Works>,
     pub(crate) probing: bool,
+    /// What each probe under way asks about.
+    pub(crate) probes: Slab<ProbeAsked>,
+    pub(crate) suspicion: Suspicion,
+    /// When this host last gave a function up because there were too many hosts.
+    pub(crate) retired_at: Time,
     pub(crate) admission: Admission,
     /// Hosts of functions, as lately found.
     pub(crate) known: Known<P>,
@@ -101,7 +113,7 @@ pub(crate) enum Purpose {
     /// To tell something whose answer changes nothing.
     Tell,
     /// To see whether fellow hosts live.
-    Probe,
+    Probe(Tag),
     /// To see whether the hosts that were found live, for a user.
     Census(Tag),
     /// To compare the owner's sets.
@@ -189,7 +201,12 @@ impl<P: Peer> Core<P> {
             owner_told_at: Time(0),
             hosting: BTreeMap::new(),
             arriving: BTreeMap::new(),
+            places: Places::new(),
+            works: Slab::new(incarnation),
             probing: false,
+            probes: Slab::new(incarnation),
+            suspicion: Suspicion::default(),
+            retired_at: Time(0),
             admission: Admission::new(incarnation),
             known: Known::new(),
             loads: Vec::new(),
@@ -198,6 +215,7 @@ impl<P: Peer> Core<P> {
 
     /// Takes one input and appends what is to be done. Never fails, never blocks, bounded work.
     pub fn handle(&mut self, input: Input<P>, turn: &mut Turn<'_, P>) {
+        self.suspect_late_wake(turn.now.since(self.wake), turn);
         match input {
             Input::Ask(ticket, request) => self.ask(ticket, request, turn),
             Input::Items { ticket, n, ended } => self.items(ticket, n, ended, turn),
@@ -219,10 +237,8 @@ impl<P: Peer> Core<P> {
             Input::Gone { call } => self.gone(call, turn),
             Input::RanHead { job } => self.ran_head(job, turn),
             Input::RanEnd { job } => self.ran_end(job, turn),
-            Input::Installed { function, version, ok } => {
-                self.installed(function, version, ok, turn);
-            }
-            Input::Fetched { digest, ok } => self.fetched(digest, ok, turn),
+            Input::Installed { tag, ok, .. } => self.installed(tag, ok, turn),
+            Input::Fetched { tag, ok, .. } => self.fetched(tag, ok, turn),
             Input::Kept { tag } => self.kept(tag, true, turn),
             Input::NotKept { tag } => self.kept(tag, false, turn),
             Input::Restored(item) => self.restored(item, turn),
@@ -286,6 +302,7 @@ impl<P: Peer> Core<P> {
             Query::Find(target) => Some(self.found(target, from, turn)),
             Query::Hosts(name) => Some(self.found_hosts(name, from, turn)),
             Query::Provide(name, record) => self.provide(from, tag, name, record, turn),
+            Query::Withdraw(name) => Some(Answer::Noted(self.providers.drop_one(name, from))),
             Query::Store(record) => self.store(from, tag, record, turn),
             Query::Offer { record, waive } => {
                 let decline = self.consider(from, record, waive, turn);
@@ -345,14 +362,18 @@ impl<P: Peer> Core<P> {
             (Purpose::Publish(publish), Answer::Stored { kept, newer, hosts }) => {
                 self.publish_answered(publish, from, kept, newer, &hosts, turn);
             }
+            // Withdrawn, or never known there: either way it is done.
+            (Purpose::Publish(publish), Answer::Noted(_)) => {
+                self.publish_answered(publish, from, true, None, &[], turn);
+            }
             (Purpose::Offer(placement), Answer::Offered { decline, .. }) => {
                 self.offer_answered(placement, from, decline, turn);
             }
             (Purpose::Confirm(placement), Answer::Noted(known)) => {
                 self.confirm_answered(placement, from, known, turn);
             }
-            (Purpose::Probe, Answer::Probed { serving, .. }) => {
-                self.probe_answered(from, &serving, turn);
+            (Purpose::Probe(probe), Answer::Probed { serving, .. }) => {
+                self.probe_answered(probe, from, &serving, turn);
             }
             (Purpose::Census(census), Answer::Probed { serving, load }) => {
                 self.counted(census, from, &serving, Some(load), turn);
@@ -386,8 +407,8 @@ impl<P: Peer> Core<P> {
                 let silent = Some(crate::message::Decline::Silent);
                 self.offer_answered(placement, peer, silent, turn);
             }
-            Purpose::Confirm(placement) => self.confirm_answered(placement, peer, false, turn),
-            Purpose::Probe => self.probe_missed(peer, turn),
+            Purpose::Confirm(placement) => self.confirm_missed(placement, peer, turn),
+            Purpose::Probe(probe) => self.probe_missed(probe, peer, turn),
             Purpose::Census(census) => self.counted(census, peer, &[], None, turn),
             Purpose::Check => self.checked(peer, false),
             Purpose::Compare | Purpose::Push => self.sibling_missed(peer, turn),
@@ -422,7 +443,7 @@ impl<P: Peer> Core<P> {
                 turn.send(to, Message::Answer(tag, answer));
             }
             AfterKeep::Hosted { function, version } => {
-                self.hosted(function, version, ok, turn);
+                self.hosting_kept(function, version, ok, turn);
             }
             AfterKeep::Deployed { ticket, event } => {
                 let event = if ok { *event } else { Event::Failed(Failure::NotKept) };
@@ -458,9 +479,12 @@ impl<P: Peer> Core<P> {
             Timer::Job(tag) => self.job_due(tag, turn),
             Timer::Attempt(tag) => self.attempt_late(tag, turn),
             Timer::Queued(call) => self.queued_late(call, turn),
+            Timer::Places => self.places_due(turn),
             Timer::Arrival(function) => self.arrival_due(function, turn),
             Timer::Heal(function) => self.heal(function, turn),
             Timer::Renew(function) => self.renew(function, turn),
+            Timer::Update(function) => self.update_due(function, turn),
+            Timer::Leave(function) => self.leave_if_idle(function, turn),
             Timer::Refresh => self.refresh(turn),
             Timer::Probe => self.probe(turn),
             Timer::Sync => self.sync(turn),
@@ -478,8 +502,10 @@ impl<P: Peer> Core<P> {
             Timer::Attempt(tag) => self.attempts.get(tag).is_none(),
             Timer::Queued(call) => !self.admission.is_queued(call),
             Timer::Arrival(function) => !self.arriving.contains_key(&function),
-            Timer::Heal(name) | Timer::Renew(name) => !self.hosting.contains_key(&name),
-            Timer::Refresh | Timer::Probe | Timer::Sync | Timer::Sweep => false,
+            Timer::Heal(name) | Timer::Renew(name) | Timer::Update(name) | Timer::Leave(name) => {
+                !self.hosting.contains_key(&name)
+            }
+            Timer::Places | Timer::Refresh | Timer::Probe | Timer::Sync | Timer::Sweep => false,
         }
     }
 
@@ -507,13 +533,16 @@ impl<P: Peer> Core<P> {
 
     /// How busy this peer is, as every answer says.
     pub fn load(&self) -> Load {
-        let arriving = self.arriving.keys().filter(|name| !self.hosting.contains_key(name));
+        let new = |name: &&Name| !self.hosting.contains_key(name);
+        let arriving = self.arriving.keys().filter(new).count();
+        let new = |name: &&Name| new(name) && !self.arriving.contains_key(name);
+        let promised = self.places.functions().filter(new).count();
         Load {
             slots: self.setup.slots,
             running: self.admission.running(),
             queued: self.admission.queued(),
             queue: self.setup.queue,
-            hosted: (self.hosting.len() + arriving.count()) as u16,
+            hosted: (self.hosting.len() + arriving + promised) as u16,
             room: self.setup.room,
         }
     }

@@ -39,6 +39,8 @@ pub enum Query<P> {
     Hosts(Name),
     /// I host this name (`ADD_PROVIDER`), under this record where it is a function's. `Stored`.
     Provide(Name, Option<Arc<Record>>),
+    /// I host this name no longer: name me to nobody. `Noted`.
+    Withdraw(Name),
     /// Keep this record for others (`PUT_VALUE`). `Stored`.
     Store(Arc<Record>),
     /// Would you host this? Accepting reserves a place. `Offered`.
@@ -125,7 +127,7 @@ pub enum Answer<P> {
         /// How busy I am.
         load: Load,
     },
-    /// To `Confirm`, `Release` and `Placed`: heard; false if I know nothing of it.
+    /// To `Confirm`, `Release`, `Placed` and `Withdraw`: heard; false if I know nothing of it.
     Noted(bool),
     /// To `Probe`: which of them I serve, in the order asked, and other versions that I serve.
     Probed {

@@ -1,8 +1,12 @@
 //! A placer's side: offers in XOR order until enough peers have accepted, then the confirming.
 //! Deployment and repair are this one loop.
 
+mod confirm;
+
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+
+use confirm::Confirmed;
 
 use crate::holder::Learned;
 use crate::key::{Key, Name, Peer, Target};
@@ -19,11 +23,6 @@ use crate::turn::{Event, Failure, Note, Ticket, Turn};
 const CURSORS_MAX: usize = 16;
 /// Offers made beyond the number still wanted, against declines.
 const SPARE_OFFERS: usize = 2;
-
-/// Peers with the code that a confirmed host is told of; the wire takes 128.
-const SOURCES_MAX: usize = 32;
-/// Other hosts that a confirmed host is told of; it meets the rest by their probes.
-const MATES_MAX: usize = 96;
 
 /// Finding hosts for a function.
 #[derive(Debug)]
@@ -43,7 +42,7 @@ pub(crate) struct Placement<P> {
     offers: usize,
     offered: Vec<P>,
     accepted: Vec<P>,
-    confirmed: Vec<P>,
+    confirmed: Vec<Confirmed<P>>,
     placed: Vec<P>,
     declined: Vec<(P, Decline)>,
     /// Whether the placer's own table was used up.
@@ -52,6 +51,8 @@ pub(crate) struct Placement<P> {
     cursors: Vec<P>,
     waive: bool,
     until: Time,
+    /// When those that are confirmed are reminded.
+    remind_at: Time,
 }
 
 /// For whom.
@@ -79,11 +80,15 @@ impl<P: Peer> Core<P> {
     /// This host found that others are lacking.
     pub(crate) fn place_lacking(&mut self, function: Name, n: u16, turn: &mut Turn<'_, P>) {
         let hosting = self.hosting.get(&function).expect("only a host repairs");
-        let mut mates: Vec<P> = hosting.mates.iter().map(|mate| mate.peer).collect();
+        // Hearsay needs no offer, but nobody is told that it is true.
+        let mut seen: Vec<P> = hosting.mates.iter().map(|mate| mate.peer).collect();
+        seen.push(self.me);
+        let trusted = hosting.mates.iter().filter(|mate| mate.is_trusted(turn.now));
+        let mut mates: Vec<P> = trusted.map(|mate| mate.peer).collect();
         mates.push(self.me);
         let record = hosting.record.clone();
         let mut placement = Placement::new(record, usize::from(n), Purposed::Repair);
-        placement.seen.clone_from(&mates);
+        placement.seen = seen;
         placement.mates = mates;
         let tag = self.placements.insert(placement);
         self.place(tag, turn);
@@ -137,6 +142,11 @@ impl<P: Peer> Core<P> {
         if !placement.offered.is_empty() || !placement.confirmed.is_empty() {
             return;
         }
+        let newer = self.records.get(placement.record.function);
+        if let Some(newer) = newer.filter(|newer| newer.supersedes(&placement.record)) {
+            let version = newer.version;
+            return self.fail_placement(tag, Failure::Superseded { version }, turn);
+        }
         let lacking = placement.wanted.saturating_sub(placement.accepted.len());
         if lacking == 0 || planted::is(Bug::NoOffers) {
             return self.confirm(tag, turn);
@@ -145,8 +155,8 @@ impl<P: Peer> Core<P> {
         if busier >= usize::from(turn.config.busier_max) {
             placement.waive_busier();
         }
-        let spent = placement.offers >= usize::from(turn.config.offers_max);
-        if placement.queue.is_empty() && !spent && self.widen(tag, turn) {
+        let left = usize::from(turn.config.offers_max).saturating_sub(placement.offers);
+        if placement.queue.is_empty() && left > 0 && self.widen(tag, turn) {
             return;
         }
         let Some(placement) = self.placements.get_mut(tag) else {
@@ -155,8 +165,8 @@ impl<P: Peer> Core<P> {
         if placement.queue.is_empty() {
             placement.waive_busier();
         }
-        let batch = (lacking + SPARE_OFFERS).min(placement.queue.len());
-        if batch == 0 || (spent && !placement.waive) {
+        let batch = (lacking + SPARE_OFFERS).min(placement.queue.len()).min(left);
+        if batch == 0 {
             return self.confirm(tag, turn);
         }
         let peers: Vec<P> = placement.queue.drain(..batch).collect();
@@ -225,6 +235,7 @@ impl<P: Peer> Core<P> {
             return;
         };
         placement.offered.remove(at);
+        let version = placement.record.version;
         match decline {
             None => placement.accepted.push(from),
             Some(why) => {
@@ -232,175 +243,115 @@ impl<P: Peer> Core<P> {
                 turn.note(|| Note::Declined { function, peer: from, why });
             }
         }
+        if decline == Some(Decline::Silent) {
+            // It may have accepted too late to be heard.
+            self.let_go(alloc::vec![from], function, version, turn);
+        }
         self.offer_on(tag, turn);
-    }
-
-    /// Confirms the first wanted of those that accepted, and lets the others go.
-    fn confirm(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
-        let Some(placement) = self.placements.get_mut(tag) else {
-            return;
-        };
-        let rank = |peer: &P| placement.seen.iter().position(|other| other == peer);
-        placement.accepted.sort_by_key(rank);
-        let mut chosen = core::mem::take(&mut placement.accepted);
-        let wanted = if planted::is(Bug::ConfirmsAll) { chosen.len() } else { placement.wanted };
-        let others = chosen.split_off(wanted.min(chosen.len()));
-        if chosen.is_empty() {
-            return self.conclude_placement(tag, turn);
-        }
-        placement.confirmed.clone_from(&chosen);
-        placement.until = turn.now + turn.config.install_timeout;
-        self.timers.add(placement.until, Timer::Placement(tag));
-        let (function, version) = (placement.record.function, placement.record.version);
-        let mut hosts = placement.mates.clone();
-        hosts.extend(&chosen);
-        let mut sources = alloc::vec![self.me];
-        for peer in placement.mates.iter().chain(&placement.before) {
-            if sources.len() < SOURCES_MAX && !sources.contains(peer) {
-                sources.push(*peer);
-            }
-        }
-        self.let_go(others, function, version, turn);
-        for peer in chosen {
-            let mates = hosts.iter().copied().filter(|host| *host != peer).take(MATES_MAX);
-            let mates: Vec<P> = mates.collect();
-            let sources: Vec<P> = sources.iter().copied().filter(|host| *host != peer).collect();
-            if peer == self.me {
-                let known = self.confirmed(peer, function, version, sources, mates, turn);
-                self.confirm_answered(tag, peer, known, turn);
-            } else {
-                let query = Query::Confirm { function, version, sources, mates };
-                self.query(peer, query, Purpose::Confirm(tag), turn);
-            }
-        }
-    }
-
-    pub(crate) fn confirm_answered(
-        &mut self,
-        tag: Tag,
-        from: P,
-        known: bool,
-        turn: &mut Turn<'_, P>,
-    ) {
-        if !known {
-            self.resolve(tag, from, Some(Decline::Lapsed), turn);
-        }
-    }
-
-    /// A confirmed peer serves the function now, or can't.
-    pub(crate) fn placed(
-        &mut self,
-        from: P,
-        function: Name,
-        version: u64,
-        failure: Option<Decline>,
-        turn: &mut Turn<'_, P>,
-    ) -> bool {
-        let concerned = self.placements.iter().find(|(_, placement)| {
-            let record = &placement.record;
-            record.function == function
-                && record.version == version
-                && placement.confirmed.contains(&from)
-        });
-        match concerned.map(|(tag, _)| tag) {
-            Some(tag) => {
-                self.resolve(tag, from, failure, turn);
-                true
-            }
-            None => false,
-        }
-    }
-
-    fn resolve(&mut self, tag: Tag, from: P, why: Option<Decline>, turn: &mut Turn<'_, P>) {
-        let Some(placement) = self.placements.get_mut(tag) else {
-            return;
-        };
-        let Some(at) = placement.confirmed.iter().position(|peer| *peer == from) else {
-            return;
-        };
-        placement.confirmed.remove(at);
-        match why {
-            None => placement.placed.push(from),
-            Some(why) => placement.declined.push((from, why)),
-        }
-        if placement.confirmed.is_empty() {
-            // Those that failed are made up for by others, as long as there are any.
-            placement.wanted = placement.wanted.saturating_sub(placement.placed.len());
-            if placement.placed.is_empty() {
-                placement.until = turn.now + turn.config.place_timeout;
-                return self.offer_on(tag, turn);
-            }
-            return self.conclude_placement(tag, turn);
-        }
-        if placement.placed.len() == 1 {
-            placement.until = turn.now + turn.config.deploy_grace;
-            self.timers.add(placement.until, Timer::Placement(tag));
-        }
     }
 
     pub(crate) fn placement_due(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
         let Some(placement) = self.placements.get_mut(tag) else {
             return;
         };
-        if placement.until > turn.now {
-            return;
+        if placement.until <= turn.now {
+            if placement.confirmed.is_empty() && !placement.accepted.is_empty() {
+                let (function, version) = (placement.record.function, placement.record.version);
+                let silent = core::mem::take(&mut placement.offered);
+                self.let_go(silent, function, version, turn);
+                return self.confirm(tag, turn);
+            }
+            return self.conclude_placement(tag, turn);
         }
-        if placement.confirmed.is_empty() && !placement.accepted.is_empty() {
-            placement.offered.clear();
-            return self.confirm(tag, turn);
+        if placement.remind_at <= turn.now {
+            self.remind(tag, turn);
         }
-        self.conclude_placement(tag, turn);
     }
 
     fn conclude_placement(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
         let Some(mut placement) = self.placements.remove(tag) else {
             return;
         };
-        let silent = placement.confirmed.iter().chain(&placement.offered);
-        let silent: Vec<(P, Decline)> = silent.map(|peer| (*peer, Decline::Silent)).collect();
+        let confirmed: Vec<P> = placement.confirmed.iter().map(|c| c.peer).collect();
+        let silent: Vec<P> = confirmed.iter().chain(&placement.offered).copied().collect();
         let record = placement.record;
+        // An acceptance that is still on its way is not waited for.
+        self.let_go(placement.offered, record.function, record.version, turn);
         match placement.purpose {
             // Confirmed ones that are still installing count until a probe says otherwise.
             Purposed::Repair => {
-                placement.placed.append(&mut placement.confirmed);
+                placement.placed.extend(confirmed);
                 self.healed(record.function, &placement.placed, turn);
             }
             Purposed::Deploy(ticket) if placement.placed.is_empty() => {
-                placement.declined.extend(silent);
+                placement.declined.extend(silent.into_iter().map(|peer| (peer, Decline::Silent)));
                 self.conclude(ticket, Event::NotPlaced(placement.declined), turn);
             }
             Purposed::Deploy(ticket) => {
-                if let Learned::Superseded(known) = self.learn(&record, self.me, turn) {
-                    // It was replaced elsewhere while it was being placed.
-                    let version = known.version;
-                    return self.conclude(
-                        ticket,
-                        Event::Failed(Failure::Superseded { version }),
-                        turn,
-                    );
-                }
-                for host in &placement.before {
-                    // Who hosts an older version hears of the new one.
-                    if *host != self.me && !placement.placed.contains(host) {
-                        self.query(*host, Query::Store(record.clone()), Purpose::Tell, turn);
-                    }
-                }
-                self.known.put(record.clone(), placement.placed.clone(), turn);
                 let (hosts, declined) = (placement.placed, placement.declined);
-                let event = alloc::boxed::Box::new(Event::Deployed { hosts, declined });
-                self.keep_for(ticket, record, AfterKeep::Deployed { ticket, event }, turn);
+                self.deployed(ticket, record, hosts, declined, &placement.before, turn);
             }
         }
     }
 
-    fn fail_placement(&mut self, tag: Tag, why: Failure, turn: &mut Turn<'_, P>) {
-        match self.placements.remove(tag) {
-            Some(Placement { purpose: Purposed::Deploy(ticket), .. }) => {
-                self.conclude(ticket, Event::Failed(why), turn);
+    /// A deployment found hosts; it counts unless something newer was learnt meanwhile.
+    fn deployed(
+        &mut self,
+        ticket: Ticket,
+        record: Arc<Record>,
+        hosts: Vec<P>,
+        declined: Vec<(P, Decline)>,
+        before: &[P],
+        turn: &mut Turn<'_, P>,
+    ) {
+        let kept = match self.learn(&record, self.me, turn) {
+            Learned::New | Learned::Unkept => false,
+            Learned::Same => true,
+            Learned::Superseded(_) | Learned::Rejected if planted::is(Bug::OverwritesNewer) => {
+                false
             }
-            Some(Placement { record, .. }) => self.healed(record.function, &[], turn),
-            None => {}
+            Learned::Superseded(known) => {
+                let version = known.version;
+                let event = Event::Failed(Failure::Superseded { version });
+                return self.conclude(ticket, event, turn);
+            }
+            Learned::Rejected => {
+                return self.conclude(ticket, Event::Failed(Failure::NotKept), turn);
+            }
+        };
+        for host in before {
+            // Who hosts an older version hears of the new one.
+            if *host != self.me && !hosts.contains(host) {
+                self.query(*host, Query::Store(record.clone()), Purpose::Tell, turn);
+            }
         }
+        self.known.put(record.clone(), hosts.clone(), turn);
+        let event = Event::Deployed { hosts, declined };
+        if kept {
+            return self.conclude(ticket, event, turn);
+        }
+        let event = alloc::boxed::Box::new(event);
+        self.keep_for(ticket, record, AfterKeep::Deployed { ticket, event }, turn);
+    }
+
+    fn fail_placement(&mut self, tag: Tag, why: Failure, turn: &mut Turn<'_, P>) {
+        let Some(placement) = self.placements.remove(tag) else {
+            return;
+        };
+        let (purpose, function) = (placement.purpose, placement.record.function);
+        self.let_go_all(placement, turn);
+        match purpose {
+            Purposed::Deploy(ticket) => self.conclude(ticket, Event::Failed(why), turn),
+            Purposed::Repair => self.healed(function, &[], turn),
+        }
+    }
+
+    /// Lets go every place that was or may be reserved for a placement that has ended.
+    fn let_go_all(&mut self, placement: Placement<P>, turn: &mut Turn<'_, P>) {
+        let (function, version) = (placement.record.function, placement.record.version);
+        let mut peers = placement.accepted;
+        peers.extend(placement.offered);
+        self.let_go(peers, function, version, turn);
     }
 
     /// Lets go the places that these peers had reserved.
@@ -416,11 +367,9 @@ impl<P: Peer> Core<P> {
 
     /// The user wants no deployment any more: reservations are let go, what is confirmed stays.
     pub(crate) fn drop_placement(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
-        let Some(placement) = self.placements.remove(tag) else {
-            return;
-        };
-        let (function, version) = (placement.record.function, placement.record.version);
-        self.let_go(placement.accepted, function, version, turn);
+        if let Some(placement) = self.placements.remove(tag) {
+            self.let_go_all(placement, turn);
+        }
     }
 }
 
@@ -444,6 +393,7 @@ impl<P: Peer> Placement<P> {
             cursors: Vec::new(),
             waive: false,
             until: Time::NEVER,
+            remind_at: Time::NEVER,
         }
     }
 

@@ -83,6 +83,32 @@ pub enum Bug {
     AnswersOfAnother = 26,
     /// What may have been run is run again, whatever record and caller say.
     RunsAgain = 27,
+    /// A slow deployment takes the place of a newer record.
+    OverwritesNewer = 28,
+    /// Peers that were let go are not asked again when a confirmed one fails.
+    ForgetsSpares = 29,
+    /// One placer may hold all the room of a host.
+    HoldsAll = 30,
+    /// What is served is uninstalled when an older install of it ends.
+    UninstallsServed = 31,
+    /// That a newer version is hosted is forgotten with the older one.
+    ForgetsServed = 32,
+    /// A host whose update failed serves the old version for ever.
+    NeverUpdates = 33,
+    /// A restarted host serves again though too few of the holders answered.
+    ServesUnconfirmed = 34,
+    /// A host that gives a function up stops what runs.
+    LeavesBusy = 35,
+    /// A host takes over what a stranger says of its fellow hosts.
+    BelievesStrangers = 36,
+    /// A host never suspects itself.
+    NeverSuspectsItself = 37,
+    /// A host begins every repair that is due at once.
+    RepairsAllAtOnce = 38,
+    /// A host that is one too many goes at once.
+    RetiresAtOnce = 39,
+    /// A host that gives a function up does not tell the holders.
+    LeavesUnsaid = 40,
     /// A sibling gets whatever it says it wants, as often as it says so.
     HonoursAnyWant = 41,
     /// Who comes first takes all the places for records.
@@ -103,7 +129,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug, by number.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 48] = [
         Self::LookupFarthest,
         Self::LookupEndsEarly,
         Self::NeverEvict,
@@ -131,6 +157,19 @@ impl Bug {
         Self::RefusedForGood,
         Self::AnswersOfAnother,
         Self::RunsAgain,
+        Self::OverwritesNewer,
+        Self::ForgetsSpares,
+        Self::HoldsAll,
+        Self::UninstallsServed,
+        Self::ForgetsServed,
+        Self::NeverUpdates,
+        Self::ServesUnconfirmed,
+        Self::LeavesBusy,
+        Self::BelievesStrangers,
+        Self::NeverSuspectsItself,
+        Self::RepairsAllAtOnce,
+        Self::RetiresAtOnce,
+        Self::LeavesUnsaid,
         Self::HonoursAnyWant,
         Self::KeepsForAnyone,
         Self::BelievesHosts,
@@ -141,12 +180,25 @@ impl Bug {
         Self::IgnoranceIsAbsence,
     ];
 
-    /// Whether it shows only where somebody lies, floods or is silent on purpose: in the core's
-    /// transcripts, and in no scenario where all are honest.
+    /// Whether it shows only at a rare turn, or where somebody lies, floods or is silent: in the core's
+    /// transcripts, which play that turn, and not for sure in a scenario.
     pub fn needs_a_transcript(self) -> bool {
         matches!(
             self,
-            Self::HonoursAnyWant
+            Self::OverwritesNewer
+                | Self::ForgetsSpares
+                | Self::HoldsAll
+                | Self::UninstallsServed
+                | Self::ForgetsServed
+                | Self::NeverUpdates
+                | Self::ServesUnconfirmed
+                | Self::LeavesBusy
+                | Self::BelievesStrangers
+                | Self::NeverSuspectsItself
+                | Self::RepairsAllAtOnce
+                | Self::RetiresAtOnce
+                | Self::LeavesUnsaid
+                | Self::HonoursAnyWant
                 | Self::KeepsForAnyone
                 | Self::BelievesHosts
                 | Self::PublishesStale

@@ -188,12 +188,13 @@ impl<P: Peer> Providers<P> {
         named.bare = bare;
     }
 
-    pub(crate) fn drop_one(&mut self, name: Name, peer: P) {
+    /// A peer provides a name no longer. Whether it did.
+    pub(crate) fn drop_one(&mut self, name: Name, peer: P) -> bool {
         let Some(named) = self.by_name.get_mut(&name) else {
-            return;
+            return false;
         };
         let Some(at) = named.peers.iter().position(|(other, _)| *other == peer) else {
-            return;
+            return false;
         };
         named.peers.remove(at);
         let (bare, emptied) = (named.bare, named.peers.is_empty());
@@ -205,7 +206,7 @@ impl<P: Peer> Providers<P> {
             self.index = None;
         }
         let Some(index) = &mut self.index else {
-            return;
+            return true;
         };
         if emptied {
             index.worth.remove(&worth_of::<P>(index.me, name, bare));
@@ -215,6 +216,7 @@ impl<P: Peer> Providers<P> {
         if *provides == 0 {
             index.by_peer.remove(&peer);
         }
+        true
     }
 
     pub(crate) fn drop_all(&mut self, name: Name) {

@@ -32,6 +32,8 @@ pub(crate) struct Publish<P> {
 pub(crate) enum What {
     /// I host this name.
     Provide(Name, Option<Arc<Record>>),
+    /// I host this name no longer.
+    Withdraw(Name),
     /// Keep this record, mostly a tombstone; its hosts hear of it too.
     Store(Arc<Record>),
 }
@@ -54,7 +56,7 @@ pub(crate) enum AfterPublish<P> {
 impl What {
     fn name(&self) -> Name {
         match self {
-            Self::Provide(name, _) => *name,
+            Self::Provide(name, _) | Self::Withdraw(name) => *name,
             Self::Store(record) => record.function,
         }
     }
@@ -62,6 +64,7 @@ impl What {
     fn query<P>(&self) -> Query<P> {
         match self {
             Self::Provide(name, record) => Query::Provide(*name, record.clone()),
+            Self::Withdraw(name) => Query::Withdraw(*name),
             Self::Store(record) => Query::Store(record.clone()),
         }
     }
@@ -126,15 +129,17 @@ impl<P: Peer> Core<P> {
     /// given the function up or `found` that there is a newer version or a tombstone: then they are
     /// told of that.
     fn still_true(&self, what: What, found: Option<&Arc<Record>>) -> Option<What> {
+        let hosts = |name| self.hosting.get(name).filter(|hosting| !hosting.is_leaving());
         let record = match &what {
             What::Provide(_, None) => return Some(what),
+            What::Withdraw(name) => return hosts(name).is_none().then_some(what),
             What::Provide(_, Some(record)) | What::Store(record) => record,
         };
         if planted::is(Bug::PublishesStale) {
             return Some(what);
         }
         let name = record.function;
-        let hosted = self.hosting.get(&name).map(|hosting| &hosting.record);
+        let hosted = hosts(&name).map(|hosting| &hosting.record);
         let told = hosted.filter(|_| matches!(what, What::Provide(..))).unwrap_or(record);
         let mut newest = told;
         for known in self.records.get(name).into_iter().chain(found) {
@@ -145,7 +150,7 @@ impl<P: Peer> Core<P> {
         match what {
             _ if newest.supersedes(told) => Some(What::Store(newest.clone())),
             What::Provide(..) => hosted.map(|hosted| What::Provide(name, Some(hosted.clone()))),
-            What::Store(_) => Some(what),
+            What::Store(_) | What::Withdraw(_) => Some(what),
         }
     }
 

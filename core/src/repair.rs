@@ -1,153 +1,110 @@
-//! The hosts of a function look after each other: probes, repair by rank, and fewer where there
-//! are too many.
+//! The hosts of a function look after each other: repair by rank where there are too few of them,
+//! and fewer where there are too many.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::key::{Name, Peer};
-use crate::machine::{Core, Purpose};
-use crate::message::{Answer, Query};
+use crate::machine::Core;
 use crate::planted::{self, Bug};
-use crate::time::{Span, Time};
+use crate::probing::Mate;
+use crate::time::Time;
 use crate::timers::Timer;
 use crate::turn::{Note, Turn};
 
-/// Functions in one probe; more go into the next.
-const PROBED_MAX: usize = 256;
+/// Installs that one host has others make at once.
+const INSTALLS_MAX: u16 = 2;
+/// Probe periods for which a fellow host must have answered before it makes another one needless.
+const STEADY_PERIODS: u64 = 3;
 
-/// Another host of a function that is hosted here.
-#[derive(Debug)]
-pub(crate) struct Mate<P> {
-    pub(crate) peer: P,
-    /// Probes missed in a row.
-    missed: u8,
-    /// Whether it was heard from; before that it is hearsay, which neither shows that hosts are
-    /// lacking nor that there are too many.
-    proven: bool,
+/// The hosts of a function, as one of them sees it.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+struct Count {
+    live: u16,
+    /// How many of them are closer to the function than this one.
+    rank: u16,
+    least: u16,
+    most: u16,
 }
 
-impl<P> Mate<P> {
-    pub(crate) const fn new(peer: P) -> Self {
-        Self { peer, missed: 0, proven: false }
+impl Count {
+    const fn is_lacking(self) -> bool {
+        self.live < self.least
+    }
+
+    /// Whether there are more than wanted, and this is the farthest.
+    fn is_surplus(self) -> bool {
+        self.live > self.most.max(self.least) && self.rank + 1 == self.live
     }
 }
 
 impl<P: Peer> Core<P> {
-    pub(crate) fn start_probing(&mut self, turn: &Turn<'_, P>) {
-        if !self.probing {
-            self.probing = true;
-            let first = Span(self.random.below(turn.config.probe_period.0));
-            self.timers.add(turn.now + first, Timer::Probe);
-        }
-    }
-
-    /// Asks every fellow host about all the functions that it and this peer host: one message a
-    /// pair of peers.
-    pub(crate) fn probe(&mut self, turn: &mut Turn<'_, P>) {
-        self.probing = !self.hosting.is_empty();
-        if !self.probing {
-            return;
-        }
-        self.timers.add(turn.now + turn.config.probe_period, Timer::Probe);
-        let mut pairs: BTreeMap<P, Vec<(Name, u64)>> = BTreeMap::new();
-        for (name, hosting) in &self.hosting {
-            for mate in &hosting.mates {
-                pairs.entry(mate.peer).or_default().push((*name, hosting.record.version));
-            }
-        }
-        for (mate, mut versions) in pairs {
-            // Over the maximum, a random run of them, so that each has its turn.
-            if versions.len() > PROBED_MAX {
-                let from = self.random.below(versions.len() as u64) as usize;
-                versions.rotate_left(from);
-                versions.truncate(PROBED_MAX);
-            }
-            self.query(mate, Query::Probe(versions), Purpose::Probe, turn);
-        }
-    }
-
-    /// Answers a probe; who probes hosts these functions itself.
-    pub(crate) fn probed(
-        &mut self,
-        from: P,
-        versions: &[(Name, u64)],
-        turn: &mut Turn<'_, P>,
-    ) -> Answer<P> {
-        let mut serving = Vec::new();
-        for (name, version) in versions.iter().take(PROBED_MAX) {
-            let hosted = self.hosting.get(name).map(|hosting| hosting.record.version);
-            let arriving = self.arriving.get(name).map(|arriving| arriving.record.version);
-            if let Some(mine) = arriving.max(hosted) {
-                serving.push((*name, mine));
-            }
-            if hosted == Some(*version) {
-                self.meet_mate(*name, from, turn);
-                self.prove_mate(*name, from, turn);
-            }
-        }
-        Answer::Probed { serving, load: self.load() }
-    }
-
-    /// Another host of a function was heard of.
+    /// Another host of a function was heard of. Hearsay is kept for at most k peers, those first
+    /// that miss no probe.
     pub(crate) fn meet_mate(&mut self, function: Name, peer: P, turn: &mut Turn<'_, P>) {
-        let most = usize::from(turn.config.hosts_max);
+        self.add_mate(function, Mate::hearsay(peer), turn);
+    }
+
+    fn add_mate(&mut self, function: Name, new: Mate<P>, turn: &mut Turn<'_, P>) {
         let Some(hosting) = self.hosting.get_mut(&function) else {
             return;
         };
-        let known = hosting.mates.iter().any(|mate| mate.peer == peer);
-        if !known && peer != self.me && hosting.mates.len() < most {
-            hosting.mates.push(Mate::new(peer));
-            self.look_after(function, turn);
-        }
-    }
-
-    /// A fellow host showed that it lives.
-    fn prove_mate(&mut self, function: Name, peer: P, turn: &Turn<'_, P>) {
-        let mates = self.hosting.get_mut(&function).map(|hosting| &mut hosting.mates);
-        let Some(mate) = mates.into_iter().flatten().find(|mate| mate.peer == peer) else {
+        let mates = &mut hosting.mates;
+        if new.peer == self.me || mates.iter().any(|mate| mate.peer == new.peer) {
             return;
-        };
-        mate.missed = 0;
-        if !mate.proven {
-            mate.proven = true;
-            self.look_after(function, turn);
         }
+        let hearsay = |mate: &Mate<P>| !mate.is_trusted(turn.now);
+        let unproven = mates.iter().filter(|mate| hearsay(mate)).count();
+        let crowded = hearsay(&new) && unproven >= usize::from(turn.config.k);
+        if crowded || mates.len() >= usize::from(turn.config.hosts_max) {
+            let silent = mates.iter().enumerate().filter(|(_, m)| hearsay(m) && m.missed > 0);
+            let Some((worst, _)) = silent.max_by_key(|(_, mate)| mate.missed) else {
+                return;
+            };
+            mates.remove(worst);
+        }
+        mates.push(new);
+        self.look_after(function, turn);
     }
 
-    pub(crate) fn probe_answered(
-        &mut self,
-        from: P,
-        serving: &[(Name, u64)],
-        turn: &mut Turn<'_, P>,
-    ) {
-        for function in self.shared_with(from) {
-            let hosting = self.hosting.get_mut(&function).expect("it is shared");
-            let version = hosting.record.version;
-            let serves = serving.iter().any(|(name, v)| *name == function && *v >= version);
-            if serves {
-                self.prove_mate(function, from, turn);
-            } else if serving.len() < PROBED_MAX {
-                self.lose_mate(function, from, turn);
+    fn mate(&mut self, function: Name, peer: P) -> Option<&mut Mate<P>> {
+        let hosting = self.hosting.get_mut(&function)?;
+        hosting.mates.iter_mut().find(|mate| mate.peer == peer)
+    }
+
+    /// A fellow host answered that it serves the function.
+    pub(crate) fn prove_mate(&mut self, function: Name, peer: P, turn: &Turn<'_, P>) {
+        if let Some(mate) = self.mate(function, peer) {
+            mate.missed = 0;
+            if mate.proven_at.is_none() {
+                mate.proven_at = Some(turn.now);
+                self.look_after(function, turn);
             }
         }
     }
 
-    pub(crate) fn probe_missed(&mut self, peer: P, turn: &mut Turn<'_, P>) {
-        for function in self.shared_with(peer) {
-            let hosting = self.hosting.get_mut(&function).expect("it is shared");
-            let mate = hosting.mates.iter_mut().find(|mate| mate.peer == peer);
-            let mate = mate.expect("it is shared");
+    /// It answered that it does not serve the function: not yet, or no longer, or not yet again. One
+    /// that did serve it may just have started anew.
+    pub(crate) fn doubt_mate(&mut self, function: Name, peer: P, turn: &mut Turn<'_, P>) {
+        let Some(mate) = self.mate(function, peer) else {
+            return;
+        };
+        if mate.proven_at.is_some() {
+            self.miss_mate(function, peer, turn);
+        } else if mate.expected_until <= turn.now {
+            self.lose_mate(function, peer, turn);
+        } else {
+            mate.missed = 0;
+        }
+    }
+
+    /// It did not answer.
+    pub(crate) fn miss_mate(&mut self, function: Name, peer: P, turn: &mut Turn<'_, P>) {
+        if let Some(mate) = self.mate(function, peer) {
             mate.missed = mate.missed.saturating_add(1);
             if mate.missed >= turn.config.probes_missed_max && !planted::is(Bug::NeverLost) {
                 self.lose_mate(function, peer, turn);
             }
         }
-    }
-
-    fn shared_with(&self, peer: P) -> Vec<Name> {
-        let shared = self.hosting.iter();
-        let shared = shared.filter(|(_, h)| h.mates.iter().any(|mate| mate.peer == peer));
-        shared.map(|(name, _)| *name).collect()
     }
 
     fn lose_mate(&mut self, function: Name, peer: P, turn: &mut Turn<'_, P>) {
@@ -160,76 +117,139 @@ impl<P: Peer> Core<P> {
         self.look_after(function, turn);
     }
 
-    /// How many hosts live, how many of them are closer to the function than this one, and how
-    /// many the owner wants at least and at most. Hearsay counts only against a lack of hosts.
-    fn census(&self, function: Name) -> Option<(u16, u16, u16, u16)> {
-        let hosting = self.hosting.get(&function)?;
+    /// Counts the hosts. Hearsay counts only against a lack of them; and only who has answered for
+    /// a while makes another one needless.
+    fn count(&self, function: Name, turn: &Turn<'_, P>) -> Option<Count> {
+        let hosting = self.hosting.get(&function).filter(|hosting| !hosting.is_leaving())?;
         let (least, most) = hosting.record.spec.as_ref()?.replicas;
         let position = P::position(&function);
         let mine = self.me.key().distance(position);
         let closer = |mate: &&Mate<P>| mate.peer.key().distance(position) < mine;
-        let lacking = hosting.mates.len() + 1 < usize::from(least);
-        let counted = || hosting.mates.iter().filter(|mate| lacking || mate.proven);
-        let rank = counted().filter(closer).count() as u16;
-        let live = counted().count() as u16 + 1;
-        Some((if lacking { live } else { live.max(least) }, rank, least, most))
+        let heard_of = hosting.mates.len() as u16 + 1;
+        if heard_of < least {
+            let rank = hosting.mates.iter().filter(closer).count() as u16;
+            return Some(Count { live: heard_of, rank, least, most });
+        }
+        let least_proven = turn.config.probe_period.times(STEADY_PERIODS);
+        let long = |at| turn.now.since(at) >= least_proven || planted::is(Bug::RetiresAtOnce);
+        let steady = |mate: &&Mate<P>| mate.proven_at.is_some_and(long);
+        let live = hosting.mates.iter().filter(steady).count() as u16 + 1;
+        // Whoever is farther goes first, as soon as it is known as well.
+        let proven = || hosting.mates.iter().filter(|mate| mate.proven_at.is_some());
+        let farthest = proven().all(|mate| closer(&mate));
+        let rank = if farthest { live - 1 } else { 0 };
+        Some(Count { live: live.max(least), rank, least, most })
     }
 
     /// Whether hosts are lacking, or too many; if so, when this one will act. The closest acts
     /// first, and each farther one waits for the closer ones to have made it needless.
     pub(crate) fn look_after(&mut self, function: Name, turn: &Turn<'_, P>) {
-        let Some((live, rank, least, most)) = self.census(function) else {
+        let Some(count) = self.count(function, turn) else {
             return;
         };
         let hosting = self.hosting.get_mut(&function).expect("it was counted");
-        let delay = if live < least && turn.config.repair {
-            let rank = if planted::is(Bug::NoRank) { 0 } else { rank };
+        let proven = hosting.mates.iter().filter(|mate| mate.proven_at.is_some()).count() as u16;
+        let delay = if count.is_lacking() && turn.config.repair {
+            let rank = if planted::is(Bug::NoRank) { 0 } else { count.rank };
             turn.config.rank_delay.times(u64::from(rank))
-        } else if live > most.max(least) && rank + 1 == live {
+        } else if proven + 1 > count.most.max(count.least) {
             turn.config.retire_after
         } else {
             hosting.heal_at = Time::NEVER;
             return;
         };
-        if hosting.heal_at == Time::NEVER && !hosting.healing {
-            hosting.heal_at = turn.now + delay;
-            self.timers.add(hosting.heal_at, Timer::Heal(function));
+        if hosting.heal_at == Time::NEVER && hosting.healing == 0 {
+            self.heal_at(function, turn.now + delay);
+        }
+    }
+
+    /// What was put off while this host suspected itself is looked at.
+    pub(crate) fn look_after_all(&mut self, turn: &Turn<'_, P>) {
+        let functions: Vec<Name> = self.hosting.keys().copied().collect();
+        for function in functions {
+            if let Some(hosting) = self.hosting.get_mut(&function)
+                && hosting.heal_at <= turn.now
+            {
+                hosting.heal_at = Time::NEVER;
+            }
+            self.look_after(function, turn);
+        }
+    }
+
+    fn heal_at(&mut self, function: Name, at: Time) {
+        if let Some(hosting) = self.hosting.get_mut(&function) {
+            hosting.heal_at = at;
+            self.timers.add(at, Timer::Heal(function));
         }
     }
 
     /// The time to act has come, if hosts are still lacking or too many.
     pub(crate) fn heal(&mut self, function: Name, turn: &mut Turn<'_, P>) {
-        let Some((live, rank, least, most)) = self.census(function) else {
+        let Some(count) = self.count(function, turn) else {
             return;
         };
         let hosting = self.hosting.get_mut(&function).expect("it was counted");
-        if hosting.heal_at > turn.now || hosting.healing {
+        if hosting.heal_at > turn.now || hosting.healing > 0 {
             return;
         }
-        hosting.heal_at = Time::NEVER;
-        if live < least {
-            hosting.healing = true;
-            turn.note(|| Note::Repair { function, rank, live, wanted: least });
-            self.place_lacking(function, least - live, turn);
-        } else if live > most.max(least) && rank + 1 == live {
-            turn.note(|| Note::Retire { function, live });
-            self.give_up(function, turn);
+        let soon = turn.now + turn.config.probe_period;
+        if self.suspicion.is_on() {
+            self.heal_at(function, soon);
+        } else if count.is_lacking() {
+            self.heal_next(turn);
+        } else if count.is_surplus() {
+            let again = turn.now.since(self.retired_at) < turn.config.probe_period;
+            if again || self.arriving.contains_key(&function) {
+                return self.heal_at(function, soon);
+            }
+            self.retired_at = turn.now;
+            turn.note(|| Note::Retire { function, live: count.live });
+            self.retire(function, turn);
+        } else {
+            hosting.heal_at = Time::NEVER;
+            self.look_after(function, turn);
         }
     }
 
-    /// A repair ended; these host the function now. If it was not enough, it is tried again later.
+    /// Repairs what is due, the functions with the fewest hosts first, as far as installs are free;
+    /// the others wait until some have ended.
+    fn heal_next(&mut self, turn: &mut Turn<'_, P>) {
+        while turn.config.repair && !self.suspicion.is_on() {
+            let busy: u16 = self.hosting.values().map(|hosting| hosting.healing).sum();
+            let due = self.hosting.iter().filter(|(_, h)| h.heal_at <= turn.now && h.healing == 0);
+            let due = due.filter_map(|(name, _)| Some((*name, self.count(*name, turn)?)));
+            let due = due.filter(|(_, count)| count.is_lacking());
+            let neediest = due.min_by_key(|(_, count)| count.live);
+            let most = if planted::is(Bug::RepairsAllAtOnce) { u16::MAX } else { INSTALLS_MAX };
+            let free = most.saturating_sub(busy);
+            let Some((function, count)) = neediest.filter(|_| free > 0) else {
+                return;
+            };
+            let Count { live, rank, least, .. } = count;
+            let installs = free.min(least - live);
+            let hosting = self.hosting.get_mut(&function).expect("it was counted");
+            hosting.heal_at = Time::NEVER;
+            hosting.healing = installs;
+            turn.note(|| Note::Repair { function, rank, live, wanted: least });
+            self.place_lacking(function, installs, turn);
+        }
+    }
+
+    /// A repair ended; these host the function now. If it was not enough, it goes on: at once where
+    /// it found a place, else later.
     pub(crate) fn healed(&mut self, function: Name, placed: &[P], turn: &mut Turn<'_, P>) {
-        let Some(hosting) = self.hosting.get_mut(&function) else {
-            return;
-        };
-        hosting.healing = false;
-        for peer in placed {
-            self.meet_mate(function, *peer, turn);
+        if let Some(hosting) = self.hosting.get_mut(&function) {
+            hosting.healing = 0;
+            let until = turn.now + turn.config.install_timeout;
+            for peer in placed {
+                self.add_mate(function, Mate::expected(*peer, until), turn);
+            }
+            if self.count(function, turn).is_some_and(Count::is_lacking) {
+                let pause = turn.config.repair_backoff;
+                let at = if placed.is_empty() { turn.now + pause } else { turn.now };
+                self.heal_at(function, at);
+            }
         }
-        let lacking = self.census(function).is_some_and(|(live, _, least, _)| live < least);
-        if lacking && let Some(hosting) = self.hosting.get_mut(&function) {
-            hosting.heal_at = turn.now + turn.config.repair_backoff;
-            self.timers.add(hosting.heal_at, Timer::Heal(function));
-        }
+        self.heal_next(turn);
     }
 }

@@ -49,6 +49,7 @@ pub(crate) enum Then {
     Place(Tag),
     Job(Tag),
     Settle(Name),
+    Update(Name),
     Siblings,
 }
 
@@ -241,6 +242,7 @@ impl<P: Peer> Core<P> {
             Then::Place(placement) => self.placement_searched(placement, outcome, turn),
             Then::Job(job) => self.job_searched(job, outcome, turn),
             Then::Settle(function) => self.settle(function, outcome, turn),
+            Then::Update(function) => self.update_found(function, outcome, turn),
             Then::Siblings => self.siblings_found(&outcome.hosts, turn),
         }
     }

@@ -23,12 +23,18 @@ pub(crate) enum Timer {
     Attempt(Tag),
     /// A call has waited too long for a slot.
     Queued(Call),
-    /// A place that was promised, or an install, took too long.
+    /// Places that were promised lapse.
+    Places,
+    /// An install took too long, or may be tried again.
     Arrival(Name),
     /// A host may repair, or retire.
     Heal(Name),
     /// A host's records are to be renewed.
     Renew(Name),
+    /// A newer version of what is hosted may be asked for again.
+    Update(Name),
+    /// What is being given up has had its time.
+    Leave(Name),
     /// A part of the table is to be refreshed.
     Refresh,
     /// Fellow hosts are to be probed.

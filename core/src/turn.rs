@@ -12,6 +12,8 @@
 //!   [`Effect::Refuse`], each `Run` in one [`Input::RanEnd`], cancelled or not;
 //! - each [`Effect::Keep`] ends in one [`Input::Kept`] or [`Input::NotKept`], and what acknowledges
 //!   it to a user or peer follows that;
+//! - each [`Effect::Fetch`] ends in one [`Input::Fetched`], each [`Effect::Install`] in one
+//!   [`Input::Installed`], wanted still or not;
 //! - the core moves no bodies: the host keeps them under the ticket, item and attempt.
 
 use alloc::sync::Arc;
@@ -126,6 +128,8 @@ pub enum Input<P> {
     },
     /// An [`Effect::Install`] ended.
     Installed {
+        /// As in the effect.
+        tag: Tag,
         /// Which function.
         function: Name,
         /// Which version.
@@ -135,6 +139,8 @@ pub enum Input<P> {
     },
     /// An [`Effect::Fetch`] ended; `ok`: the code is here and its digest is right.
     Fetched {
+        /// As in the effect.
+        tag: Tag,
         /// What was fetched.
         digest: Digest,
         /// Whether it is here.
@@ -237,7 +243,12 @@ pub enum Effect<P> {
     },
 
     /// Make a function callable; its code is here.
-    Install(Arc<Record>),
+    Install {
+        /// What Installed will name.
+        tag: Tag,
+        /// Which function and version.
+        record: Arc<Record>,
+    },
     /// Forget how to call this version.
     Uninstall {
         /// Which function.
@@ -247,6 +258,8 @@ pub enum Effect<P> {
     },
     /// Get code, unless it is here already, from any of these peers, and verify its digest.
     Fetch {
+        /// What Fetched will name.
+        tag: Tag,
         /// What.
         digest: Digest,
         /// Its size in bytes.
@@ -581,6 +594,14 @@ pub enum Note<P> {
         live: u16,
         /// Hosts that are wanted.
         wanted: u16,
+    },
+    /// So many probes of a period failed, or this node was woken so late, that the fault may be its
+    /// own: until others answer again it takes nobody for dead and repairs nothing.
+    Suspects {
+        /// Peers that did not answer; 0: it was woken late.
+        failed: u16,
+        /// Of how many.
+        asked: u16,
     },
     /// This host gives a function up, since there are more hosts than wanted.
     Retire {

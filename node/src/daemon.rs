@@ -105,11 +105,13 @@ impl Daemon {
             }
             Effect::Respond { call, load } => node.served.respond(call, &load),
             Effect::Cancel { job } => node.served.cancel(job),
-            Effect::Install(record) => functions::install(node, record),
+            Effect::Install { tag, record } => functions::install(node, tag, record),
             Effect::Uninstall { function, version } => {
                 node.functions.uninstall(function, version);
             }
-            Effect::Fetch { digest, size, from } => fetch::fetch(node, digest, size, from),
+            Effect::Fetch { tag, digest, size, from } => {
+                fetch::fetch(node, tag, (digest, size), from);
+            }
             Effect::Keep { tag, item } => node.store.keep(tag, item),
             Effect::Forget(key) => node.store.forget(key),
             Effect::WakeAt(time) => self.wake = time,

@@ -12,7 +12,7 @@ use futures::StreamExt as _;
 use http::StatusCode;
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt as _, StreamBody};
-use peerless_core::{Digest, Input};
+use peerless_core::{Digest, Input, Tag};
 use peerless_net::{Body, BoxError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep, timeout};
@@ -46,7 +46,7 @@ const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// The core ends an arrival after `install_timeout` and has no word to end its fetch earlier, so
 /// that time bounds this task, too.
-pub(crate) fn fetch(node: &Arc<Node>, digest: Digest, size: u64, from: Vec<NodeId>) {
+pub(crate) fn fetch(node: &Arc<Node>, tag: Tag, (digest, size): (Digest, u64), from: Vec<NodeId>) {
     let node = node.clone();
     let limit = clock::duration(node.settings.core.install_timeout);
     tokio::spawn(async move {
@@ -54,7 +54,7 @@ pub(crate) fn fetch(node: &Arc<Node>, digest: Digest, size: u64, from: Vec<NodeI
             tracing::warn!(digest = %hex(&digest.0), ?limit, "gave up fetching a module");
             false
         });
-        node.tell(Input::Fetched { digest, ok }).await;
+        node.tell(Input::Fetched { tag, digest, ok }).await;
     });
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use http_body_util::BodyExt as _;
-use peerless_core::{Input, Name, Record};
+use peerless_core::{Input, Name, Record, Tag};
 use peerless_net::Body;
 use peerless_wasm::{Invocation, Limits, Module, Running, Sandbox};
 
@@ -84,7 +84,7 @@ impl Functions {
 }
 
 /// [`Effect::Install`](peerless_core::Effect::Install).
-pub(crate) fn install(node: &Arc<Node>, record: Arc<Record>) {
+pub(crate) fn install(node: &Arc<Node>, tag: Tag, record: Arc<Record>) {
     let node = node.clone();
     tokio::spawn(async move {
         let ok = match prepare(&node, &record).await {
@@ -95,7 +95,7 @@ pub(crate) fn install(node: &Arc<Node>, record: Arc<Record>) {
             }
         };
         let (function, version) = (record.function, record.version);
-        node.tell(Input::Installed { function, version, ok }).await;
+        node.tell(Input::Installed { tag, function, version, ok }).await;
     });
 }
 

@@ -36,6 +36,9 @@ fn object(note: &Note<NodeId>) -> Value {
             "event": "repair", "function": name_text(function), "rank": rank, "live": live,
             "wanted": wanted,
         }),
+        Note::Suspects { failed, asked } => json!({
+            "event": "suspects-itself", "failed": failed, "asked": asked,
+        }),
         Note::Retire { function, live } => json!({
             "event": "retire", "function": name_text(function), "live": live,
         }),

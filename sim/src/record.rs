@@ -193,7 +193,7 @@ impl Recorder {
                 self.calls.contains(&(peer, *call)) && self.jobs.insert((peer, *job))
             }
             Effect::Cancel { job } => self.jobs.contains(&(peer, *job)),
-            Effect::Install(record) => self.is_function(&record.function),
+            Effect::Install { record, .. } => self.is_function(&record.function),
             Effect::Uninstall { function, .. } => self.is_function(function),
             Effect::Fetch { .. } => self.interest.function.is_some() && self.pending.is_none(),
             Effect::Keep { tag, item } => {
@@ -217,7 +217,9 @@ impl Recorder {
     fn is_of_interest(&self, query: &Query<Index>) -> bool {
         match query {
             Query::Find(target) => self.interest.target == Some(*target),
-            Query::Hosts(name) | Query::Provide(name, _) => self.is_function(name),
+            Query::Hosts(name) | Query::Provide(name, _) | Query::Withdraw(name) => {
+                self.is_function(name)
+            }
             Query::Store(record) | Query::Offer { record, .. } => {
                 self.is_function(&record.function)
             }
@@ -238,6 +240,7 @@ impl Recorder {
                     || self.interest.target == Some(*target)
             }
             Note::Attempt { ticket, .. } => self.is_request(peer, *ticket),
+            Note::Suspects { .. } => self.interest.probes,
             Note::Declined { function, .. }
             | Note::Lost { function, .. }
             | Note::Repair { function, .. }

@@ -26,7 +26,7 @@ pub fn size(message: &Message<Index>) -> u64 {
 
 fn query_size(query: &Query<Index>) -> usize {
     match query {
-        Query::Find(_) | Query::Hosts(_) => NAME,
+        Query::Find(_) | Query::Hosts(_) | Query::Withdraw(_) => NAME,
         Query::Provide(_, stored) => NAME + stored.as_deref().map_or(0, record),
         Query::Store(stored) => record(stored),
         Query::Offer { record: offered, .. } => record(offered),

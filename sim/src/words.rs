@@ -52,6 +52,7 @@ impl Words {
             Query::Find(target) => format!("find {}", self.target(target)),
             Query::Hosts(name) => format!("hosts of {}?", self.name(name)),
             Query::Provide(name, _) => format!("I host {}", self.name(name)),
+            Query::Withdraw(name) => format!("I host {} no longer", self.name(name)),
             Query::Store(record) => format!("keep the record of {}", self.name(&record.function)),
             Query::Offer { record, waive } => {
                 let waive = if *waive { ", however busy" } else { "" };
@@ -238,7 +239,7 @@ impl Words {
             Effect::Run { call, .. } => format!("runs call {call}"),
             Effect::Respond { call, .. } => format!("answers call {call}"),
             Effect::Cancel { .. } => "stops a run".to_owned(),
-            Effect::Install(record) => format!("installs {}", self.name(&record.function)),
+            Effect::Install { record, .. } => format!("installs {}", self.name(&record.function)),
             Effect::Uninstall { function, .. } => format!("uninstalls {}", self.name(function)),
             Effect::Fetch { from, .. } => format!("fetches the code from {}", self.peers(from)),
             Effect::Keep { item, .. } => format!("keeps {}", self.item(item)),
@@ -273,6 +274,10 @@ impl Words {
             Note::Repair { function, rank, live, wanted } => {
                 let name = self.name(function);
                 format!("repairs {name}: rank {rank}, {live} of {wanted} live")
+            }
+            Note::Suspects { failed: 0, .. } => "was woken late, and suspects itself".to_owned(),
+            Note::Suspects { failed, asked } => {
+                format!("hears nothing from {failed} of {asked} peers, and suspects itself")
             }
             Note::Retire { function, live } => {
                 format!("gives up {}: {live} live", self.name(function))

@@ -28,7 +28,10 @@ impl Kind {
             Query::Find(_) | Query::Hosts(_) => Self::Found,
             Query::Provide(..) | Query::Store(_) => Self::Stored,
             Query::Offer { .. } => Self::Offered,
-            Query::Confirm { .. } | Query::Release { .. } | Query::Placed { .. } => Self::Noted,
+            Query::Confirm { .. }
+            | Query::Release { .. }
+            | Query::Placed { .. }
+            | Query::Withdraw(_) => Self::Noted,
             Query::Probe(_) => Self::Probed,
             Query::Sync { .. } => Self::Synced,
         }

@@ -163,10 +163,10 @@ impl<P: Copy + Ord + Debug> Laws<P> {
                 Ok(())
             }
             Input::RanEnd { job } => self.open().serving.ran_end(*job),
-            Input::Installed { function, version, ok } => {
-                self.open().serving.installed(*function, *version, *ok)
+            Input::Installed { tag, function, version, ok } => {
+                self.open().serving.installed(*tag, (*function, *version), *ok)
             }
-            Input::Fetched { digest, ok } => self.open().serving.fetched(*digest, *ok),
+            Input::Fetched { tag, digest, ok } => self.open().serving.fetched(*tag, *digest, *ok),
             Input::Kept { tag } => self.open().store.kept(*tag, true),
             Input::NotKept { tag } => self.open().store.kept(*tag, false),
             Input::Restored(item) => {
@@ -207,6 +207,7 @@ impl<P: Copy + Ord + Debug> Laws<P> {
             | Query::Confirm { .. }
             | Query::Release { .. }
             | Query::Placed { .. }
+            | Query::Withdraw(_)
             | Query::Probe(_) => {}
         }
         self.due = Some((from, tag, Kind::due(query)));
@@ -289,13 +290,16 @@ impl<P: Copy + Ord + Debug> Laws<P> {
                 open.owed.retain(|owed| *owed != Owed::Cancel(*job));
                 open.serving.cancel(*job)
             }
-            Effect::Install(record) => self.open().serving.install(record),
+            Effect::Install { tag, record } => {
+                self.of_this_start(*tag)?;
+                self.open().serving.install(*tag, record)
+            }
             Effect::Uninstall { function, version } => {
                 self.open().serving.uninstall(*function, *version)
             }
-            Effect::Fetch { digest, .. } => {
-                self.open().serving.fetch(*digest);
-                Ok(())
+            Effect::Fetch { tag, digest, .. } => {
+                self.of_this_start(*tag)?;
+                self.open().serving.fetch(*tag, *digest)
             }
             Effect::Keep { tag, item } => {
                 self.of_this_start(*tag)?;
@@ -335,6 +339,7 @@ impl<P: Copy + Ord + Debug> Laws<P> {
                     | Query::Release { .. }
                     | Query::Placed { .. }
                     | Query::Probe(_)
+                    | Query::Withdraw(_)
                     | Query::Sync { .. } => Ok(()),
                 }
             }

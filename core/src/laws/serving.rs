@@ -19,10 +19,12 @@ pub(super) struct Serving {
     waiting: u64,
     tags: Tags,
     running: BTreeMap<Tag, Running>,
-    fetching: BTreeMap<Digest, u32>,
+    /// Of fetches and installs.
+    work_tags: Tags,
+    fetching: BTreeMap<Tag, Digest>,
     /// Code that is here.
     code: BTreeSet<Digest>,
-    installing: BTreeMap<(Name, u64), u32>,
+    installing: BTreeMap<Tag, (Name, u64)>,
     installed: BTreeSet<(Name, u64)>,
 }
 
@@ -52,6 +54,7 @@ impl Serving {
             waiting: 0,
             tags: Tags::new(),
             running: BTreeMap::new(),
+            work_tags: Tags::new(),
             fetching: BTreeMap::new(),
             code: BTreeSet::new(),
             installing: BTreeMap::new(),
@@ -171,33 +174,40 @@ impl Serving {
         })
     }
 
-    pub(super) fn fetch(&mut self, digest: Digest) {
-        *self.fetching.entry(digest).or_default() += 1;
+    pub(super) fn fetch(&mut self, tag: Tag, digest: Digest) -> Verdict {
+        self.fetching.insert(tag, digest);
+        self.work_tags.take(tag)
     }
 
-    pub(super) fn fetched(&mut self, digest: Digest, ok: bool) -> Verdict {
+    pub(super) fn fetched(&mut self, tag: Tag, digest: Digest, ok: bool) -> Verdict {
         if ok {
             self.code.insert(digest);
         }
-        let answered = answered(&mut self.fetching, &digest);
-        must(answered, Law::Runtime, || "code is fetched that nobody waits for".into())
-    }
-
-    pub(super) fn install(&mut self, record: &Record) -> Verdict {
-        let (function, version) = (record.function, record.version);
-        *self.installing.entry((function, version)).or_default() += 1;
-        let here = record.spec.as_ref().is_some_and(|spec| self.code.contains(&spec.digest));
-        must(here, Law::Runtime, || {
-            format!("version {version} is to be installed before its code is here")
+        must(self.fetching.remove(&tag) == Some(digest), Law::Runtime, || {
+            format!("{} fetched code, and nobody waits for it", Short(tag))
         })
     }
 
-    pub(super) fn installed(&mut self, function: Name, version: u64, ok: bool) -> Verdict {
+    pub(super) fn install(&mut self, tag: Tag, record: &Record) -> Verdict {
+        self.installing.insert(tag, (record.function, record.version));
+        self.work_tags.take(tag)?;
+        let here = record.spec.as_ref().is_some_and(|spec| self.code.contains(&spec.digest));
+        must(here, Law::Runtime, || {
+            format!("version {} is to be installed before its code is here", record.version)
+        })
+    }
+
+    pub(super) fn installed(
+        &mut self,
+        tag: Tag,
+        (function, version): (Name, u64),
+        ok: bool,
+    ) -> Verdict {
         if ok {
             self.installed.insert((function, version));
         }
-        let answered = answered(&mut self.installing, &(function, version));
-        must(answered, Law::Runtime, || {
+        let waits = self.installing.remove(&tag) == Some((function, version));
+        must(waits, Law::Runtime, || {
             format!("version {version} is installed, and nobody waits for it")
         })
     }
@@ -219,22 +229,11 @@ impl Serving {
             let call = running.call;
             (Law::RunEnd, format!("{}, for call {call}, never ended", Short(*job)))
         }));
-        let fetching = self.fetching.values().map(|n| format!("{n} fetches were never answered"));
-        let installing = self.installing.iter();
-        let installing = installing
-            .map(|((_, version), n)| format!("{n} installs of version {version} never answered"));
+        let fetching = self.fetching.keys();
+        let fetching = fetching.map(|tag| format!("fetch {} was never answered", Short(*tag)));
+        let installing = self.installing.keys();
+        let installing =
+            installing.map(|tag| format!("install {} was never answered", Short(*tag)));
         left.extend(fetching.chain(installing).map(|what| (Law::Runtime, what)));
     }
-}
-
-/// Counts one of these as answered; false if none was open.
-fn answered<K: Ord>(open: &mut BTreeMap<K, u32>, key: &K) -> bool {
-    let Some(n) = open.get_mut(key) else {
-        return false;
-    };
-    *n -= 1;
-    if *n == 0 {
-        open.remove(key);
-    }
-    true
 }

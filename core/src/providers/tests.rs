@@ -48,7 +48,9 @@ proptest! {
             let (now, worth) = (Time(0) + Span::ms(200 * at as u64), worth(bare, place % 16));
             let peer = peer % 8 + 1;
             match what % 8 {
-                0 => providers.drop_one(worth.2, P(peer)),
+                0 => {
+                    providers.drop_one(worth.2, P(peer));
+                }
                 1 => providers.drop_all(worth.2),
                 2 => providers.sweep(now),
                 _ => {

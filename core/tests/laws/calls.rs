@@ -46,19 +46,28 @@ fn code() -> Digest {
 }
 
 fn fetch() -> Effect<P> {
-    Effect::Fetch { digest: code(), size: 1, from: Vec::new() }
+    Effect::Fetch { tag: tag(0), digest: code(), size: 1, from: Vec::new() }
 }
 
 fn fetched() -> Input<P> {
-    Input::Fetched { digest: code(), ok: true }
+    Input::Fetched { tag: tag(0), digest: code(), ok: true }
 }
 
+fn install_as(work: u32) -> Effect<P> {
+    Effect::Install { tag: tag(work), record: version(1, None) }
+}
+
+fn installed_as(work: u32) -> Input<P> {
+    Input::Installed { tag: tag(work), function: F, version: 1, ok: true }
+}
+
+/// What follows the fetch.
 fn install() -> Effect<P> {
-    Effect::Install(version(1, None))
+    install_as(1)
 }
 
 fn installed() -> Input<P> {
-    Input::Installed { function: F, version: 1, ok: true }
+    installed_as(1)
 }
 
 fn uninstall() -> Effect<P> {
@@ -117,7 +126,7 @@ pub(super) fn streams() -> Vec<Stream> {
         ("a wrong queue", steps![arrived(1), refuse(1, 0, 1)]),
         ("fetched unasked", steps![fetched()]),
         ("never fetched", steps![fetch()]),
-        ("installed without code", steps![install(), installed()]),
+        ("installed without code", steps![install_as(0), installed_as(0)]),
         ("installed twice", serving(steps![installed()])),
         ("never installed", steps![fetch(), fetched(), install()]),
         ("uninstalled twice", serving(steps![uninstall(), uninstall()])),

@@ -53,12 +53,12 @@ impl Host {
                     let call = self.jobs.iter().find(|(_, other)| *other == job);
                     did.push(Did::Stops(call.expect("it runs").0));
                 }
-                Effect::Fetch { digest, .. } => {
-                    did.extend(self.input(Input::Fetched { digest, ok: true }));
+                Effect::Fetch { tag, digest, .. } => {
+                    did.extend(self.input(Input::Fetched { tag, digest, ok: true }));
                 }
-                Effect::Install(record) => {
+                Effect::Install { tag, record } => {
                     let (function, version) = (record.function, record.version);
-                    did.extend(self.input(Input::Installed { function, version, ok: true }));
+                    did.extend(self.input(Input::Installed { tag, function, version, ok: true }));
                 }
                 Effect::Keep { tag, .. } => did.extend(self.input(Input::Kept { tag })),
                 _ => {}

@@ -142,6 +142,7 @@ impl Choices<'_> {
             1 => Query::Find(Target::Name(function)),
             2 => Query::Hosts(function),
             3 => Query::Provide(function, self.coin().then(|| self.record())),
+            4 if self.coin() => Query::Withdraw(function),
             4 => Query::Store(self.record()),
             5 => Query::Offer { record: self.record(), waive: self.coin() },
             6 => {
@@ -259,9 +260,12 @@ impl Choices<'_> {
             18 => Input::RanEnd { job: self.tag() },
             19 => {
                 let (function, version) = (self.function(), self.number());
-                Input::Installed { function, version, ok: self.below(4) > 0 }
+                Input::Installed { tag: self.tag(), function, version, ok: self.below(4) > 0 }
             }
-            20 => Input::Fetched { digest: Digest([self.below(3); 32]), ok: self.below(4) > 0 },
+            20 => {
+                let (tag, digest) = (self.tag(), Digest([self.below(3); 32]));
+                Input::Fetched { tag, digest, ok: self.below(4) > 0 }
+            }
             21 if self.below(4) > 0 => Input::Kept { tag: self.tag() },
             21 => Input::NotKept { tag: self.tag() },
             22 if self.coin() => Input::Restored(Item::Record(self.record())),
@@ -305,9 +309,10 @@ pub fn handle_bytes(bytes: &[u8]) {
         assert!(core.check(), "the invariants hold");
         assert!(effects.len() <= EFFECTS_MAX, "{} effects of one input", effects.len());
         let tags = effects.iter().filter_map(|effect| match effect {
-            Effect::Send { message: Message::Query(tag, _), .. } | Effect::Keep { tag, .. } => {
-                Some(*tag)
-            }
+            Effect::Send { message: Message::Query(tag, _), .. }
+            | Effect::Keep { tag, .. }
+            | Effect::Fetch { tag, .. }
+            | Effect::Install { tag, .. } => Some(*tag),
             Effect::Dispatch { attempt, .. } => Some(*attempt),
             Effect::Run { job, .. } => Some(*job),
             _ => None,

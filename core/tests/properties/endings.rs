@@ -34,12 +34,12 @@ impl Caller {
         let mut follows = Vec::new();
         for effect in &effects {
             follows.extend(match effect {
-                Effect::Fetch { digest, .. } => {
-                    self.input(Input::Fetched { digest: *digest, ok: true })
+                Effect::Fetch { tag, digest, .. } => {
+                    self.input(Input::Fetched { tag: *tag, digest: *digest, ok: true })
                 }
-                Effect::Install(record) => {
+                Effect::Install { tag, record } => {
                     let (function, version) = (record.function, record.version);
-                    self.input(Input::Installed { function, version, ok: true })
+                    self.input(Input::Installed { tag: *tag, function, version, ok: true })
                 }
                 Effect::Keep { tag, .. } => self.input(Input::Kept { tag: *tag }),
                 _ => Vec::new(),

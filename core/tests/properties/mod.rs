@@ -6,6 +6,7 @@ mod configs;
 mod deploying;
 mod endings;
 mod guards;
+mod probes;
 mod siblings;
 mod storing;
 mod worlds;

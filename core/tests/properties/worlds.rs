@@ -6,7 +6,7 @@ use std::sync::Arc;
 use peerless_core::{Config, Record, Request, Span};
 use proptest::prelude::*;
 
-use crate::world::{World, function, host, name, small, tombstone};
+use crate::world::{World, function, host, name, record, small, tombstone};
 
 const GATEWAY: u8 = 9;
 const PEERS: [u8; 8] = [0, 1, 4, 5, 6, 7, 8, GATEWAY];
@@ -82,6 +82,14 @@ fn step(world: &mut World, what: u8, which: u8, dead: &mut Vec<u8>, many: u64) {
         251 if which < 64 => {
             world.ask(GATEWAY, Request::Cancel(many));
         }
+        // An update through any peer that is up, at times an old one that comes late.
+        252..254 => {
+            let placer = PEERS[usize::from(which) % PEERS.len()];
+            if !dead.contains(&placer) {
+                let version = 1 + u64::from(which / 64);
+                world.deploy(placer, &record(name('f', 5), version, 2));
+            }
+        }
         _ => {}
     }
 }
@@ -105,6 +113,7 @@ proptest! {
         }
         // Time enough for every deadline, pause and repair.
         world.pass(Span::minutes(8));
+        world.judge_hosting();
         world.rest();
     }
 }

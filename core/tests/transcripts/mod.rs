@@ -1,6 +1,7 @@
 //! The transcripts, each a function that plays a small world and returns what was written.
 
 mod calls;
+mod hosting;
 mod liars;
 mod lookups;
 mod many;
@@ -22,11 +23,25 @@ pub const ALL: &[(&str, Play)] = &[
     ("offer_declined", placing::declined),
     ("offer_beyond", placing::beyond),
     ("offer_busier", placing::busier),
+    ("offers_end", placing::offers_end),
+    ("deployment_overtaken", placing::overtaken),
+    ("second_round", placing::second_round),
+    ("reminded", placing::reminded),
     ("repair_by_rank", placing::repair),
     ("renewal", placing::renewal),
     ("removal", placing::removal),
     ("owners_set", placing::owners_set),
     ("restart", placing::restart),
+    ("places", hosting::places),
+    ("installs", hosting::installs),
+    ("same_code", hosting::same_code),
+    ("update_retried", hosting::update),
+    ("leaving", hosting::leaving),
+    ("strangers", hosting::strangers),
+    ("restart_unconfirmed", hosting::unconfirmed),
+    ("suspicion", hosting::suspicion),
+    ("retiring", hosting::retiring),
+    ("repairs_by_need", hosting::repairs),
     ("sibling_that_lies", liars::sibling),
     ("records_of_strangers", liars::storing),
     ("hosts_that_are_not", liars::hosts),

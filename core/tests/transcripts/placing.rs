@@ -62,6 +62,22 @@ pub fn busier() -> String {
     world.rest()
 }
 
+/// The same with so few offers that not all can be asked again: asking again counts as well.
+pub fn offers_end() -> String {
+    let mut world = World::new(Config { k: 4, loads_min: 2, offers_max: 5, ..small() });
+    world.converged_as(&[0, 1, 4, 5], |peer| match peer {
+        0 => Setup::default(),
+        _ => host(1, 1, 4),
+    });
+    for name in [name('f', 5), name('g', 5), name('h', 5)] {
+        world.given(0, &record(name, 1, 1));
+    }
+    world.deploy(0, &record(name('i', 5), 1, 3));
+    world.deliver();
+    world.pass(Span::secs(3));
+    world.rest()
+}
+
 /// A host dies. The closest of those left finds it out and repairs; the farther one stays quiet.
 pub fn repair() -> String {
     let config = Config { k: 4, probe_period: Span::secs(10), ..small() };
@@ -143,6 +159,51 @@ pub fn restart() -> String {
     world.pass(Span::secs(4));
     world.show_hosts(f);
     world.show_hosts(g);
+    world.rest()
+}
+
+/// A removal overtakes a deployment: the deployment fails, and what is newer stays kept.
+pub fn overtaken() -> String {
+    let mut world = World::new(Config { k: 4, ..small() });
+    world.converged(&[0, 1, 4, 5, 6], &host(1, 1, 4));
+    let f = name('f', 5);
+    world.deploy(0, &record(f, 1, 2));
+    for _ in 0..6 {
+        world.round();
+    }
+    world.crash(4);
+    world.deliver();
+    world.quietly(|world| world.pass(Span::ms(3200)));
+    world.ask(0, Request::Remove(tombstone(f, 2).into()));
+    world.pass(Span::secs(5));
+    world.show_hosts(f);
+    world.rest()
+}
+
+/// The peer that was confirmed dies before it hears of it: it is told three times, then those that
+/// were let go are asked again.
+pub fn second_round() -> String {
+    let mut world = World::new(Config { k: 4, ..small() });
+    world.converged(&[0, 1, 4, 5, 6], &host(1, 1, 4));
+    world.deploy(0, &record(name('f', 5), 1, 1));
+    for _ in 0..6 {
+        world.round();
+    }
+    world.crash(5);
+    world.pass(Span::secs(10));
+    world.rest()
+}
+
+/// The word that a function is served is lost: the placer reminds the host, which says it again.
+pub fn reminded() -> String {
+    let mut world = World::new(Config { k: 4, ..small() });
+    world.converged(&[0, 4, 5], &host(1, 1, 4));
+    world.deploy(0, &record(name('f', 5), 1, 1));
+    while !world.is_on_its_way("Placed") {
+        world.step();
+    }
+    world.lose_queries(0);
+    world.pass(Span::secs(11));
     world.rest()
 }
 

@@ -149,11 +149,11 @@ impl World {
                 self.node(me).runs.retain(|(_, other, _)| *other != job);
                 self.post(me, me, Input::RanEnd { job });
             }
-            Effect::Install(record) => {
+            Effect::Install { tag, record } => {
                 let (function, version) = (record.function, record.version);
-                self.post(me, me, Input::Installed { function, version, ok: true });
+                self.post(me, me, Input::Installed { tag, function, version, ok: true });
             }
-            Effect::Fetch { digest, from, .. } => self.fetch(me, digest, &from),
+            Effect::Fetch { tag, digest, from, .. } => self.fetch(me, tag, digest, &from),
             Effect::Keep { tag, item } => {
                 self.disk(me).items.insert(item.key(), item);
                 self.post(me, me, Input::Kept { tag });
@@ -239,12 +239,12 @@ impl World {
         }
     }
 
-    fn fetch(&mut self, me: P, digest: Digest, from: &[P]) {
+    fn fetch(&mut self, me: P, tag: Tag, digest: Digest, from: &[P]) {
         let has = |peer: &P| self.disks.get(peer).is_some_and(|disk| disk.code.contains(&digest));
         let ok = has(&me) || from.iter().any(|peer| self.nodes.contains_key(peer) && has(peer));
         if ok {
             self.disk(me).code.insert(digest);
         }
-        self.post(me, me, Input::Fetched { digest, ok });
+        self.post(me, me, Input::Fetched { tag, digest, ok });
     }
 }

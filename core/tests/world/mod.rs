@@ -4,6 +4,7 @@
 //! Time stands still while letters are delivered and moves only by [`World::pass`]. Calls take
 //! `service` to run; everything else at a host is done at once.
 
+mod bench;
 mod host;
 mod peer;
 mod text;
@@ -18,6 +19,7 @@ use peerless_core::{
     Name, Note, Query, Reason, Record, Request, Setup, Span, Tag, Target, Ticket, Time, Turn,
 };
 
+pub use bench::Bench;
 pub use peer::{OWNER, P, function, name, record, shown, tombstone};
 
 pub struct World {
@@ -235,6 +237,27 @@ impl World {
         records.collect()
     }
 
+    /// Of what this causes only the notes are written down.
+    pub fn only_notes(&mut self, work: impl FnOnce(&mut Self)) {
+        self.flush();
+        let begin = self.text.len();
+        work(self);
+        self.flush();
+        let caused = self.text.split_off(begin);
+        let note =
+            |line: &&str| line.starts_with('>') || line.contains(" (") || line.starts_with("  at");
+        let mut lines = caused.lines().filter(note).peekable();
+        while let Some(line) = lines.next() {
+            let empty = line.starts_with("  at")
+                && lines
+                    .peek()
+                    .is_none_or(|next| next.starts_with('>') || next.starts_with("  at"));
+            if !empty {
+                writeln!(self.text, "{line}").expect("text takes lines");
+            }
+        }
+    }
+
     /// Who can run a function.
     pub fn hosts(&self, function: Name) -> Vec<P> {
         let serves = |node: &Node| node.core.hosts().any(|(name, _)| name == function);
@@ -294,6 +317,19 @@ impl World {
         for _ in 0..self.queue.len() {
             self.deliver_at(0);
         }
+    }
+
+    /// Whether a message that is written so is on its way.
+    pub fn is_on_its_way(&self, begins: &str) -> bool {
+        self.queue.iter().any(|letter| match &letter.input {
+            Input::Heard { message, .. } => text::message(message).starts_with(begins),
+            _ => false,
+        })
+    }
+
+    /// Delivers the letter that has been longest on its way.
+    pub fn step(&mut self) {
+        self.deliver_at(0);
     }
 
     /// Delivers until no letter is on its way.
@@ -385,6 +421,31 @@ impl World {
         }
         for (shared, peers) in buckets {
             self.line(&format!("shares {shared} bits: {}", text::list(&peers)));
+        }
+    }
+
+    /// Asserts that each peer has kept that it hosts what it serves; and nothing else, unless that
+    /// is still on its way, as where nobody has the code.
+    pub fn judge_hosting(&self) {
+        for (peer, node) in &self.nodes {
+            let served: BTreeMap<Name, u64> = node.core.hosts().collect();
+            let arriving = usize::from(node.core.load().hosted) > served.len();
+            for item in self.disks[peer].items.values() {
+                if let Item::Hosting(record) = item {
+                    let version = served.get(&record.function);
+                    let same = version == Some(&record.version);
+                    let settles = version.is_none() && arriving;
+                    assert!(
+                        same || settles,
+                        "law: {peer:?} has kept what it serves\n{}",
+                        self.text
+                    );
+                }
+            }
+            for name in served.keys() {
+                let kept = self.disks[peer].items.contains_key(&ItemKey::Hosting(*name));
+                assert!(kept, "law: {peer:?} has kept what it serves\n{}", self.text);
+            }
         }
     }
 

@@ -55,6 +55,7 @@ fn query(query: &Query<P>) -> String {
         Query::Hosts(name) => format!("Hosts {}", shown(name)),
         Query::Provide(name, None) => format!("Provide {}", shown(name)),
         Query::Provide(_, Some(what)) => format!("Provide {}", record(what)),
+        Query::Withdraw(name) => format!("Withdraw {}", shown(name)),
         Query::Store(what) => format!("Store {}", record(what)),
         Query::Offer { record: what, waive } => {
             format!("Offer {}{}", record(what), if *waive { ", busier or not" } else { "" })
@@ -216,6 +217,10 @@ fn note(note: &Note<P>) -> String {
         Note::Repair { function, rank, live, wanted } => {
             format!("repairs {}: {live} of {wanted} live, rank {rank}", shown(function))
         }
+        Note::Suspects { failed: 0, .. } => "woken late, suspects itself".into(),
+        Note::Suspects { failed, asked } => {
+            format!("suspects itself: {failed} of {asked} do not answer")
+        }
         Note::Retire { function, live } => format!("retires from {}: {live} live", shown(function)),
     }
 }
@@ -229,7 +234,7 @@ pub fn effect(effect: &Effect<P>) -> Option<String> {
             format!("runs c{call}: {} v{version}", shown(function))
         }
         Effect::Cancel { .. } => "stops a run".into(),
-        Effect::Install(what) => format!("installs {}", record(what)),
+        Effect::Install { record: what, .. } => format!("installs {}", record(what)),
         Effect::Uninstall { function, version } => {
             format!("uninstalls {} v{version}", shown(function))
         }

@@ -79,6 +79,7 @@ pub fn encode_query(query: &Query<NodeId>, book: &dyn Addresses) -> (Kind, Bytes
     match query {
         Query::Find(_) | Query::Hosts(_) => (Kind::Kad, kad::encode_query(query).into()),
         Query::Provide(..)
+        | Query::Withdraw(_)
         | Query::Store(_)
         | Query::Offer { .. }
         | Query::Confirm { .. }

@@ -1,7 +1,8 @@
 //! Peerless's own messages: one field says which it is, its message says the rest.
 //!
 //! ```text
-//! Query   { provide 1, store 2, offer 3, confirm 4, release 5, placed 6, probe 7, sync 8 }
+//! Query   { provide 1, store 2, offer 3, confirm 4, release 5, placed 6, probe 7, sync 8,
+//!           withdraw 9 }
 //! Answer  { stored 1, offered 3, noted 4, probed 7, synced 8 }
 //! ```
 //!
@@ -35,6 +36,7 @@ const RELEASE: u32 = 5;
 const PLACED: u32 = 6;
 const PROBE: u32 = 7;
 const SYNC: u32 = 8;
+const WITHDRAW: u32 = 9;
 
 const STORED: u32 = 1;
 const OFFERED: u32 = 3;
@@ -68,6 +70,7 @@ pub(crate) fn encode_query(query: &Query<NodeId>, book: &dyn Addresses) -> Vec<u
                 m.bytes(2, &record.bytes);
             }
         }),
+        Query::Withdraw(name) => message.message(WITHDRAW, |m| m.bytes(1, &name.0)),
         Query::Store(record) => message.message(STORE, |m| m.bytes(2, &record.bytes)),
         Query::Offer { record, waive } => message.message(OFFER, |m| {
             m.bytes(2, &record.bytes);
@@ -122,10 +125,11 @@ pub(crate) fn records_in(bytes: &[u8]) -> Result<usize, Malformed> {
 
 pub(crate) fn decode_query(bytes: &[u8]) -> Result<Asked, WireError> {
     let mut hearsay = Hearsay::new();
-    let (field, value) = the_one(bytes, PROVIDE..=SYNC)?;
+    let (field, value) = the_one(bytes, PROVIDE..=WITHDRAW)?;
     let fields = Fields::read(value, &mut hearsay, field == CONFIRM)?;
     let query = match field {
         PROVIDE => Query::Provide(fields.name()?, fields.record.map(read_record).transpose()?),
+        WITHDRAW => Query::Withdraw(fields.name()?),
         STORE => Query::Store(fields.record()?),
         OFFER => Query::Offer { record: fields.record()?, waive: fields.third != 0 },
         CONFIRM => {

@@ -78,6 +78,7 @@ fn a_query() -> impl Strategy<Value = Query<NodeId>> {
         a_fn_name().prop_map(|name| Query::Find(Target::Name(name))),
         a_fn_name().prop_map(Query::Hosts),
         (a_fn_name(), option::of(record())).prop_map(|(name, record)| Query::Provide(name, record)),
+        a_fn_name().prop_map(Query::Withdraw),
         record().prop_map(Query::Store),
         (record(), any::<bool>()).prop_map(|(record, waive)| Query::Offer { record, waive }),
         (a_fn_name(), any::<u64>(), peers(20), peers(32)).prop_map(
@@ -277,6 +278,7 @@ fn the_wire_is_what_it_was() {
         ("find", Query::Find(Target::Peer(NodeId::new([1; 32])))),
         ("hosts", Query::Hosts(name)),
         ("provide", Query::Provide(name, Some(record.clone()))),
+        ("withdraw", Query::Withdraw(name)),
         ("offer", Query::Offer { record: record.clone(), waive: true }),
         (
             "confirm",

@@ -1,6 +1,6 @@
 //! What a machine does for its core: every effect, one after the other.
 
-use peerless_core::{Effect, Input, Message, Span, Time};
+use peerless_core::{Digest, Effect, Input, Message, Span, Tag, Time};
 
 use super::{Disk, Happening, World};
 use crate::agenda::When;
@@ -29,15 +29,17 @@ impl World {
                 let incarnation = self.incarnations[peer as usize];
                 self.push_own(peer, time, Happening::Ran { incarnation, job, status: None });
             }
-            Effect::Install(record) => {
+            Effect::Install { tag, record } => {
                 let time = self.now + host.compile_delay;
                 let (function, version) = (record.function, record.version);
-                self.tell(peer, time, Input::Installed { function, version, ok: true });
+                self.tell(peer, time, Input::Installed { tag, function, version, ok: true });
             }
             Effect::Uninstall { function, version } => {
                 self.census.uninstalled(self.now.0, peer, &function, version);
             }
-            Effect::Fetch { digest, size, from } => self.fetch(peer, digest, size, &from),
+            Effect::Fetch { tag, digest, size, from } => {
+                self.fetch(peer, tag, (digest, size), &from);
+            }
             Effect::Keep { tag, item } => self.write_disk(peer, Disk::Keep(tag, item)),
             Effect::Forget(key) => self.write_disk(peer, Disk::Forget(key)),
             Effect::Note(_) => {}
@@ -96,7 +98,7 @@ impl World {
     }
 
     /// Code comes from the first of those who have it, if one of them runs.
-    fn fetch(&mut self, peer: u32, digest: peerless_core::Digest, size: u64, from: &[Index]) {
+    fn fetch(&mut self, peer: u32, tag: Tag, (digest, size): (Digest, u64), from: &[Index]) {
         let has = |other: u32| {
             let desk = self.desks[other as usize].as_ref();
             self.is_up(other) && desk.is_some_and(|desk| desk.code.contains(&digest))
@@ -109,16 +111,16 @@ impl World {
         } else {
             (settings.connect_timeout, false)
         };
-        self.tell(peer, self.now + after, Input::Fetched { digest, ok });
+        self.tell(peer, self.now + after, Input::Fetched { tag, digest, ok });
     }
 
     /// What the world knows when a machine has done something for its core.
     pub(super) fn note_own(&mut self, peer: u32, input: &Input<Index>) {
         match input {
-            Input::Fetched { digest, ok: true } => {
+            Input::Fetched { digest, ok: true, .. } => {
                 self.desk(peer).code.insert(*digest);
             }
-            Input::Installed { function, version, ok: true } => {
+            Input::Installed { function, version, ok: true, .. } => {
                 self.census.installed(self.now.0, peer, function, *version);
             }
             _ => {}

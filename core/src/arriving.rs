@@ -1,0 +1,373 @@
+//! A host's side of placement: from an offer to a function that can be called here.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::config::Accept;
+use crate::key::{Name, Peer};
+use crate::machine::{AfterKeep, Core, Purpose};
+use crate::message::{Decline, Query, Tag};
+use crate::places::PLACERS_MAX;
+use crate::planted::{self, Bug};
+use crate::record::Record;
+use crate::time::Time;
+use crate::timers::Timer;
+use crate::turn::{Effect, Item, ItemKey, Turn};
+
+/// A function that was confirmed here, but can't be called yet.
+#[derive(Debug)]
+pub(crate) struct Arriving<P> {
+    pub(crate) record: Arc<Record>,
+    pub(crate) stage: Stage,
+    /// What the host is doing for it.
+    pub(crate) work: Option<Tag>,
+    /// Who wants to hear when it is served.
+    pub(crate) placers: Vec<P>,
+    pub(crate) mates: Vec<P>,
+    pub(crate) until: Time,
+    /// Whether it was hosted before a restart, so that this is still kept.
+    pub(crate) restored: bool,
+    /// Searches by which it could not be confirmed that it should be hosted again.
+    pub(crate) unconfirmed: u8,
+}
+
+/// How far it has come.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Stage {
+    /// Hosted before a restart; whether it still should be is being asked.
+    Settling,
+    /// The code is on its way.
+    Fetching,
+    /// The runtime makes it ready.
+    Installing,
+    /// That it is hosted here is being kept.
+    Keeping,
+}
+
+/// A fetch or an install that the host is busy with, wanted or not any more.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Works {
+    function: Name,
+    version: u64,
+    installs: bool,
+}
+
+impl<P> Arriving<P> {
+    pub(crate) const fn new(record: Arc<Record>, placers: Vec<P>, mates: Vec<P>) -> Self {
+        let (stage, until) = (Stage::Settling, Time::NEVER);
+        Self { record, stage, work: None, placers, mates, until, restored: false, unconfirmed: 0 }
+    }
+}
+
+impl<P: Peer> Core<P> {
+    /// Answers an offer; accepting promises a place.
+    pub(crate) fn consider(
+        &mut self,
+        from: P,
+        record: Arc<Record>,
+        waive: bool,
+        turn: &mut Turn<'_, P>,
+    ) -> Option<Decline> {
+        if let Some(hosting) = self.hosting.get(&record.function)
+            && hosting.record.version == record.version
+        {
+            return hosting.is_leaving().then_some(Decline::Full);
+        }
+        let decline = self.objection(&record, waive, turn);
+        if decline.is_some() {
+            return decline;
+        }
+        let until = turn.now + turn.config.reserve_life;
+        // This node's own user may fill it.
+        let room = if from == self.me { u16::MAX } else { self.setup.room };
+        let decline = self.places.promise(from, record, until, room);
+        self.watch_places();
+        decline
+    }
+
+    fn watch_places(&mut self) {
+        if let Some(due) = self.places.deadline() {
+            self.timers.add(due, Timer::Places);
+        }
+    }
+
+    pub(crate) fn places_due(&mut self, turn: &Turn<'_, P>) {
+        self.places.lapse(turn.now);
+        self.watch_places();
+    }
+
+    fn objection(&self, record: &Record, waive: bool, turn: &Turn<'_, P>) -> Option<Decline> {
+        if planted::is(Bug::NeverDecline) {
+            return None;
+        }
+        let function = record.function;
+        if record.spec.is_none() || !record.lives(turn.now) || self.is_superseded(record) {
+            return Some(Decline::Superseded);
+        }
+        let unfit = self.unfit(record);
+        if unfit.is_some() {
+            return unfit;
+        }
+        if self.hosting.contains_key(&function)
+            || self.arriving.contains_key(&function)
+            || self.places.has(function)
+        {
+            return None;
+        }
+        let load = self.load();
+        if load.hosted >= load.room {
+            return Some(Decline::Full);
+        }
+        (!waive && self.is_busier(turn)).then_some(Decline::Busier)
+    }
+
+    /// Whether a newer version, or a tombstone, is known, served or on its way.
+    fn is_superseded(&self, record: &Record) -> bool {
+        let function = record.function;
+        let known = self.records.get(function).into_iter();
+        let hosted = self.hosting.get(&function).map(|hosting| &hosting.record);
+        let arriving = self.arriving.get(&function).map(|arriving| &arriving.record);
+        known.chain(hosted).chain(arriving).any(|other| other.supersedes(record))
+    }
+
+    /// Why this node is not one to host a function, however much room it has: asked of an offer, of
+    /// an update, and again after a restart.
+    pub(crate) fn unfit(&self, record: &Record) -> Option<Decline> {
+        let accepted = self.owns(record.owner)
+            || match &self.setup.accept {
+                Accept::Owner => false,
+                Accept::Anyone => true,
+                Accept::These(owners) => owners.contains(&record.owner),
+            };
+        if !accepted {
+            return Some(Decline::Policy);
+        }
+        if self.setup.slots == 0 {
+            return Some(Decline::Runtime);
+        }
+        let labels = &self.setup.labels;
+        let lacks =
+            |spec: &crate::record::Spec| spec.constraints.iter().any(|c| !labels.contains(c));
+        record.spec.as_ref().is_some_and(lacks).then_some(Decline::Constraint)
+    }
+
+    /// Whether one more function would make this host fuller than its share: consistent hashing
+    /// with bounded loads (Mirrokni, Thorup, Zadimoghaddam 2018), the mean estimated from what
+    /// others said.
+    fn is_busier(&self, turn: &Turn<'_, P>) -> bool {
+        if self.loads.len() < usize::from(turn.config.loads_min) {
+            return false;
+        }
+        let load = self.load();
+        let sum: u64 = self.loads.iter().map(|(_, used)| u64::from(*used)).sum();
+        let per_million = sum * u64::from(turn.config.busier_permille) / self.loads.len() as u64;
+        let most = (per_million * u64::from(load.room)).div_ceil(1_000_000).max(1);
+        u64::from(load.hosted) + 1 > most
+    }
+
+    /// The placer wants it: the code is fetched. False if it holds no place for it.
+    pub(crate) fn confirmed(
+        &mut self,
+        from: P,
+        function: Name,
+        version: u64,
+        sources: Vec<P>,
+        mut mates: Vec<P>,
+        turn: &mut Turn<'_, P>,
+    ) -> bool {
+        if let Some(hosting) = self.hosting.get(&function)
+            && hosting.record.version == version
+        {
+            let serves = !hosting.is_leaving();
+            if planted::is(Bug::BelievesStrangers) {
+                for mate in mates {
+                    self.meet_mate(function, mate, turn);
+                }
+            }
+            // Who hosts it besides, this host knows better than who confirms it.
+            if serves {
+                self.report(from, function, version, None, turn);
+            }
+            return serves;
+        }
+        let promised = self.places.take(function, from, version);
+        if let Some(arriving) = self.arriving.get_mut(&function)
+            && arriving.record.version == version
+        {
+            let known = arriving.placers.contains(&from);
+            if promised.is_some() && !known && arriving.placers.len() < PLACERS_MAX {
+                arriving.placers.push(from);
+            }
+            return known || promised.is_some();
+        }
+        let Some(record) = promised.filter(|record| !self.is_superseded(record)) else {
+            return false;
+        };
+        // What is on its way is older.
+        let restored = self.arriving.get(&function).is_some_and(|arriving| arriving.restored);
+        self.fail_arrival(function, Decline::Superseded, turn);
+        mates.truncate(usize::from(turn.config.hosts_max));
+        let arriving = Arriving::new(record, alloc::vec![from], mates);
+        self.arriving.insert(function, Arriving { restored, ..arriving });
+        self.fetch(function, sources, turn);
+        true
+    }
+
+    /// The place is not needed. False if there was none.
+    pub(crate) fn released(&mut self, from: P, function: Name, version: u64) -> bool {
+        self.places.take(function, from, version).is_some()
+    }
+
+    /// Gets the code of what arrives.
+    pub(crate) fn fetch(&mut self, function: Name, mut from: Vec<P>, turn: &mut Turn<'_, P>) {
+        let arriving = self.arriving.get_mut(&function).expect("only what arrives is fetched");
+        let spec = arriving.record.spec.as_ref().expect("a tombstone does not arrive");
+        let version = arriving.record.version;
+        let tag = self.works.insert(Works { function, version, installs: false });
+        arriving.stage = Stage::Fetching;
+        arriving.work = Some(tag);
+        arriving.until = turn.now + turn.config.install_timeout;
+        self.timers.add(arriving.until, Timer::Arrival(function));
+        from.retain(|peer| *peer != self.me);
+        from.truncate(usize::from(turn.config.hosts_max));
+        turn.push(Effect::Fetch { tag, digest: spec.digest, size: spec.size, from });
+    }
+
+    fn work_done(&mut self, tag: Tag, installs: bool) -> Option<Works> {
+        self.works.get(tag).filter(|works| works.installs == installs)?;
+        self.works.remove(tag)
+    }
+
+    pub(crate) fn fetched(&mut self, tag: Tag, ok: bool, turn: &mut Turn<'_, P>) {
+        let Some(Works { function, version, .. }) = self.work_done(tag, false) else {
+            return;
+        };
+        let arriving = self.arriving.get_mut(&function).filter(|a| a.work == Some(tag));
+        let Some(arriving) = arriving.filter(|a| a.stage == Stage::Fetching) else {
+            return;
+        };
+        if ok {
+            let tag = self.works.insert(Works { function, version, installs: true });
+            arriving.stage = Stage::Installing;
+            arriving.work = Some(tag);
+            turn.push(Effect::Install { tag, record: arriving.record.clone() });
+        } else {
+            self.fail_arrival(function, Decline::Fetch, turn);
+        }
+    }
+
+    pub(crate) fn installed(&mut self, tag: Tag, ok: bool, turn: &mut Turn<'_, P>) {
+        let Some(Works { function, version, .. }) = self.work_done(tag, true) else {
+            return;
+        };
+        let wanted = self.arriving.get_mut(&function).filter(|a| a.record.version == version);
+        match wanted {
+            // Or by an install that was given up, when it was wanted again: that one does as well.
+            Some(arriving)
+                if ok && matches!(arriving.stage, Stage::Fetching | Stage::Installing) =>
+            {
+                arriving.stage = Stage::Keeping;
+                let item = Item::Hosting(arriving.record.clone());
+                self.keep(item, AfterKeep::Hosted { function, version }, turn);
+            }
+            Some(arriving) if !ok && arriving.work == Some(tag) => {
+                self.fail_arrival(function, Decline::Install, turn);
+            }
+            _ if ok => self.uninstall(function, version, turn),
+            _ => {}
+        }
+    }
+
+    /// Uninstalls a version that is neither served nor on its way.
+    fn uninstall(&mut self, function: Name, version: u64, turn: &mut Turn<'_, P>) {
+        let hosted = self.hosting.get(&function).map(|hosting| hosting.record.version);
+        let arriving = self.arriving.get(&function).map(|arriving| arriving.record.version);
+        let needed = hosted == Some(version) || arriving == Some(version);
+        if !needed || planted::is(Bug::UninstallsServed) {
+            turn.push(Effect::Uninstall { function, version });
+        }
+    }
+
+    /// It is kept that a version is hosted here, or could not be: if that is still wanted, it is
+    /// served.
+    pub(crate) fn hosting_kept(
+        &mut self,
+        function: Name,
+        version: u64,
+        ok: bool,
+        turn: &mut Turn<'_, P>,
+    ) {
+        let arriving = self.arriving.get(&function);
+        if arriving.is_some_and(|arriving| arriving.record.version == version) {
+            if ok {
+                let arrived = self.arriving.remove(&function).expect("it was just found");
+                return self.serve(arrived, turn);
+            }
+            self.fail_arrival(function, Decline::Store, turn);
+        } else if ok && arriving.is_none_or(|arriving| arriving.stage != Stage::Keeping) {
+            // It took the place of what is served, if anything is.
+            match self.hosting.get(&function) {
+                Some(hosting) if planted::is(Bug::ForgetsServed) || hosting.is_leaving() => {
+                    turn.push(Effect::Forget(ItemKey::Hosting(function)));
+                }
+                Some(hosting) => {
+                    turn.push(Effect::Forget(ItemKey::Hosting(function)));
+                    let item = Item::Hosting(hosting.record.clone());
+                    self.keep(item, AfterKeep::Nothing, turn);
+                }
+                None => turn.push(Effect::Forget(ItemKey::Hosting(function))),
+            }
+        }
+        self.uninstall(function, version, turn);
+    }
+
+    /// Tells a placer what came of what it confirmed.
+    pub(crate) fn report(
+        &mut self,
+        placer: P,
+        function: Name,
+        version: u64,
+        failure: Option<Decline>,
+        turn: &mut Turn<'_, P>,
+    ) {
+        if placer == self.me {
+            self.placed(self.me, function, version, failure, turn);
+        } else {
+            self.query(placer, Query::Placed { function, version, failure }, Purpose::Tell, turn);
+        }
+    }
+
+    /// Gives up what is on its way, if anything is.
+    pub(crate) fn fail_arrival(&mut self, function: Name, why: Decline, turn: &mut Turn<'_, P>) {
+        let Some(arriving) = self.arriving.remove(&function) else {
+            return;
+        };
+        let version = arriving.record.version;
+        for placer in arriving.placers {
+            self.report(placer, function, version, Some(why), turn);
+        }
+        if why == Decline::Superseded {
+            return;
+        }
+        if arriving.restored {
+            self.settle_later(function, arriving.record, turn);
+        } else {
+            self.update_later(function, turn);
+        }
+    }
+
+    pub(crate) fn arrival_due(&mut self, function: Name, turn: &mut Turn<'_, P>) {
+        let Some(arriving) = self.arriving.get(&function) else {
+            return;
+        };
+        if arriving.until > turn.now {
+            return;
+        }
+        match arriving.stage {
+            Stage::Settling => self.ask_whether_to_serve(function, turn),
+            Stage::Fetching | Stage::Installing | Stage::Keeping => {
+                self.fail_arrival(function, Decline::Silent, turn);
+            }
+        }
+    }
+}
