@@ -13,6 +13,7 @@ extern crate alloc;
 extern crate std;
 
 mod admission;
+mod attempt;
 mod call;
 mod census;
 pub mod config;

@@ -6,7 +6,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::admission::Admission;
-use crate::call::Attempt;
+use crate::attempt::Attempt;
 use crate::census::Census;
 use crate::config::Setup;
 use crate::hosting::{Arriving, Hosting};
