@@ -59,10 +59,11 @@ impl<P: Peer> Core<P> {
         left: Span,
         turn: &mut Turn<'_, P>,
     ) {
-        if !self.hosting.contains_key(&function) || planted::is(Bug::RefusesAll) {
+        let hosting = self.hosting.get(&function).filter(|_| !planted::is(Bug::RefusesAll));
+        let Some(hosting) = hosting else {
             return self.refuse(call, Refusal::NotHosted, turn);
-        }
-        let deadline = turn.now + left;
+        };
+        let deadline = turn.now + left.min(hosting.record.timeout(turn.config.call_timeout_max));
         if left == Span::ZERO {
             self.refuse(call, Refusal::Late, turn);
         } else if self.admission.running() < self.setup.slots || planted::is(Bug::NoSlots) {

@@ -31,9 +31,7 @@ impl<P: Peer> Core<P> {
         let attempt = self.attempts.insert(Attempt { job: tag, item, host, since, status: None });
         let job = self.jobs.get_mut(tag).expect("its job dispatches it");
         let reason = job.begin(item, host, attempt);
-        let timeout = job.record.as_ref().and_then(|record| record.spec.as_ref());
-        let timeout = timeout.map_or(Span::secs(60), |spec| spec.timeout);
-        let deadline = job.deadline.min(turn.now + timeout);
+        let deadline = job.deadline.min(turn.now + job.timeout);
         let (ticket, function) = (job.ticket, job.function);
         self.timers.add(deadline + OVERTIME, Timer::Attempt(attempt));
         turn.note(|| Note::Attempt { ticket, item, host, reason });

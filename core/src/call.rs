@@ -25,7 +25,8 @@ impl<P: Peer> Core<P> {
         idempotent: bool,
         turn: &mut Turn<'_, P>,
     ) {
-        let mut job = Job::new(ticket, function, Kind::Any { kept, idempotent }, deadline);
+        let mut job =
+            Job::new(ticket, function, Kind::Any { kept, idempotent }, (turn.now, deadline));
         job.retries = turn.config.call_retries;
         (job.came, job.ended, job.wanted) = (1, true, 1);
         self.begin_job(job, turn);
@@ -39,20 +40,25 @@ impl<P: Peer> Core<P> {
         retries: u8,
         turn: &mut Turn<'_, P>,
     ) {
-        let mut job = Job::new(ticket, function, Kind::Many, deadline.unwrap_or(Time::NEVER));
+        let mut job =
+            Job::new(ticket, function, Kind::Many, (turn.now, deadline.unwrap_or(Time::NEVER)));
         job.retries = retries;
         self.begin_job(job, turn);
     }
 
     fn begin_job(&mut self, job: Job<P>, turn: &mut Turn<'_, P>) {
-        let (ticket, deadline) = (job.ticket, job.deadline);
+        let ticket = job.ticket;
         let tag = self.jobs.insert(job);
         self.asks.insert(ticket, Work::Job(tag));
-        if deadline != Time::NEVER {
-            self.timers.add(deadline, Timer::Job(tag));
-        }
         self.find_hosts_known(tag, turn);
+        self.await_deadline(tag);
         self.pump(tag, turn);
+    }
+
+    fn await_deadline(&mut self, tag: Tag) {
+        if let Some(job) = self.jobs.get(tag).filter(|job| job.deadline != Time::NEVER) {
+            self.timers.add(job.deadline, Timer::Job(tag));
+        }
     }
 
     /// Takes the hosts that this core knows of without asking anybody.
@@ -61,13 +67,13 @@ impl<P: Peer> Core<P> {
             return;
         };
         if let Some(hosting) = self.hosting.get(&job.function) {
-            job.record = Some(hosting.record.clone());
+            job.learn(hosting.record.clone(), turn.config.call_timeout_max);
             job.add_hosts(&[self.me]);
             for mate in &hosting.mates {
                 job.add_hosts(&[mate.peer]);
             }
         } else if let Some(found) = self.known.fresh(job.function, turn) {
-            job.record = Some(found.record.clone());
+            job.learn(found.record.clone(), turn.config.call_timeout_max);
             job.add_hosts(&found.hosts);
         }
         // A manycall wants all the hosts there are, an anycall any.
@@ -113,7 +119,11 @@ impl<P: Peer> Core<P> {
             Some(record) => {
                 job.add_hosts(&outcome.hosts);
                 self.known.put(record.clone(), outcome.hosts, turn);
-                job.record = Some(record);
+                let before = job.deadline;
+                job.learn(record, turn.config.call_timeout_max);
+                if job.deadline != before {
+                    self.await_deadline(tag);
+                }
             }
             None if job.record.is_none() => {
                 self.end_job_by(tag, &absence, turn);
@@ -159,6 +169,9 @@ impl<P: Peer> Core<P> {
     /// may come, and ends the job when all are done.
     pub(crate) fn pump(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
         while let Some(job) = self.jobs.get_mut(tag) {
+            if turn.now >= job.deadline && job.state != State::Late {
+                return self.job_due(tag, turn);
+            }
             let Some(item) = job.ready().next() else {
                 break;
             };
@@ -279,10 +292,12 @@ impl<P: Peer> Core<P> {
                 return;
             }
             job.state = State::Late;
+            // Of what must not be run twice nobody may conclude that it was not run.
+            let why = if job.may_repeat() { Failure::Late } else { Failure::MayHaveStarted };
             let running = job.open.values().filter_map(|open| open.running);
             let running: alloc::vec::Vec<Tag> = running.collect();
             for attempt in running {
-                self.abort_as(attempt, &Failure::Late, turn);
+                self.abort_as(attempt, &why, turn);
             }
         } else if turn.now >= job.rehost_at || job.is_stranded() && turn.now >= job.search_from() {
             job.rehost_at = Time::NEVER;

@@ -75,6 +75,9 @@ pub struct Config {
     /// Records in one comparison.
     pub sync_records_max: u16,
 
+    /// Longest time for a call, whatever its caller and the function's record say: as a gateway and
+    /// as a host.
+    pub call_timeout_max: Span,
     /// Further attempts of an anycall after failures of the system.
     pub call_retries: u8,
     /// How long a host that failed is passed over.
@@ -126,6 +129,7 @@ impl Config {
             siblings_max: 64,
             sync_have_max: 256,
             sync_records_max: 8,
+            call_timeout_max: Span::minutes(60),
             call_retries: 3,
             host_pause: Span::secs(10),
             asks_max: 65_536,

@@ -28,8 +28,12 @@ pub(crate) struct Job<P> {
     pub(crate) ticket: Ticket,
     pub(crate) function: Name,
     pub(crate) kind: Kind,
+    /// When it was asked for.
+    began: Time,
     /// When all of it is too late.
     pub(crate) deadline: Time,
+    /// How long an attempt may take.
+    pub(crate) timeout: Span,
     /// Further attempts an item after failures of the system.
     pub(crate) retries: u8,
     pub(crate) record: Option<Arc<Record>>,
@@ -178,12 +182,19 @@ impl<P: Peer> Host<P> {
 }
 
 impl<P: Peer> Job<P> {
-    pub(crate) fn new(ticket: Ticket, function: Name, kind: Kind, deadline: Time) -> Self {
+    pub(crate) fn new(
+        ticket: Ticket,
+        function: Name,
+        kind: Kind,
+        (began, deadline): (Time, Time),
+    ) -> Self {
         Self {
             ticket,
             function,
             kind,
+            began,
             deadline,
+            timeout: Span::ZERO,
             retries: 0,
             record: None,
             hosts: Vec::new(),
@@ -207,6 +218,16 @@ impl<P: Peer> Job<P> {
             summary: Summary::default(),
             state: State::Running,
         }
+    }
+
+    /// Takes what the function's owner says of it: for an anycall, its time counts from when it was
+    /// asked for, however many attempts that takes; each attempt of a manycall has it anew.
+    pub(crate) fn learn(&mut self, record: Arc<Record>, timeout_max: Span) {
+        self.timeout = record.timeout(timeout_max);
+        if !self.is_many() {
+            self.deadline = self.deadline.min(self.began + self.timeout);
+        }
+        self.record = Some(record);
     }
 
     pub(crate) fn is_many(&self) -> bool {

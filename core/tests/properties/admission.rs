@@ -11,6 +11,9 @@ use crate::world::{P, host, name, record, small};
 
 const FUNCTION: Name = name('f', 5);
 
+/// What [`record`] says of a call's time.
+const RECORDS_TIMEOUT: Span = Span::secs(10);
+
 /// A host of one function, and what it did last.
 struct Host {
     core: Core<P>,
@@ -21,7 +24,8 @@ struct Host {
 
 #[derive(PartialEq, Debug)]
 enum Did {
-    Runs(Call),
+    /// Until then.
+    Runs(Call, Time),
     Refuses(Call, Refusal),
     Stops(Call),
 }
@@ -44,9 +48,9 @@ impl Host {
         let mut did = Vec::new();
         for effect in effects {
             match effect {
-                Effect::Run { job, call, .. } => {
+                Effect::Run { job, call, deadline, .. } => {
                     self.jobs.push((call, job));
-                    did.push(Did::Runs(call));
+                    did.push(Did::Runs(call, deadline));
                 }
                 Effect::Refuse { call, why, .. } => did.push(Did::Refuses(call, why)),
                 Effect::Cancel { job } => {
@@ -83,7 +87,7 @@ impl Model {
             Some(Did::Refuses(call, Refusal::Late))
         } else if self.running.len() < self.slots {
             self.running.push(call);
-            Some(Did::Runs(call))
+            Some(Did::Runs(call, deadline))
         } else if self.waiting.len() < self.queue {
             self.waiting.push_back((call, deadline));
             None
@@ -102,7 +106,7 @@ impl Model {
                 did.push(Did::Refuses(call, Refusal::Late));
             } else {
                 self.running.push(call);
-                did.push(Did::Runs(call));
+                did.push(Did::Runs(call, deadline));
             }
         }
         did
@@ -127,10 +131,11 @@ proptest! {
 
     #[test]
     fn slots_and_queue_are_what_the_model_says(
-        slots in 1..4u16, queue in 0..4u16,
-        steps in proptest::collection::vec((0..6u8, 0..8u64), 0..100),
+        slots in 1..4u16, queue in 0..4u16, cap in 5..15u64,
+        steps in proptest::collection::vec((0..6u8, 0..20u64), 0..100),
     ) {
         let mut host = Host::new(slots, queue);
+        host.config.call_timeout_max = Span::secs(cap);
         let (running, waiting) = (Vec::new(), VecDeque::new());
         let mut model = Model { slots: slots.into(), queue: queue.into(), running, waiting };
         let mut calls = 0;
@@ -139,7 +144,8 @@ proptest! {
                 0..3 => {
                     calls += 1;
                     let left = Span::secs(n);
-                    let deadline = host.now + left;
+                    // No longer than the record says, or this host, however long its caller would wait.
+                    let deadline = host.now + left.min(RECORDS_TIMEOUT).min(Span::secs(cap));
                     let (call, from, function) = (calls, P(1), FUNCTION);
                     let did = host.input(Input::Arrived { call, from, function, left });
                     let expected = model.arrived(call, deadline, host.now);
@@ -160,7 +166,7 @@ proptest! {
                     prop_assert!(did.is_empty() || stops && model.running.contains(&call));
                 }
                 _ => {
-                    host.now = host.now + Span::secs(n);
+                    host.now = host.now + Span::secs(n % 8);
                     let did = host.input(Input::Wake);
                     prop_assert_eq!(did, model.late(host.now));
                 }

@@ -38,6 +38,22 @@ pub fn second_host() -> String {
     world.rest()
 }
 
+/// Hosts that never answer: the record's ten seconds are for the call, not for each attempt, and what
+/// may be run twice is late like any other.
+pub fn deadline() -> String {
+    let mut world = World::new(small());
+    world.converged(&[0, 1, 2, 4, 5, 6, 8, 9], &host(1, 1, 4));
+    world.service = Span::minutes(1);
+    let f = name('f', 5);
+    world.given(0, &record(f, 1, 2));
+    let (function, deadline) = (f, world.now + Span::minutes(60));
+    for idempotent in [false, true] {
+        world.ask(9, Request::Call { function, deadline, kept: true, idempotent });
+        world.pass(Span::secs(15));
+    }
+    world.rest()
+}
+
 /// A host whose slot and queue are taken refuses at once, and the call goes elsewhere.
 pub fn refused() -> String {
     let mut world = World::new(small());

@@ -1,6 +1,8 @@
 //! Many calls: windows over hosts, and hosts that die.
 
-use peerless_core::Span;
+use std::sync::Arc;
+
+use peerless_core::{Record, Span};
 
 use crate::world::{World, function, host, name, record, small};
 
@@ -41,5 +43,23 @@ pub fn runs_once() -> String {
     world.pass(Span::ms(150));
     world.crash(4);
     world.pass(Span::secs(3));
+    world.rest()
+}
+
+/// At a job's deadline what runs is aborted: what may be run twice has failed; of anything else
+/// nobody knows whether it was run. What was not begun has failed either way.
+pub fn deadline() -> String {
+    let mut world = World::new(small());
+    let setup = |peer| if peer == 5 { host(1, 1, 4) } else { host(0, 0, 0) };
+    world.converged_as(&[0, 1, 4, 5, 8, 9], setup);
+    world.service = Span::secs(2);
+    for (letter, twice) in [('f', true), ('g', false)] {
+        let mut record = function(name(letter, 5), 1, (1, 1));
+        record.spec.as_mut().expect("it can run").idempotent = Some(twice);
+        let record: Arc<Record> = Arc::new(record);
+        world.given(0, &record);
+        world.many_until(9, record.function, 4, Span::secs(3));
+        world.pass(Span::secs(5));
+    }
     world.rest()
 }

@@ -28,11 +28,13 @@ pub const ALL: &[(&str, Play)] = &[
     ("anycall_from_nowhere", calls::from_nowhere),
     ("anycall_second_host", calls::second_host),
     ("anycall_refused", calls::refused),
+    ("anycall_deadline", calls::deadline),
     ("admission_queue", calls::queue),
     ("cancel", calls::cancel),
     ("manycall_windows", many::with_windows),
     ("manycall_host_dies", many::host_dies),
     ("manycall_runs_once", many::runs_once),
+    ("manycall_deadline", many::deadline),
 ];
 
 #[cfg(not(feature = "planted"))]

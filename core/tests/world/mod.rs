@@ -189,6 +189,14 @@ impl World {
         self.ask(peer, Request::Many { function, deadline: None, retries })
     }
 
+    /// The same, all of it too late after `deadline`.
+    pub fn many_until(&mut self, peer: u8, function: Name, items: u32, deadline: Span) -> Ticket {
+        let ticket = self.next + 1;
+        self.node(P(peer)).feeds.insert(ticket, items);
+        let deadline = Some(self.now + deadline);
+        self.ask(peer, Request::Many { function, deadline, retries: 3 })
+    }
+
     pub fn deploy(&mut self, peer: u8, record: &Arc<Record>) -> Ticket {
         self.ask(peer, Request::Deploy(record.clone()))
     }
