@@ -1,6 +1,7 @@
 //! One more attempt on a distinct host, for a reason: how it is made, how it ends, and what follows.
 //! The same for an anycall and for each item of a manycall.
 
+use crate::call::CALL_SEARCHES_MAX;
 use crate::key::Peer;
 use crate::machine::Core;
 use crate::message::Tag;
@@ -14,6 +15,11 @@ use crate::turn::{Answered, Effect, Ending, Event, Failure, Note, Reason, Refusa
 const OVERTIME: Span = Span::secs(1);
 /// Times an anycall is refused as too busy before its caller hears it.
 const CALL_REFUSALS_MAX: u16 = 8;
+/// Hosts that an anycall fails to reach before its caller hears that there is none.
+const UNREACHED_MAX: u16 = 32;
+/// Hosts that an anycall fails to reach before it asks further peers for others: whoever named them
+/// may be wrong, or lie.
+const MISLED_AT: u16 = 4;
 
 /// One dispatched call.
 #[derive(Debug)]
@@ -92,11 +98,9 @@ impl<P: Peer> Core<P> {
             (Ending::Refused { why, load, spent }, _) => {
                 self.was_refused(job_tag, item, host, (why, load, spent), turn);
             }
-            (Ending::NotSent, _) => {
-                self.attempt_failed(job_tag, item, host, Failure::NoHost, false, turn);
-            }
+            (Ending::NotSent { spent }, _) => self.not_sent(job_tag, item, host, spent, turn),
             (Ending::Cut | Ending::Complete | Ending::MayHaveStarted, _) => {
-                self.attempt_failed(job_tag, item, host, broken_off(status), true, turn);
+                self.attempt_failed(job_tag, item, host, broken_off(status), turn);
             }
         }
         self.pump(job_tag, turn);
@@ -107,7 +111,7 @@ impl<P: Peer> Core<P> {
         tag: Tag,
         item: u64,
         host: P,
-        (why, load, spent): (Refusal, Load, bool),
+        (why, load, spent): (Refusal, Option<Load>, bool),
         turn: &mut Turn<'_, P>,
     ) {
         let Some(job) = self.jobs.get_mut(tag) else {
@@ -129,17 +133,17 @@ impl<P: Peer> Core<P> {
             }
             Refusal::Late => Failure::Late,
         };
-        let (is_many, retries) = (job.is_many(), u16::from(job.retries));
+        let (is_many, retries, hosts) = (job.is_many(), u16::from(job.retries), job.hosts.len());
         let Some(open) = job.open.get_mut(&item) else {
             return;
         };
-        let attempts = open.attempts;
+        open.refusals = open.refusals.saturating_add(1);
         // An item of a job may still be in time elsewhere.
-        open.failures += u16::from(why == Refusal::Late);
+        open.failures = open.failures.saturating_add(u16::from(why == Refusal::Late));
         let late = why == Refusal::Late && (!is_many || open.failures > retries);
-        let tired = !is_many && why == Refusal::Busy && attempts >= CALL_REFUSALS_MAX;
+        let tired = !is_many && why == Refusal::Busy && open.refusals >= CALL_REFUSALS_MAX;
         let everywhere =
-            !is_many && why == Refusal::Busy && usize::from(attempts) >= 2 * job.hosts.len();
+            !is_many && why == Refusal::Busy && usize::from(open.refusals) >= 2 * hosts;
         job.last_failure = Some(failure.clone());
         if late || spent || tired || everywhere || planted::is(Bug::RefusedForGood) {
             self.fail_item(tag, item, failure, turn);
@@ -148,14 +152,41 @@ impl<P: Peer> Core<P> {
         }
     }
 
-    /// The system failed an attempt; `started`: the function may have been run.
+    /// A host was not reached. That is no failure of the item, which is tried elsewhere while there is
+    /// anywhere: until the searches find nobody, or it is too late.
+    fn not_sent(&mut self, tag: Tag, item: u64, host: P, spent: bool, turn: &mut Turn<'_, P>) {
+        let Some(job) = self.jobs.get_mut(tag) else {
+            return;
+        };
+        // Found again by the next search, if it still lives.
+        job.drop_host(host);
+        self.known.drop_host(job.function, host);
+        let may_seek = !job.is_many() && job.searches < CALL_SEARCHES_MAX;
+        let is_many = job.is_many();
+        let Some(open) = job.open.get_mut(&item) else {
+            return;
+        };
+        open.unreached = open.unreached.saturating_add(1);
+        let forlorn = !is_many && open.unreached >= UNREACHED_MAX;
+        job.last_failure.get_or_insert(Failure::NoHost);
+        if spent || forlorn || planted::is(Bug::NoSecondHost) {
+            self.fail_item(tag, item, Failure::NoHost, turn);
+        } else {
+            let misled = open.unreached.is_multiple_of(MISLED_AT);
+            job.again(item, Reason::Retry);
+            if misled && may_seek {
+                self.seek(tag, turn);
+            }
+        }
+    }
+
+    /// The system failed an attempt, and the function may have been run.
     fn attempt_failed(
         &mut self,
         tag: Tag,
         item: u64,
         host: P,
         why: Failure,
-        started: bool,
         turn: &mut Turn<'_, P>,
     ) {
         let Some(job) = self.jobs.get_mut(tag) else {
@@ -174,13 +205,13 @@ impl<P: Peer> Core<P> {
         let Some(open) = job.open.get_mut(&item) else {
             return;
         };
-        open.failures += 1;
-        open.started |= started;
+        open.failures = open.failures.saturating_add(1);
+        open.started = true;
         let spent = open.failures > job.retries.into();
         job.last_failure = Some(why.clone());
         if planted::is(Bug::LosesItem) && job.is_many() {
             job.done(item, None);
-        } else if begun || started && !job.may_repeat() || planted::is(Bug::NoSecondHost) {
+        } else if begun || !job.may_repeat() || planted::is(Bug::NoSecondHost) {
             self.fail_item(tag, item, why, turn);
         } else if spent {
             let why = if job.is_many() { Failure::OutOfAttempts } else { why };
@@ -264,7 +295,7 @@ impl<P: Peer> Core<P> {
         turn.push(Effect::Abort { attempt: tag });
         if let Some(running) = self.jobs.get_mut(job) {
             running.over(item, host);
-            self.attempt_failed(job, item, host, broken_off(status), true, turn);
+            self.attempt_failed(job, item, host, broken_off(status), turn);
             self.pump(job, turn);
         }
     }

@@ -12,7 +12,7 @@ use crate::timers::Timer;
 use crate::turn::{Effect, Event, Failure, Ticket, Turn};
 
 /// Searches of an anycall for hosts, when those found before are all dead or gone.
-const CALL_SEARCHES_MAX: u32 = 3;
+pub(crate) const CALL_SEARCHES_MAX: u32 = 3;
 /// Credit is given in steps no smaller than this part of the whole, to save messages.
 const CREDIT_STEP: u32 = 16;
 impl<P: Peer> Core<P> {
@@ -97,8 +97,9 @@ impl<P: Peer> Core<P> {
         job.searches += 1;
         let target = Target::Name(job.function);
         job.partial = job.is_many() && job.hosts.is_empty();
-        let kind =
-            if job.partial || !job.is_many() { SearchKind::FirstHosts } else { SearchKind::Hosts };
+        // Whoever first named hosts of an anycall may have misled it: further ones ask everybody.
+        let first = job.partial || !job.is_many() && job.searches == 1;
+        let kind = if first { SearchKind::FirstHosts } else { SearchKind::Hosts };
         // Those that just failed are of no use, until it turns out that there are no others.
         let avoid = job.gone.clone();
         self.search_avoiding(target, kind, Then::Job(tag), avoid, turn);

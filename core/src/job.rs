@@ -17,6 +17,8 @@ use crate::turn::{Failure, Reason, Summary, Ticket};
 pub(crate) const HOSTLESS_PAUSE: Span = Span::ms(500);
 /// Items that failed which are looked at to find one that a host can take.
 const AGAIN_LOOKED_AT: usize = 16;
+/// Hosts that had an item before which are remembered: more than it is tried on by any right host.
+const TRIED_MAX: usize = 64;
 /// Calls in flight to a host whose slots are not known yet.
 const FIRST_WINDOW: u32 = 2;
 /// How long a host that refused is left alone, doubled each time in a row up to 64 times.
@@ -98,10 +100,14 @@ pub(crate) enum State {
 #[derive(Debug)]
 pub(crate) struct Open<P> {
     pub(crate) attempts: u16,
-    /// Attempts that failed by the system's fault.
+    /// Attempts that may have been begun and failed by the system's fault, or came too late.
     pub(crate) failures: u16,
-    /// Whether one of them may have run it.
+    /// Whether an attempt that failed may have run it.
     pub(crate) started: bool,
+    /// Attempts that were refused.
+    pub(crate) refusals: u16,
+    /// Attempts that reached no host.
+    pub(crate) unreached: u16,
     pub(crate) reason: Reason,
     /// The attempt under way.
     pub(crate) running: Option<Tag>,
@@ -168,8 +174,8 @@ impl<P: Peer> Host<P> {
         self.took = took.0.max(self.took - self.took / 8 + took.0 / 8);
     }
 
-    pub(crate) fn refused(&mut self, now: Time, load: Load) {
-        self.load = Some(load);
+    pub(crate) fn refused(&mut self, now: Time, load: Option<Load>) {
+        self.load = load.or(self.load);
         self.paused_until = now + REFUSED_PAUSE.times(1 << self.refusals.min(6));
         self.refusals += 1;
     }
@@ -323,6 +329,8 @@ impl<P: Peer> Job<P> {
             attempts: 0,
             failures: 0,
             started: false,
+            refusals: 0,
+            unreached: 0,
             reason: Reason::First,
             running: None,
             tried: Vec::new(),
@@ -331,6 +339,9 @@ impl<P: Peer> Job<P> {
         open.attempts = open.attempts.saturating_add(1);
         open.running = Some(attempt);
         if !open.tried.contains(&host) {
+            if open.tried.len() == TRIED_MAX {
+                open.tried.remove(0);
+            }
             open.tried.push(host);
         }
         self.summary.attempts += 1;

@@ -468,16 +468,19 @@ pub enum Ending {
     Complete,
     /// The answer broke off after its head.
     Cut,
-    /// Nothing of it was sent: it has certainly not started. The body is untouched.
-    NotSent,
+    /// The host never looked at it: it has certainly not started.
+    NotSent {
+        /// Whether bytes of a body that is not kept were sent, so that it can't be sent again.
+        spent: bool,
+    },
     /// It broke off before a head came: it may have started.
     MayHaveStarted,
     /// The host refused it; it has not started.
     Refused {
         /// Why.
         why: Refusal,
-        /// How busy it is.
-        load: Load,
+        /// How busy it is, where it said so.
+        load: Option<Load>,
         /// Whether bytes of a body that is not kept were sent, so that it can't be sent again.
         spent: bool,
     },

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use peerless_core::{Ending, Input, Load, Name, Refusal, Tag, Ticket, Time};
+use peerless_core::{Ending, Input, Load, Name, Tag, Ticket, Time};
 use peerless_net::{Body, BoxError, CallError};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -204,7 +204,7 @@ async fn run(node: Arc<Node>, dispatch: Dispatch, outgoing: Option<Arc<Outgoing>
     let how = match outgoing.as_ref().and_then(|out| Some((out, request(&node, &dispatch, out)?))) {
         Some((outgoing, request)) => make(&node, &dispatch, outgoing, request).await,
         // The user left in the meantime.
-        None => Ending::NotSent,
+        None => Ending::NotSent { spent: false },
     };
     node.calls.ended(attempt, how);
     node.tell(Input::Ended { attempt, how }).await;
@@ -241,11 +241,7 @@ async fn make(
         Ok(response) => response,
         Err(CallError::NotSent { why, .. }) => {
             tracing::debug!(host = %dispatch.to, why, "call not sent");
-            if spent() {
-                let why = Refusal::Busy;
-                return Ending::Refused { why, load: Load::default(), spent: true };
-            }
-            return Ending::NotSent;
+            return Ending::NotSent { spent: spent() };
         }
         Err(CallError::MayHaveStarted { why }) => {
             tracing::debug!(host = %dispatch.to, why, "call broke off");
@@ -254,7 +250,7 @@ async fn make(
     };
     let load = headers::get_load(response.headers());
     if let Some(why) = headers::get_refusal(response.headers()) {
-        return Ending::Refused { why, load: load.unwrap_or_default(), spent: spent() };
+        return Ending::Refused { why, load, spent: spent() };
     }
     match &outgoing.source {
         Source::Items(_) => collect(node, dispatch.attempt, response, load).await,

@@ -68,7 +68,7 @@ impl CallHandler for Host {
         request: http::Request<Body>,
     ) -> BoxFuture<'static, http::Response<Body>> {
         let Some(node) = self.0.get().cloned() else {
-            return async { plain(StatusCode::SERVICE_UNAVAILABLE, "starting") }.boxed();
+            return async { not_hosted() }.boxed();
         };
         serve(node, NodeId::new(from), request).boxed()
     }
@@ -100,7 +100,7 @@ pub(crate) async fn serve(
         Ok(response) => {
             response.map(|body| peerless_net::body(Watched { body, caller: Some(caller) }))
         }
-        Err(_) => plain(StatusCode::SERVICE_UNAVAILABLE, "going down"),
+        Err(_) => not_hosted(),
     }
 }
 
@@ -200,6 +200,13 @@ fn refusal(why: Refusal, load: &Load) -> http::Response<Body> {
     let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "refused");
     headers::set_refusal(response.headers_mut(), why);
     headers::set_load(response.headers_mut(), load);
+    response
+}
+
+/// A node that is starting, or going down, hosts nothing: the caller goes elsewhere.
+fn not_hosted() -> http::Response<Body> {
+    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "not up");
+    headers::set_refusal(response.headers_mut(), Refusal::NotHosted);
     response
 }
 

@@ -32,6 +32,9 @@ pub(crate) enum Packet {
     Ended { attempt: Tag, how: Ending },
 }
 
+/// Bodies are kept here, so that none is ever spent.
+const NOT_SENT: Ending = Ending::NotSent { spent: false };
+
 /// The status with which a runtime ends a run at its deadline.
 const TIMED_OUT: u16 = 504;
 
@@ -110,7 +113,7 @@ impl World {
             Packet::Ended { attempt, how } => {
                 if self.desk(to).attempts.remove(&attempt).is_some() {
                     self.turn(to, Input::Ended { attempt, how }, 0);
-                    if how == Ending::NotSent {
+                    if matches!(how, Ending::NotSent { .. }) {
                         self.turn(to, Input::Unreached { peer: Index(from) }, 0);
                     }
                 }
@@ -123,16 +126,16 @@ impl World {
         let settings = self.network.settings();
         let (time, how) = match (self.silence_of(to), connected) {
             (Silence::Process, true) => (self.now + settings.latency, Ending::MayHaveStarted),
-            (Silence::Process, false) => (self.now + settings.latency, Ending::NotSent),
+            (Silence::Process, false) => (self.now + settings.latency, NOT_SENT),
             (Silence::Machine, true) => (self.now + settings.keep_alive, Ending::MayHaveStarted),
-            (Silence::Machine, false) => (sent + settings.connect_timeout, Ending::NotSent),
+            (Silence::Machine, false) => (sent + settings.connect_timeout, NOT_SENT),
         };
         self.push_packet(to, from, time.max(self.now), Packet::Ended { attempt, how });
     }
 
     pub(crate) fn refuse(&mut self, me: u32, call: u64, why: Refusal, load: Load) {
         if let Some(incoming) = self.desk(me).end_call(call) {
-            let how = Ending::Refused { why, load, spent: false };
+            let how = Ending::Refused { why, load: Some(load), spent: false };
             self.end_at_caller(me, incoming, how);
         }
     }

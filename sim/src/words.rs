@@ -319,7 +319,7 @@ fn ending(how: Ending) -> String {
     match how {
         Ending::Complete => "complete".to_owned(),
         Ending::Cut => "cut off".to_owned(),
-        Ending::NotSent => "not sent".to_owned(),
+        Ending::NotSent { .. } => "not sent".to_owned(),
         Ending::MayHaveStarted => "broken off, it may have started".to_owned(),
         Ending::Refused { why, .. } => format!("refused, {}", refusal(why)),
     }

@@ -149,7 +149,7 @@ impl<P: Copy + Ord + Debug> Job<P> {
                 true
             }
             (Ending::Complete | Ending::Cut | Ending::MayHaveStarted, _) => true,
-            (Ending::NotSent | Ending::Refused { .. }, _) => false,
+            (Ending::NotSent { .. } | Ending::Refused { .. }, _) => false,
         };
         self.over(item, started);
     }

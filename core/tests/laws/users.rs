@@ -137,7 +137,7 @@ fn requests() -> Vec<Stream> {
 }
 
 fn attempts() -> Vec<Stream> {
-    let refused = Ending::Refused { why: Refusal::Busy, load: Load::default(), spent: false };
+    let refused = Ending::Refused { why: Refusal::Busy, load: None, spent: false };
     let other = Effect::Dispatch {
         attempt: tag(0),
         ticket: 1,
@@ -161,7 +161,7 @@ fn attempts() -> Vec<Stream> {
         let begin = steps![seen(idempotent), items(1, true)];
         all([many().into(), begin, again(how)])
     };
-    let not_sent = || ended(0, Ending::NotSent);
+    let not_sent = || ended(0, Ending::NotSent { spent: false });
     let (start, end) = aborted();
     vec![
         ("dispatched for nobody", steps![dispatch(0, 0, 1), not_sent()]),
@@ -227,7 +227,7 @@ fn attempts() -> Vec<Stream> {
             steps![call(true, true), dispatch(5, 0, 1), ended(5, refused), failed(Failure::Late)],
         ),
         ("lawful: again after it was not sent", {
-            all([steps![call(true, false)], again(Ending::NotSent)])
+            all([steps![call(true, false)], again(Ending::NotSent { spent: false })])
         }),
         ("lawful: again after it was refused", all([steps![call(true, false)], again(refused)])),
         ("lawful: again, the caller allows it", {

@@ -204,11 +204,12 @@ impl Choices<'_> {
         match self.below(6) {
             0 => Ending::Complete,
             1 => Ending::Cut,
-            2 => Ending::NotSent,
+            2 => Ending::NotSent { spent: self.coin() },
             3 => Ending::MayHaveStarted,
             n => {
                 let why = [Refusal::Busy, Refusal::NotHosted, Refusal::Late][usize::from(n) % 3];
-                Ending::Refused { why, load: self.load(), spent: self.coin() }
+                let load = self.coin().then(|| self.load());
+                Ending::Refused { why, load, spent: self.coin() }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! One call: finding a host, another host, and a host's own queue.
 
-use peerless_core::{Request, Setup, Span};
+use peerless_core::{Config, Request, Setup, Span};
 
 use crate::world::{World, host, name, record, small};
 
@@ -50,6 +50,24 @@ pub fn deadline() -> String {
     for idempotent in [false, true] {
         world.ask(9, Request::Call { function, deadline, kept: true, idempotent });
         world.pass(Span::secs(15));
+    }
+    world.rest()
+}
+
+/// What was never sent has not been tried: the call goes elsewhere though it has no attempt left.
+pub fn not_sent() -> String {
+    let mut world = World::new(Config { call_retries: 0, ..small() });
+    world.converged(&[0, 1, 2, 4, 5, 6, 8, 9], &host(1, 1, 4));
+    let f = name('f', 5);
+    world.given(0, &record(f, 1, 2));
+    world.quietly(|world| {
+        world.call(9, f, Span::secs(5));
+        world.pass(Span::secs(1));
+    });
+    world.crash(5);
+    for _ in 0..2 {
+        world.call(9, f, Span::secs(5));
+        world.pass(Span::secs(1));
     }
     world.rest()
 }

@@ -63,3 +63,27 @@ pub fn deadline() -> String {
     }
     world.rest()
 }
+
+/// Items that never left are no failures of theirs, even where none may be tried twice. When no host
+/// can be reached for a minute, they fail.
+pub fn not_sent() -> String {
+    let mut world = World::new(small());
+    world.converged(&[0, 1, 4, 5, 8, 9], &host(1, 1, 4));
+    let f = name('f', 5);
+    world.given(0, &record(f, 1, 2));
+    world.quietly(|world| {
+        world.call(9, f, Span::secs(5));
+        world.pass(Span::secs(1));
+    });
+    world.crash(5);
+    world.many(9, f, 3, 0);
+    world.pass(Span::secs(5));
+    world.crash(4);
+    world.quietly(|world| {
+        world.many(9, f, 3, 0);
+        world.pass(Span::secs(62));
+    });
+    world.say("a minute passes without a host");
+    world.pass(Span::secs(5));
+    world.rest()
+}

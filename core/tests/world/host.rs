@@ -125,7 +125,7 @@ impl World {
             Effect::Abort { attempt } => self.abort(me, attempt),
             Effect::Refuse { call, why, load } => {
                 if let Some(Call { caller, attempt, .. }) = self.calls.remove(&call) {
-                    let how = Ending::Refused { why, load, spent: false };
+                    let how = Ending::Refused { why, load: Some(load), spent: false };
                     self.end_attempt(me, caller, attempt, how);
                 }
             }
@@ -215,7 +215,7 @@ impl World {
             let left = deadline.since(self.now);
             self.post(caller, host, Input::Arrived { call: id, from: caller, function, left });
         } else {
-            self.end_attempt(host, caller, attempt, Ending::NotSent);
+            self.end_attempt(host, caller, attempt, Ending::NotSent { spent: false });
         }
     }
 

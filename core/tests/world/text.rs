@@ -180,10 +180,12 @@ fn reasons(declined: &[(P, Decline)]) -> String {
 
 pub fn ending(how: &Ending) -> String {
     match how {
-        Ending::Refused { why: Refusal::Busy, load, .. } => {
+        Ending::Refused { why: Refusal::Busy, load: Some(load), .. } => {
             format!("refused, busy {}", busy(*load))
         }
         Ending::Refused { why, .. } => format!("refused, {why:?}"),
+        Ending::NotSent { spent: false } => "not sent".into(),
+        Ending::NotSent { spent: true } => "not sent, body spent".into(),
         other => format!("{other:?}"),
     }
 }

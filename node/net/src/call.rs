@@ -329,16 +329,15 @@ pub(crate) fn serve(shared: &Arc<Shared>, conn: &Arc<Conn>, stream: Stream, plac
     });
 }
 
+/// A node on its way down says in HTTP/2's words that it never looked at the call.
 async fn answer(
     shared: Arc<Shared>,
     conn: Arc<Conn>,
     request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
+) -> Result<Response<Body>, h2::Error> {
     let lease = Lease::new(&conn);
     let Some(up) = shared.up() else {
-        let mut gone = Response::new(crate::empty());
-        *gone.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
-        return Ok(gone);
+        return Err(h2::Reason::REFUSED_STREAM.into());
     };
     count(&shared.counts.calls_heard);
     let (mut parts, incoming) = request.into_parts();
