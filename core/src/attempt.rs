@@ -9,7 +9,7 @@ use crate::planted::{self, Bug};
 use crate::record::Load;
 use crate::time::{Span, Time};
 use crate::timers::Timer;
-use crate::turn::{Answered, Effect, Ending, Event, Failure, Note, Reason, Refusal, Turn};
+use crate::turn::{Answered, Effect, Ending, Event, Failure, Note, Reason, Refusal, Stay, Turn};
 
 /// How long a dispatched call may outlast its deadline before the core gives it up itself.
 const OVERTIME: Span = Span::secs(1);
@@ -49,6 +49,7 @@ impl<P: Peer> Core<P> {
         tag: Tag,
         status: u16,
         load: Option<Load>,
+        _stay: Option<Stay>,
         turn: &mut Turn<'_, P>,
     ) {
         let Some(attempt) = self.attempts.get_mut(tag) else {

@@ -30,6 +30,7 @@ mod owner;
 mod placement;
 pub mod planted;
 mod publish;
+mod queue;
 pub mod random;
 pub mod record;
 mod records;
@@ -49,5 +50,5 @@ pub use record::{Load, Record, Runtime, Spec};
 pub use time::{Span, Time};
 pub use turn::{
     Answered, Call, Cost, Effect, Ending, Event, Failure, Input, Item, ItemKey, Note, Reason,
-    Refusal, Request, Summary, Ticket, Turn,
+    Refusal, Request, Stay, Summary, Ticket, Turn,
 };

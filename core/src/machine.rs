@@ -67,7 +67,7 @@ pub struct Core<P: Peer> {
     /// Functions that have a place here and are on their way.
     pub(crate) arriving: BTreeMap<Name, Arriving<P>>,
     pub(crate) probing: bool,
-    pub(crate) admission: Admission,
+    pub(crate) admission: Admission<P>,
     /// Hosts of functions, as lately found.
     pub(crate) known: Known<P>,
     /// How full other peers are, permille, as lately heard.
@@ -201,7 +201,9 @@ impl<P: Peer> Core<P> {
             Input::Failed { tag } => self.unanswered(tag, turn),
             Input::Unreached { peer } => self.unreached(peer, turn),
             Input::Met { peer, serves } => self.met(peer, serves, turn),
-            Input::Head { attempt, status, load } => self.head(attempt, status, load, turn),
+            Input::Head { attempt, status, load, stay } => {
+                self.head(attempt, status, load, stay, turn);
+            }
             Input::Ended { attempt, how } => self.ended(attempt, how, turn),
             Input::Arrived { call, from, function, left } => {
                 self.arrived(call, from, function, left, turn);

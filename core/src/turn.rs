@@ -86,6 +86,8 @@ pub enum Input<P> {
         status: u16,
         /// The host's load, where it said so.
         load: Option<Load>,
+        /// How long the call was at the host, where it said so.
+        stay: Option<Stay>,
     },
     /// A dispatched call ended.
     Ended {
@@ -227,6 +229,8 @@ pub enum Effect<P> {
         call: Call,
         /// How busy this host is.
         load: Load,
+        /// How long the call was here.
+        stay: Stay,
     },
     /// Nobody waits for this run any more: stop it. Its RanEnd still comes.
     Cancel {
@@ -458,6 +462,16 @@ pub enum Failure {
     NotKept,
     /// A limit of this node: too many requests at once.
     TooMany,
+}
+
+/// How long a call was at its host until its answer began.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Stay {
+    /// For a slot.
+    pub waited: Span,
+    /// In it.
+    pub ran: Span,
 }
 
 /// How a dispatched call ended.

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use peerless_core::{Ending, Input, Load, Name, Tag, Ticket, Time};
+use peerless_core::{Ending, Input, Load, Name, Stay, Tag, Ticket, Time};
 use peerless_net::{Body, BoxError, CallError};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -249,12 +249,15 @@ async fn make(
         }
     };
     let load = headers::get_load(response.headers());
+    let stay = headers::get_stay(response.headers());
     if let Some(why) = headers::get_refusal(response.headers()) {
         return Ending::Refused { why, load, spent: spent() };
     }
     match &outgoing.source {
-        Source::Items(_) => collect(node, dispatch.attempt, response, load).await,
-        Source::Kept(_) | Source::Once(_) => stream(node, dispatch.attempt, response, load).await,
+        Source::Items(_) => collect(node, dispatch.attempt, response, (load, stay)).await,
+        Source::Kept(_) | Source::Once(_) => {
+            stream(node, dispatch.attempt, response, (load, stay)).await
+        }
     }
 }
 
@@ -263,7 +266,7 @@ async fn stream(
     node: &Node,
     attempt: Tag,
     response: http::Response<Body>,
-    load: Option<Load>,
+    (load, stay): (Option<Load>, Option<Stay>),
 ) -> Ending {
     let (mut parts, mut body) = response.into_parts();
     headers::strip(&mut parts.headers);
@@ -272,7 +275,7 @@ async fn stream(
     let passed_on = Passed { frames: receiver, ended: false, size: body.size_hint() };
     let response = http::Response::from_parts(parts, peerless_net::body(passed_on));
     node.calls.put(attempt, Answer::Stream(response));
-    node.tell(Input::Head { attempt, status, load }).await;
+    node.tell(Input::Head { attempt, status, load, stay }).await;
     loop {
         let (passed, how) = match body.frame().await {
             Some(Ok(frame)) => (Pass::Frame(frame), None),
@@ -293,7 +296,7 @@ async fn collect(
     node: &Node,
     attempt: Tag,
     response: http::Response<Body>,
-    load: Option<Load>,
+    (load, stay): (Option<Load>, Option<Stay>),
 ) -> Ending {
     let (parts, mut body) = response.into_parts();
     let (mut status, mut whole) = (parts.status.as_u16(), BytesMut::new());
@@ -313,7 +316,7 @@ async fn collect(
         whole.extend_from_slice(data);
     }
     node.calls.put(attempt, Answer::Whole(whole.freeze()));
-    node.tell(Input::Head { attempt, status, load }).await;
+    node.tell(Input::Head { attempt, status, load, stay }).await;
     Ending::Complete
 }
 

@@ -20,7 +20,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use http::StatusCode;
 use http_body::{Frame, SizeHint};
 use http_body_util::StreamBody;
-use peerless_core::{Call, Input, Load, Name, Refusal, Tag, Time};
+use peerless_core::{Call, Input, Load, Name, Refusal, Stay, Tag, Time};
 use peerless_net::{Body, BoxError, CallHandler, PeerKey};
 use peerless_wasm::{Canceller, Failure, Head, Running};
 use tokio::sync::oneshot;
@@ -169,13 +169,14 @@ impl Served {
     }
 
     /// [`Effect::Respond`](peerless_core::Effect::Respond).
-    pub(crate) fn respond(&self, call: Call, load: &Load) {
+    pub(crate) fn respond(&self, call: Call, load: &Load, stay: Stay) {
         let Some(serving) = lock(&self.calls).remove(&call) else {
             return;
         };
         let response = match serving.answer {
             Some(Answer::Response(mut response)) => {
                 headers::set_load(response.headers_mut(), load);
+                headers::set_stay(response.headers_mut(), stay);
                 response
             }
             Some(Answer::NotStarted) | None => refusal(Refusal::Busy, load),
@@ -303,4 +304,17 @@ fn failed(node: &Node, failure: &Failure) -> http::Response<Body> {
     };
     let hop = format!("host {}", node.me);
     crate::api::error_body(status, code, &format!("the function failed: {failure}"), &hop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Its caller must not take the answer for the function's.
+    #[tokio::test]
+    async fn a_node_that_is_starting_refuses() {
+        let host = Host(std::sync::OnceLock::new());
+        let answer = host.call([1; 32], http::Request::new(peerless_net::empty())).await;
+        assert_eq!(headers::get_refusal(answer.headers()), Some(Refusal::NotHosted));
+    }
 }

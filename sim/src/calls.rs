@@ -1,7 +1,7 @@
 //! Calls between machines: a reliable transport that loses time instead of packets, and what either
 //! end sees when the other one dies.
 
-use peerless_core::{Ending, Input, Load, Name, Refusal, Span, Tag, Time};
+use peerless_core::{Ending, Input, Load, Name, Refusal, Span, Stay, Tag, Time};
 
 use crate::chance::Concern;
 use crate::desk::{Incoming, Outgoing};
@@ -27,7 +27,7 @@ pub(crate) enum Packet {
     /// The caller is no longer there, or no longer wants the answer.
     Hangup { attempt: Tag },
     /// The answer begins.
-    Head { attempt: Tag, status: u16, load: Load },
+    Head { attempt: Tag, status: u16, load: Load, stay: Stay },
     /// The call is over.
     Ended { attempt: Tag, how: Ending },
 }
@@ -104,10 +104,11 @@ impl World {
                     self.turn(to, Input::Gone { call }, 0);
                 }
             }
-            Packet::Head { attempt, status, load } => {
+            Packet::Head { attempt, status, load, stay } => {
                 if let Some(outgoing) = self.desk(to).attempts.get_mut(&attempt) {
                     outgoing.status = Some(status);
-                    self.turn(to, Input::Head { attempt, status, load: Some(load) }, 0);
+                    let (load, stay) = (Some(load), Some(stay));
+                    self.turn(to, Input::Head { attempt, status, load, stay }, 0);
                 }
             }
             Packet::Ended { attempt, how } => {
@@ -207,7 +208,7 @@ impl World {
         }
     }
 
-    pub(crate) fn respond(&mut self, me: u32, call: u64, load: Load) {
+    pub(crate) fn respond(&mut self, me: u32, call: u64, load: Load, stay: Stay) {
         let counter = self.next_counter(me);
         let Some(incoming) = self.desk(me).calls.get(&call).copied() else { return };
         let time = self.now + self.network.reliable(me, incoming.from, counter);
@@ -215,7 +216,7 @@ impl World {
             incoming.head_at = Some(time);
         }
         let Incoming { from, attempt, status, .. } = incoming;
-        self.push_packet(me, from, time, Packet::Head { attempt, status, load });
+        self.push_packet(me, from, time, Packet::Head { attempt, status, load, stay });
     }
 
     /// A peer is gone: those who call it and those whom it calls notice by and by.

@@ -44,7 +44,7 @@ fn dispatch(attempt: u32, item: u64, host: u8) -> Effect<P> {
 }
 
 fn head(attempt: u32) -> Input<P> {
-    Input::Head { attempt: tag(attempt), status: 200, load: None }
+    Input::Head { attempt: tag(attempt), status: 200, load: None, stay: None }
 }
 
 fn ended(attempt: u32, how: Ending) -> Input<P> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use peerless_core::random::Random;
 use peerless_core::{
     Answer, Config, Core, Decline, Digest, Effect, Ending, Input, Item, Load, Message, Name, Owner,
-    Query, Record, Refusal, Request, Runtime, Span, Spec, Tag, Target, Ticket, Time, Turn,
+    Query, Record, Refusal, Request, Runtime, Span, Spec, Stay, Tag, Target, Ticket, Time, Turn,
 };
 
 use crate::world::{OWNER, P, host, name};
@@ -238,7 +238,9 @@ impl Choices<'_> {
             13 => Input::Met { peer: P(self.below(16)), serves: self.coin() },
             14 => {
                 let (attempt, load) = (self.tag(), self.coin().then(|| self.load()));
-                Input::Head { attempt, status: self.short(), load }
+                let (waited, ran) = (Span(self.number()), Span(self.number()));
+                let stay = self.coin().then_some(Stay { waited, ran });
+                Input::Head { attempt, status: self.short(), load, stay }
             }
             15 => Input::Ended { attempt: self.tag(), how: self.ending() },
             16 => {

@@ -66,7 +66,8 @@ fn a_call_whose_answer_had_begun_is_not_begun_again() {
         let effects = caller.input(Input::Ask(1, call));
         let attempt = Caller::dispatched(&effects).expect("it is its own host");
         if begun {
-            caller.input(Input::Head { attempt, status: 200, load: Some(Load::default()) });
+            let load = Some(Load::default());
+            caller.input(Input::Head { attempt, status: 200, load, stay: None });
         }
         // Ten seconds for the call, whatever became of its attempt.
         let effects = caller.after(Span::secs(11));

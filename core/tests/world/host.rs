@@ -133,11 +133,12 @@ impl World {
                 let ends = self.now + self.service;
                 self.node(me).runs.push((ends, job, call));
             }
-            Effect::Respond { call, load } => {
+            Effect::Respond { call, load, stay } => {
                 if let Some(call) = self.calls.get_mut(&call) {
                     call.headed = true;
                     let (to, attempt) = (call.caller, call.attempt);
-                    self.post(me, to, Input::Head { attempt, status: 200, load: Some(load) });
+                    let (load, stay) = (Some(load), Some(stay));
+                    self.post(me, to, Input::Head { attempt, status: 200, load, stay });
                 }
             }
             Effect::Cancel { job } => {
