@@ -1,7 +1,10 @@
 //! One more attempt on a distinct host, for a reason: how it is made, how it ends, and what follows.
 //! The same for an anycall and for each item of a manycall.
 
+use alloc::vec::Vec;
+
 use crate::call::CALL_SEARCHES_MAX;
+use crate::choice::Repeat;
 use crate::key::Peer;
 use crate::machine::Core;
 use crate::message::Tag;
@@ -26,9 +29,20 @@ const MISLED_AT: u16 = 4;
 pub(crate) struct Attempt<P> {
     job: Tag,
     item: u64,
-    host: P,
+    pub(crate) host: P,
     since: Time,
     status: Option<u16>,
+}
+
+/// An attempt that is over.
+#[derive(Copy, Clone, Debug)]
+struct Over<P> {
+    job: Tag,
+    item: u64,
+    host: P,
+    since: Time,
+    /// Whether another one of the same item is under way: then nothing is lost yet.
+    other: bool,
 }
 
 impl<P: Peer> Core<P> {
@@ -36,7 +50,8 @@ impl<P: Peer> Core<P> {
         let since = turn.now;
         let attempt = self.attempts.insert(Attempt { job: tag, item, host, since, status: None });
         let job = self.jobs.get_mut(tag).expect("its job dispatches it");
-        let reason = job.begin(item, host, attempt);
+        let reason = job.begin(item, host, attempt, turn.now);
+        self.standings.called(host, turn.now, turn.config.standings_max);
         let deadline = job.deadline.min(turn.now + job.timeout);
         let (ticket, function) = (job.ticket, job.function);
         self.timers.add(deadline + OVERTIME, Timer::Attempt(attempt));
@@ -49,7 +64,7 @@ impl<P: Peer> Core<P> {
         tag: Tag,
         status: u16,
         load: Option<Load>,
-        _stay: Option<Stay>,
+        stay: Option<Stay>,
         turn: &mut Turn<'_, P>,
     ) {
         let Some(attempt) = self.attempts.get_mut(tag) else {
@@ -59,11 +74,14 @@ impl<P: Peer> Core<P> {
             return;
         }
         let (item, host) = (attempt.item, attempt.host);
+        let took = turn.now.since(attempt.since);
+        let way = stay.map(|stay| took.less(stay.waited).less(stay.ran));
+        self.standings.heard(host, load, way, turn.now);
         let Some(job) = self.jobs.get_mut(attempt.job) else {
             return;
         };
-        if let (Some(load), Some(host)) = (load, job.host_mut(host)) {
-            host.hear(load);
+        if let Some(known) = job.host_mut(host) {
+            known.heard(stay, &self.standings.get(host));
         }
         if !job.is_many() {
             let attempts = job.open.get(&item).map_or(0, |open| open.attempts);
@@ -74,55 +92,63 @@ impl<P: Peer> Core<P> {
         }
     }
 
+    /// Takes an attempt off the books of its job and host.
+    fn over(&mut self, tag: Tag, turn: &Turn<'_, P>) -> Option<(Over<P>, Option<u16>)> {
+        let Attempt { job, item, host, since, status } = self.attempts.remove(tag)?;
+        self.standings.over(host, turn.now, turn.config.standings_max);
+        let other = self.jobs.get_mut(job)?.over(item, host, tag);
+        Some((Over { job, item, host, since, other }, status))
+    }
+
     pub(crate) fn ended(&mut self, tag: Tag, how: Ending, turn: &mut Turn<'_, P>) {
-        let Some(attempt) = self.attempts.remove(tag) else {
+        let Some((over, status)) = self.over(tag, turn) else {
             return;
         };
-        let Attempt { job: job_tag, item, host, since, status } = attempt;
-        let Some(job) = self.jobs.get_mut(job_tag) else {
-            return;
-        };
-        job.over(item, host);
         match (how, status) {
-            (Ending::Complete, Some(status)) => {
-                let took = turn.now.since(since);
-                if let Some(host) = job.host_mut(host) {
-                    host.answered(took);
-                }
-                self.finish_item(
-                    job_tag,
-                    item,
-                    Answered { attempt: tag, host, status, took },
-                    turn,
-                );
-            }
+            (Ending::Complete, Some(status)) => self.was_answered(over, tag, status, turn),
             (Ending::Refused { why, load, spent }, _) => {
-                self.was_refused(job_tag, item, host, (why, load, spent), turn);
+                self.was_refused(over, why, load, spent, turn);
             }
-            (Ending::NotSent { spent }, _) => self.not_sent(job_tag, item, host, spent, turn),
+            (Ending::NotSent { spent }, _) => self.not_sent(over, spent, turn),
             (Ending::Cut | Ending::Complete | Ending::MayHaveStarted, _) => {
-                self.attempt_failed(job_tag, item, host, broken_off(status), turn);
+                self.attempt_failed(over, broken_off(status), turn);
             }
         }
-        self.pump(job_tag, turn);
+        self.pump(over.job, turn);
+    }
+
+    fn was_answered(&mut self, over: Over<P>, tag: Tag, status: u16, turn: &mut Turn<'_, P>) {
+        let Over { host, since, .. } = over;
+        let took = turn.now.since(since);
+        self.standings.answered(host, took, turn.now);
+        if let Some(job) = self.jobs.get_mut(over.job) {
+            job.took(took);
+            if let Some(known) = job.host_mut(host) {
+                known.answered(&self.standings.get(host));
+            }
+        }
+        let answer = Answered { attempt: tag, host, status, took };
+        self.finish_item(over.job, over.item, answer, turn);
     }
 
     fn was_refused(
         &mut self,
-        tag: Tag,
-        item: u64,
-        host: P,
-        (why, load, spent): (Refusal, Option<Load>, bool),
+        over: Over<P>,
+        why: Refusal,
+        load: Option<Load>,
+        spent: bool,
         turn: &mut Turn<'_, P>,
     ) {
+        let Over { job: tag, item, host, .. } = over;
         let Some(job) = self.jobs.get_mut(tag) else {
             return;
         };
         let failure = match why {
             Refusal::Busy => {
                 job.hostless_since = Time::NEVER;
-                if let Some(host) = job.host_mut(host) {
-                    host.refused(turn.now, load);
+                let pause = self.standings.refused(host, load, over.since, turn.now);
+                if let Some(known) = job.host_mut(host) {
+                    known.refused(pause, turn.now, &self.standings.get(host));
                 }
                 Failure::Overloaded
             }
@@ -135,7 +161,7 @@ impl<P: Peer> Core<P> {
             Refusal::Late => Failure::Late,
         };
         let (is_many, retries, hosts) = (job.is_many(), u16::from(job.retries), job.hosts.len());
-        let Some(open) = job.open.get_mut(&item) else {
+        let Some(open) = job.open.get_mut(&item).filter(|_| !over.other) else {
             return;
         };
         open.refusals = open.refusals.saturating_add(1);
@@ -155,16 +181,18 @@ impl<P: Peer> Core<P> {
 
     /// A host was not reached. That is no failure of the item, which is tried elsewhere while there is
     /// anywhere: until the searches find nobody, or it is too late.
-    fn not_sent(&mut self, tag: Tag, item: u64, host: P, spent: bool, turn: &mut Turn<'_, P>) {
+    fn not_sent(&mut self, over: Over<P>, spent: bool, turn: &mut Turn<'_, P>) {
+        let Over { job: tag, item, host, .. } = over;
         let Some(job) = self.jobs.get_mut(tag) else {
             return;
         };
+        self.standings.failed(host, turn.config.host_pause, turn.now);
         // Found again by the next search, if it still lives.
         job.drop_host(host);
         self.known.drop_host(job.function, host);
         let may_seek = !job.is_many() && job.searches < CALL_SEARCHES_MAX;
         let is_many = job.is_many();
-        let Some(open) = job.open.get_mut(&item) else {
+        let Some(open) = job.open.get_mut(&item).filter(|_| !over.other) else {
             return;
         };
         open.unreached = open.unreached.saturating_add(1);
@@ -182,19 +210,14 @@ impl<P: Peer> Core<P> {
     }
 
     /// The system failed an attempt, and the function may have been run.
-    fn attempt_failed(
-        &mut self,
-        tag: Tag,
-        item: u64,
-        host: P,
-        why: Failure,
-        turn: &mut Turn<'_, P>,
-    ) {
+    fn attempt_failed(&mut self, over: Over<P>, why: Failure, turn: &mut Turn<'_, P>) {
+        let Over { job: tag, item, host, .. } = over;
         let Some(job) = self.jobs.get_mut(tag) else {
             return;
         };
-        if let Some(host) = job.host_mut(host) {
-            host.failed(turn.now, turn.config.host_pause);
+        let pause = self.standings.failed(host, turn.config.host_pause, turn.now);
+        if let Some(known) = job.host_mut(host) {
+            known.failed(pause, turn.now);
         }
         if !job.is_many() {
             // Found again by the next search, if it still lives.
@@ -208,6 +231,9 @@ impl<P: Peer> Core<P> {
         };
         open.failures = open.failures.saturating_add(1);
         open.started = true;
+        if over.other {
+            return;
+        }
         let spent = open.failures > job.retries.into();
         job.last_failure = Some(why.clone());
         if planted::is(Bug::LosesItem) && job.is_many() {
@@ -232,11 +258,14 @@ impl<P: Peer> Core<P> {
         mut answer: Answered<P>,
         turn: &mut Turn<'_, P>,
     ) {
+        for slower in self.abort_running(tag, item, turn) {
+            self.standings.lagged(slower.host, turn.now.since(slower.since), turn.now);
+        }
         let Some(job) = self.jobs.get_mut(tag) else {
             return;
         };
         if planted::is(Bug::AnswersOfAnother) {
-            let other = job.open.values().find_map(|open| open.running);
+            let other = job.open.values().find_map(|open| open.running.first().copied());
             answer.attempt = other.unwrap_or(answer.attempt);
         }
         job.hostless_since = Time::NEVER;
@@ -259,6 +288,20 @@ impl<P: Peer> Core<P> {
         }
     }
 
+    /// Aborts the attempts of an item that are under way.
+    fn abort_running(&mut self, tag: Tag, item: u64, turn: &mut Turn<'_, P>) -> Vec<Over<P>> {
+        let open = self.jobs.get(tag).and_then(|job| job.open.get(&item));
+        let running = open.map_or(Vec::new(), |open| open.running.clone());
+        let mut aborted = Vec::new();
+        for attempt in running {
+            if let Some((over, _)) = self.over(attempt, turn) {
+                turn.push(Effect::Abort { attempt });
+                aborted.push(over);
+            }
+        }
+        aborted
+    }
+
     pub(crate) fn fail_item(&mut self, tag: Tag, item: u64, why: Failure, turn: &mut Turn<'_, P>) {
         let Some(job) = self.jobs.get_mut(tag) else {
             return;
@@ -277,27 +320,45 @@ impl<P: Peer> Core<P> {
         }
     }
 
-    pub(crate) fn abort_as(&mut self, tag: Tag, why: &Failure, turn: &mut Turn<'_, P>) {
-        let Some(attempt) = self.attempts.remove(tag) else {
+    /// An item that runs is given up.
+    pub(crate) fn abort_item(&mut self, tag: Tag, item: u64, why: Failure, turn: &mut Turn<'_, P>) {
+        self.abort_running(tag, item, turn);
+        self.fail_item(tag, item, why, turn);
+    }
+
+    /// Ends a job without another word: what runs for it is aborted.
+    pub(crate) fn drop_job(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
+        let Some(job) = self.jobs.remove(tag) else {
             return;
         };
-        turn.push(Effect::Abort { attempt: tag });
-        if let Some(job) = self.jobs.get_mut(attempt.job) {
-            job.over(attempt.item, attempt.host);
-            self.fail_item(attempt.job, attempt.item, why.clone(), turn);
+        for attempt in job.open.values().flat_map(|open| open.running.iter().copied()) {
+            if let Some(Attempt { host, .. }) = self.attempts.remove(attempt) {
+                self.standings.over(host, turn.now, turn.config.standings_max);
+                if !planted::is(Bug::CancelRunsOn) {
+                    turn.push(Effect::Abort { attempt });
+                }
+            }
         }
     }
 
     /// The host did not even say that the deadline passed.
     pub(crate) fn attempt_late(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
-        let Some(Attempt { job, item, host, status, .. }) = self.attempts.remove(tag) else {
-            return;
-        };
-        turn.push(Effect::Abort { attempt: tag });
-        if let Some(running) = self.jobs.get_mut(job) {
-            running.over(item, host);
-            self.attempt_failed(job, item, host, broken_off(status), turn);
-            self.pump(job, turn);
+        if let Some((over, status)) = self.over(tag, turn) {
+            turn.push(Effect::Abort { attempt: tag });
+            self.attempt_failed(over, broken_off(status), turn);
+            self.pump(over.job, turn);
+        }
+    }
+
+    /// Near the end of a job, hosts that would idle repeat what has run for too long elsewhere: the
+    /// first answer counts.
+    pub(crate) fn repeat_stragglers(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
+        while let Some(job) = self.jobs.get(tag) {
+            match job.repeat(turn.now, &self.standings, &mut self.random) {
+                Repeat::Now(item, host) => self.dispatch(tag, item, host, turn),
+                Repeat::At(at) => return self.wake_job(tag, at, turn),
+                Repeat::None => return,
+            }
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Running something somewhere: a job's beginning, its hosts, and which item goes when. An anycall is
 //! a manycall of one item.
 
+use alloc::vec::Vec;
+
 use crate::job::{HOSTLESS_PAUSE, Job, Kind, State};
 use crate::key::{Name, Peer, Target};
 use crate::machine::{Core, Work};
@@ -68,13 +70,13 @@ impl<P: Peer> Core<P> {
         };
         if let Some(hosting) = self.hosting.get(&job.function) {
             job.learn(hosting.record.clone(), turn.config.call_timeout_max);
-            job.add_hosts(&[self.me]);
+            job.add_hosts(&[self.me], &self.standings);
             for mate in &hosting.mates {
-                job.add_hosts(&[mate.peer]);
+                job.add_hosts(&[mate.peer], &self.standings);
             }
         } else if let Some(found) = self.known.fresh(job.function, turn) {
             job.learn(found.record.clone(), turn.config.call_timeout_max);
-            job.add_hosts(&found.hosts);
+            job.add_hosts(&found.hosts, &self.standings);
         }
         // A manycall wants all the hosts there are, an anycall any.
         if job.is_many() {
@@ -118,7 +120,7 @@ impl<P: Peer> Core<P> {
                 return;
             }
             Some(record) => {
-                job.add_hosts(&outcome.hosts);
+                job.add_hosts(&outcome.hosts, &self.standings);
                 self.known.put(record.clone(), outcome.hosts, turn);
                 let before = job.deadline;
                 job.learn(record, turn.config.call_timeout_max);
@@ -157,7 +159,7 @@ impl<P: Peer> Core<P> {
     }
 
     /// Looks at the job again at `at`, or earlier.
-    fn wake_job(&mut self, tag: Tag, at: Time, turn: &Turn<'_, P>) {
+    pub(crate) fn wake_job(&mut self, tag: Tag, at: Time, turn: &Turn<'_, P>) {
         if let Some(job) = self.jobs.get_mut(tag)
             && (at < job.wake_at || job.wake_at <= turn.now)
         {
@@ -189,7 +191,7 @@ impl<P: Peer> Core<P> {
                 }
                 break;
             }
-            let Some((item, host)) = job.pair(turn.now, &mut self.random) else {
+            let Some((item, host)) = job.pair(turn.now, &self.standings, &mut self.random) else {
                 if let Some(at) = job.next_chance(turn.now) {
                     self.wake_job(tag, at, turn);
                 }
@@ -197,6 +199,7 @@ impl<P: Peer> Core<P> {
             };
             self.dispatch(tag, item, host, turn);
         }
+        self.repeat_stragglers(tag, turn);
         self.give_credit(tag, turn);
         if self.jobs.get(tag).is_some_and(|job| job.is_many() && job.is_finished()) {
             let job = self.jobs.remove(tag).expect("it was just found");
@@ -269,18 +272,6 @@ impl<P: Peer> Core<P> {
         self.conclude(ticket, Event::Failed(why.clone()), turn);
     }
 
-    /// Ends a job without another word: what runs for it is aborted.
-    pub(crate) fn drop_job(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
-        let Some(job) = self.jobs.remove(tag) else {
-            return;
-        };
-        for attempt in job.open.values().filter_map(|open| open.running) {
-            if self.attempts.remove(attempt).is_some() && !planted::is(Bug::CancelRunsOn) {
-                turn.push(Effect::Abort { attempt });
-            }
-        }
-    }
-
     pub(crate) fn job_due(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
         let Some(job) = self.jobs.get_mut(tag) else {
             return;
@@ -295,10 +286,10 @@ impl<P: Peer> Core<P> {
             job.state = State::Late;
             // Of what must not be run twice nobody may conclude that it was not run.
             let why = if job.may_repeat() { Failure::Late } else { Failure::MayHaveStarted };
-            let running = job.open.values().filter_map(|open| open.running);
-            let running: alloc::vec::Vec<Tag> = running.collect();
-            for attempt in running {
-                self.abort_as(attempt, &why, turn);
+            let runs = job.open.iter().filter(|(_, open)| !open.running.is_empty());
+            let running: Vec<u64> = runs.map(|(item, _)| *item).collect();
+            for item in running {
+                self.abort_item(tag, item, why.clone(), turn);
             }
         } else if turn.now >= job.rehost_at || job.is_stranded() && turn.now >= job.search_from() {
             job.rehost_at = Time::NEVER;

@@ -80,6 +80,8 @@ pub struct Config {
     pub call_timeout_max: Span,
     /// Further attempts of an anycall after failures of the system.
     pub call_retries: u8,
+    /// Hosts whose latency, load and failures are remembered, beside those that have calls in flight.
+    pub standings_max: u16,
     /// How long a host that failed is passed over.
     pub host_pause: Span,
     /// Requests of users in progress at once.
@@ -131,6 +133,7 @@ impl Config {
             sync_records_max: 8,
             call_timeout_max: Span::minutes(60),
             call_retries: 3,
+            standings_max: 1024,
             host_pause: Span::secs(10),
             asks_max: 65_536,
             items_ahead_max: 65_536,

@@ -20,6 +20,7 @@ use crate::random::Random;
 use crate::record::Load;
 use crate::search::Search;
 use crate::slab::Slab;
+use crate::standing::Standings;
 use crate::table::Table;
 use crate::time::Time;
 use crate::timers::{Timer, Timers};
@@ -70,6 +71,8 @@ pub struct Core<P: Peer> {
     pub(crate) admission: Admission<P>,
     /// Hosts of functions, as lately found.
     pub(crate) known: Known<P>,
+    /// What was seen of hosts.
+    pub(crate) standings: Standings<P>,
     /// How full other peers are, permille, as lately heard.
     pub(crate) loads: Vec<(P, u32)>,
 }
@@ -182,6 +185,7 @@ impl<P: Peer> Core<P> {
             probing: false,
             admission: Admission::new(incarnation),
             known: Known::new(),
+            standings: Standings::new(),
             loads: Vec::new(),
         }
     }
@@ -549,6 +553,7 @@ impl<P: Peer> Core<P> {
     /// Invariants that hold after every input.
     pub fn check(&self) -> bool {
         self.admission.check(self.setup.slots, self.setup.queue)
+            && self.standings.check(self.attempts.iter().map(|(_, attempt)| attempt.host))
             && self.asks.values().all(|work| match *work {
                 Work::Search(tag) => self.searches.get(tag).is_some(),
                 Work::Placement(tag) => self.placements.get(tag).is_some(),

@@ -422,6 +422,8 @@ pub struct Summary {
     pub unknown: u64,
     /// Attempts dispatched.
     pub attempts: u64,
+    /// Of these, those that repeated an item that ran for long elsewhere.
+    pub hedged: u64,
     /// Distinct hosts that answered.
     pub hosts: u32,
 }
@@ -614,6 +616,8 @@ pub enum Reason {
     Refused,
     /// The one before failed.
     Retry,
+    /// The one before takes long, and goes on; the first answer counts.
+    Straggler,
 }
 
 /// One call of [`Core::handle`](crate::Core::handle): what cores share, so that none of them

@@ -487,5 +487,5 @@ core_keys! {
     records_max known_life known_max offers_max reserve_life loads_min busier_permille busier_max
     install_timeout deploy_grace place_timeout probe_period probes_missed_max rank_delay
     repair_backoff retire_after repair sync_period siblings_max sync_have_max sync_records_max
-    call_timeout_max call_retries host_pause asks_max items_ahead_max hostless_max rehost_period notes
+    call_timeout_max call_retries standings_max host_pause asks_max items_ahead_max hostless_max rehost_period notes
 }

@@ -260,6 +260,7 @@ impl Words {
                     Reason::First => "the first attempt",
                     Reason::Refused => "again, since it was refused",
                     Reason::Retry => "again, since it failed",
+                    Reason::Straggler => "again, since it takes long",
                 };
                 format!("item {item} to {}: {why}", self.peer(*host))
             }

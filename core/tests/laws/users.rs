@@ -70,7 +70,18 @@ fn fails(index: u64, why: Failure, attempts: u16) -> Effect<P> {
 
 fn finished(succeeded: u64, failed: u64, attempts: u64, hosts: u32) -> Effect<P> {
     let items = succeeded + failed;
-    tell(1, Event::Finished(Summary { items, succeeded, failed, unknown: 0, attempts, hosts }))
+    tell(
+        1,
+        Event::Finished(Summary {
+            items,
+            succeeded,
+            failed,
+            unknown: 0,
+            attempts,
+            hedged: 0,
+            hosts,
+        }),
+    )
 }
 
 fn failed(why: Failure) -> Effect<P> {

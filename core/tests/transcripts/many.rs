@@ -87,3 +87,21 @@ pub fn not_sent() -> String {
     world.pass(Span::secs(5));
     world.rest()
 }
+
+/// One host is twenty times as slow as the others: near the end these repeat what it runs, and each
+/// item has one result. What must not be run twice is waited for.
+pub fn straggler() -> String {
+    let mut world = World::new(small());
+    let setup = |peer| if peer < 8 { host(1, 1, 4) } else { host(0, 0, 0) };
+    world.converged_as(&[0, 1, 4, 5, 8, 9], setup);
+    world.slow.insert(5, Span::secs(2));
+    for (letter, twice) in [('f', true), ('g', false)] {
+        let mut record = function(name(letter, 5), 1, (2, 2));
+        record.spec.as_mut().expect("it can run").idempotent = Some(twice);
+        let record: Arc<Record> = Arc::new(record);
+        world.given(0, &record);
+        world.many(9, record.function, 6, 3);
+        world.pass(Span::secs(5));
+    }
+    world.rest()
+}

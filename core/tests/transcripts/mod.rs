@@ -36,6 +36,7 @@ pub const ALL: &[(&str, Play)] = &[
     ("manycall_host_dies", many::host_dies),
     ("manycall_runs_once", many::runs_once),
     ("manycall_deadline", many::deadline),
+    ("manycall_straggler", many::straggler),
     ("manycall_not_sent", many::not_sent),
 ];
 

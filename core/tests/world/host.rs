@@ -130,7 +130,7 @@ impl World {
                 }
             }
             Effect::Run { job, call, .. } => {
-                let ends = self.now + self.service;
+                let ends = self.now + self.slow.get(&me.0).copied().unwrap_or(self.service);
                 self.node(me).runs.push((ends, job, call));
             }
             Effect::Respond { call, load, stay } => {
@@ -206,6 +206,7 @@ impl World {
             Reason::First => "",
             Reason::Refused => ", refused before",
             Reason::Retry => ", failed before",
+            Reason::Straggler => ", since it takes long",
         };
         self.line(&format!(
             "{caller:?} ⇒ {host:?}  call c{id}: {} item {item}{again}",

@@ -2,7 +2,7 @@
 //! writes down what was done and what that caused.
 //!
 //! Time stands still while letters are delivered and moves only by [`World::pass`]. Calls take
-//! `service` to run; everything else at a host is done at once.
+//! `service` to run, on slow hosts longer; everything else at a host is done at once.
 
 mod host;
 mod peer;
@@ -24,6 +24,8 @@ pub struct World {
     pub config: Config,
     pub now: Time,
     pub service: Span,
+    /// Hosts that take longer.
+    pub slow: BTreeMap<u8, Span>,
     /// Peers that are up.
     nodes: BTreeMap<P, Node>,
     /// What each peer has on its disk, and which start this is.
@@ -98,6 +100,7 @@ impl World {
             config,
             now: Time(0),
             service: Span::ms(100),
+            slow: BTreeMap::new(),
             nodes: BTreeMap::new(),
             disks: BTreeMap::new(),
             queue: VecDeque::new(),

@@ -155,8 +155,8 @@ pub fn event(event: &Event<P>) -> String {
             format!("item {index}: failed, {why:?}, attempts {attempts}")
         }
         Event::Finished(sum) => format!(
-            "finished: {} items, {} succeeded, {} failed, {} unknown, {} attempts, {} hosts",
-            sum.items, sum.succeeded, sum.failed, sum.unknown, sum.attempts, sum.hosts
+            "finished: {} items, {} succeeded, {} failed, {} unknown, {} attempts ({} hedged), {} hosts",
+            sum.items, sum.succeeded, sum.failed, sum.unknown, sum.attempts, sum.hedged, sum.hosts
         ),
         Event::Cancelled(true) => "cancelled".into(),
         Event::Cancelled(false) => "nothing to cancel".into(),
