@@ -162,7 +162,8 @@ impl<P: Peer> Job<P> {
         standings: &Standings<P>,
         random: &mut Random,
     ) -> Repeat<P> {
-        let Some(after) = self.straggles_after() else {
+        let after = self.straggles_after().filter(|_| !planted::is(Bug::NoStragglers));
+        let Some(after) = after else {
             return Repeat::None;
         };
         for (since, item) in self.stragglers() {
@@ -178,7 +179,8 @@ impl<P: Peer> Job<P> {
         Repeat::None
     }
 
-    /// The better of two hosts drawn at random (Mitzenmacher 2001, "The power of two choices").
+    /// The better of two hosts drawn at random (Mitzenmacher 2001, "The power of two choices in
+    /// randomized load balancing"), without replacement: of two hosts it is always the better one.
     fn better_of_two(
         &self,
         able: impl Fn(&Host<P>) -> bool,
@@ -191,8 +193,9 @@ impl<P: Peer> Job<P> {
         if n == 0 || planted::is(Bug::FirstHost) {
             return able().next();
         }
-        let draw = |random: &mut Random| able().nth(random.below(n) as usize);
-        let (a, b) = (draw(random)?, draw(random)?);
+        let a = random.below(n);
+        let b = if n == 1 { a } else { (a + 1 + random.below(n - 1)) % n };
+        let (a, b) = (able().nth(a as usize)?, able().nth(b as usize)?);
         Some(standings.better(a, b, now))
     }
 

@@ -83,11 +83,13 @@ pub enum Bug {
     AnswersOfAnother = 26,
     /// What may have been run is run again, whatever record and caller say.
     RunsAgain = 27,
+    /// Nobody repeats what runs for long on a slow host.
+    NoStragglers = 28,
 }
 
 impl Bug {
     /// Every bug, by number.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::LookupFarthest,
         Self::LookupEndsEarly,
         Self::NeverEvict,
@@ -115,5 +117,6 @@ impl Bug {
         Self::RefusedForGood,
         Self::AnswersOfAnother,
         Self::RunsAgain,
+        Self::NoStragglers,
     ];
 }

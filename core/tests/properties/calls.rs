@@ -95,3 +95,53 @@ fn a_liar_who_names_dead_hosts_does_not_end_a_call() {
     }
     assert_eq!(reached, Some(P(5)), "{:?}", caller.told(1));
 }
+
+/// What one call saw of a host, the next one knows: it goes where less is under way, and where nothing
+/// failed.
+#[test]
+fn calls_know_of_each_other() {
+    let hosts = [P(5), P(6)];
+    let mut caller = Caller::new(small(), &[P(4)]);
+    let record = record(FUNCTION, 1, 2);
+    let mut tickets = 0..;
+    let mut call = |caller: &mut Caller| {
+        let deadline = caller.now + Span::secs(5);
+        let (function, kept, idempotent) = (FUNCTION, true, false);
+        let request = Request::Call { function, deadline, kept, idempotent };
+        caller.input(Input::Ask(tickets.next().expect("there are many"), request));
+        if let Some((to, tag)) = caller.asks_for_hosts() {
+            caller.found(to, tag, &hosts, &record);
+        }
+        caller.calls().expect("it calls")
+    };
+    let answer = |caller: &mut Caller, attempt| {
+        let (status, load, stay) = (200, None, None);
+        caller.input(Input::Head { attempt, status, load, stay });
+        caller.input(Input::Ended { attempt, how: Ending::Complete });
+    };
+    for _ in 0..8 {
+        let ((a, first), (b, second)) = (call(&mut caller), call(&mut caller));
+        assert_ne!(a, b, "each has one");
+        caller.now = caller.now + Span::ms(10);
+        answer(&mut caller, first);
+        answer(&mut caller, second);
+    }
+    let (slow, attempt) = call(&mut caller);
+    caller.now = caller.now + Span::ms(300);
+    answer(&mut caller, attempt);
+    let mut to_slow = 0;
+    for _ in 0..8 {
+        let (to, attempt) = call(&mut caller);
+        to_slow += u32::from(to == slow);
+        answer(&mut caller, attempt);
+    }
+    assert_eq!(to_slow, 0, "{slow:?} took long");
+    let (dead, attempt) = call(&mut caller);
+    caller.input(Input::Ended { attempt, how: Ending::MayHaveStarted });
+    caller.now = caller.now + Span::secs(1);
+    for _ in 0..8 {
+        let (to, attempt) = call(&mut caller);
+        assert_ne!(to, dead, "it failed just now");
+        answer(&mut caller, attempt);
+    }
+}
