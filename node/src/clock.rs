@@ -62,9 +62,14 @@ impl Stopwatch {
     }
 }
 
+/// The wall clock's time, for files.
 #[expect(clippy::disallowed_methods, reason = "this is the file that reads clocks")]
+pub(crate) fn wall() -> SystemTime {
+    SystemTime::now()
+}
+
 fn wall_ns() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = wall().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 

@@ -79,6 +79,7 @@ impl Daemon {
         if let (Some(journal), Some(input)) = (&mut self.journal, recorded) {
             journal.step(now, &input, &self.effects);
         }
+        peers::learn_noted(&self.node, &self.effects);
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
             self.perform(effect);
@@ -106,7 +107,7 @@ impl Daemon {
             Effect::Cancel { job } => node.served.cancel(job),
             Effect::Install(record) => functions::install(node, record),
             Effect::Uninstall { function, version } => {
-                node.functions.uninstall(node, function, version);
+                node.functions.uninstall(function, version);
             }
             Effect::Fetch { digest, size, from } => fetch::fetch(node, digest, size, from),
             Effect::Keep { tag, item } => node.store.keep(tag, item),

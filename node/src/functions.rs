@@ -12,6 +12,7 @@ use peerless_net::Body;
 use peerless_wasm::{Invocation, Limits, Module, Running, Sandbox};
 
 use crate::headers;
+use crate::modules::Pin;
 use crate::node::Node;
 use crate::record::{self, What};
 
@@ -23,17 +24,21 @@ pub(crate) const OUTPUT_ANNOTATION: &str = "peerless.output";
 /// What is installed here.
 pub(crate) struct Functions {
     sandbox: Sandbox,
+    /// Bytes that one call may answer.
+    output_bytes_max: u64,
     installed: Mutex<HashMap<(Name, u64), Arc<Installed>>>,
 }
 
 struct Installed {
     what: What,
     module: Module,
+    /// The module's file stays as long as the function does.
+    _pin: Pin,
 }
 
 impl Functions {
-    pub(crate) fn new(sandbox: Sandbox) -> Self {
-        Self { sandbox, installed: Mutex::default() }
+    pub(crate) fn new(sandbox: Sandbox, output_bytes_max: u64) -> Self {
+        Self { sandbox, output_bytes_max, installed: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(Name, u64), Arc<Installed>>> {
@@ -63,7 +68,7 @@ impl Functions {
             limits: Limits {
                 memory_bytes: what.memory_bytes,
                 time,
-                output_bytes_max: None,
+                output_bytes_max: Some(self.output_bytes_max),
                 stderr_bytes_max: STDERR_BYTES_MAX,
             },
             env: what.env.clone().into_iter().collect(),
@@ -73,13 +78,8 @@ impl Functions {
     }
 
     /// [`Effect::Uninstall`](peerless_core::Effect::Uninstall).
-    pub(crate) fn uninstall(&self, node: &Node, function: Name, version: u64) {
-        let removed = self.lock().remove(&(function, version));
-        if let Some(removed) = removed {
-            let digest = removed.what.digest;
-            let in_use = self.lock().values().any(|other| other.what.digest == digest);
-            node.modules.pin(digest, in_use);
-        }
+    pub(crate) fn uninstall(&self, function: Name, version: u64) {
+        self.lock().remove(&(function, version));
     }
 }
 
@@ -106,14 +106,15 @@ async fn prepare(node: &Node, record: &Record) -> Result<(), String> {
     }
     let sandbox = &node.functions.sandbox;
     let digest = what.digest;
-    node.modules.pin(digest, true);
+    // From before it is looked for, so that it is not dropped meanwhile; a failure lets it go.
+    let pin = node.modules.pin(digest);
     let module = if let Some(module) = sandbox.cached(digest.0).await {
         module
     } else {
         let bytes = node.modules.read(&digest).await.map_err(|error| error.to_string())?;
         sandbox.compile(digest.0, bytes.into()).await.map_err(|error| error.to_string())?
     };
-    let installed = Arc::new(Installed { what, module });
+    let installed = Arc::new(Installed { what, module, _pin: pin });
     node.functions.lock().insert((record.function, record.version), installed);
     Ok(())
 }

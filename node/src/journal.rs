@@ -7,13 +7,23 @@
 //! first  Header; every further one Step
 //! ```
 //!
+//! A thread of its own writes, so that no disk keeps the core waiting. A journal has an end: at its
+//! largest size, when the disk is too far behind, or when it fails. It is then logged, and the file
+//! ends within a record, so that a replay of what is there says that it is not all; no input in the
+//! middle is ever left out. A journal is not continued in another file: a replay begins with a new
+//! core, so it would need one from that moment.
+//!
 //! A step carries the rolling hash of all effects so far, so a replay compares every one. A record
 //! that breaks off at the end is what a crash leaves; it is said, and no error. The length has its
 //! own check so that a changed one is not taken for that.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Write as _};
+use std::io::{self, BufReader, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
 
 use peerless_core::{Config, Core, Effect, Input, Setup, Time, Turn};
 use serde::de::DeserializeOwned;
@@ -30,6 +40,15 @@ const SCHEMA: u16 = 1;
 const RECORD_BYTES_MAX: u32 = 16 << 20;
 /// A length and both checks.
 const HEAD_BYTES: usize = 12;
+/// Size of a journal; one that reaches it ends.
+const BYTES_MAX: u64 = 4 << 30;
+/// What may wait for the disk; a journal further behind ends.
+const BEHIND_BYTES_MAX: usize = 64 << 20;
+/// Batches that may wait for the disk.
+const BEHIND_MAX: usize = 4096;
+/// Behind the last whole record of a journal that was ended: less than a head, so that it is read
+/// as a record that breaks off.
+const ENDED: &[u8] = &[0xff; 4];
 
 /// How the core was made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -83,12 +102,28 @@ impl Rolling {
     }
 }
 
-/// A journal being written.
+/// A journal being written. Dropping it writes what waits.
 pub(crate) struct Journal {
     path: PathBuf,
-    file: BufWriter<File>,
     rolling: Rolling,
-    failed: bool,
+    /// Steps since the last flush.
+    batch: Vec<u8>,
+    /// Size of the file when all is written.
+    bytes: u64,
+    bytes_max: u64,
+    /// `None` once it has ended.
+    batches: Option<SyncSender<Vec<u8>>>,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a journal and its thread both know.
+#[derive(Default)]
+struct Shared {
+    /// Bytes that wait for the disk.
+    behind: AtomicUsize,
+    /// It ends before its node does.
+    cut: AtomicBool,
 }
 
 impl Journal {
@@ -97,38 +132,105 @@ impl Journal {
         std::fs::create_dir_all(dir)?;
         let name = format!("{}-{:04}.journal", clock::unix_ms(), header.incarnation);
         let path = dir.join(name);
-        let mut file = BufWriter::new(File::create_new(&path)?);
-        file.write_all(MAGIC)?;
-        write_record(&mut file, header)?;
-        file.flush()?;
-        Ok(Self { path, file, rolling: Rolling::default(), failed: false })
+        let mut file = File::create_new(&path)?;
+        let mut first = MAGIC.to_vec();
+        append_record(&mut first, header);
+        file.write_all(&first)?;
+        let (batches, waiting) = sync_channel(BEHIND_MAX);
+        let shared = Arc::new(Shared::default());
+        let run = {
+            let (path, shared) = (path.clone(), shared.clone());
+            move || write(&mut file, &path, &waiting, &shared)
+        };
+        let thread = std::thread::Builder::new().name("journal".into()).spawn(run)?;
+        Ok(Self {
+            path,
+            rolling: Rolling::default(),
+            batch: Vec::new(),
+            bytes: first.len() as u64,
+            bytes_max: BYTES_MAX,
+            batches: Some(batches),
+            shared,
+            thread: Some(thread),
+        })
     }
 
-    /// Writes down one step. A disk that fails ends the journal, not the node.
+    /// Takes down one step.
     pub(crate) fn step(&mut self, now: Time, input: &Input<NodeId>, effects: &[Effect<NodeId>]) {
-        if self.failed {
+        if self.batches.is_none() {
             return;
         }
         let effects = self.rolling.add(effects);
-        if let Err(error) = write_record(&mut self.file, &Step { now, input, effects }) {
-            tracing::error!(path = %self.path.display(), %error, "the journal ends here");
-            self.failed = true;
+        let before = self.batch.len();
+        append_record(&mut self.batch, &Step { now, input, effects });
+        if self.bytes + self.batch.len() as u64 > self.bytes_max {
+            self.batch.truncate(before);
+            self.flush();
+            self.end("it has reached its largest size");
         }
     }
 
-    /// Hands all that was written to the system, which keeps it even if this process is killed.
+    /// Hands all steps so far to the thread that writes.
     pub(crate) fn flush(&mut self) {
-        if !self.failed && self.file.flush().is_err() {
-            self.failed = true;
+        let Some(batches) = &self.batches else { return };
+        if self.batch.is_empty() {
+            return;
+        }
+        let batch = std::mem::take(&mut self.batch);
+        let size = batch.len();
+        let behind = self.shared.behind.fetch_add(size, Ordering::Relaxed);
+        if behind + size > BEHIND_BYTES_MAX || batches.try_send(batch).is_err() {
+            return self.end("the disk is too far behind, or failed");
+        }
+        self.bytes += size as u64;
+    }
+
+    /// A journal that cannot go on ends; the node does not.
+    fn end(&mut self, why: &'static str) {
+        let (path, bytes) = (self.path.display(), self.bytes);
+        tracing::error!(%path, bytes, why, "the journal ends here");
+        self.shared.cut.store(true, Ordering::Release);
+        self.batches = None;
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.flush();
+        self.batches = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
         }
     }
 }
 
-fn write_record(file: &mut impl io::Write, value: &impl Serialize) -> io::Result<()> {
-    let payload = postcard::to_stdvec(value).map_err(io::Error::other)?;
+/// The thread: hands batch after batch to the system, which keeps them even if this process is
+/// killed.
+fn write(file: &mut File, path: &Path, batches: &Receiver<Vec<u8>>, shared: &Shared) {
+    let mut failed = false;
+    for batch in batches {
+        let whole = file.stream_position();
+        if let Err(error) = file.write_all(&batch) {
+            tracing::error!(path = %path.display(), %error, "cannot write the journal");
+            // A part of it must not run into the mark.
+            let _ = whole.and_then(|whole| file.set_len(whole));
+            failed = true;
+            break;
+        }
+        shared.behind.fetch_sub(batch.len(), Ordering::Relaxed);
+    }
+    if failed || shared.cut.load(Ordering::Acquire) {
+        let _ = file.seek(io::SeekFrom::End(0)).and_then(|_| file.write_all(ENDED));
+    }
+}
+
+fn append_record(to: &mut Vec<u8>, value: &impl Serialize) {
+    let payload = postcard::to_stdvec(value).expect("a record is plain data");
     let length = (payload.len() as u32).to_le_bytes();
-    file.write_all(&[length, check(&length), check(&payload)].concat())?;
-    file.write_all(&payload)
+    to.extend_from_slice(&length);
+    to.extend_from_slice(&check(&length));
+    to.extend_from_slice(&check(&payload));
+    to.extend_from_slice(&payload);
 }
 
 fn check(bytes: &[u8]) -> [u8; 4] {
@@ -177,7 +279,7 @@ pub struct Replayed {
     pub effects: u64,
     /// Whether all of them were equal.
     pub equal: bool,
-    /// Whether the file ends within a frame, as a crash leaves it.
+    /// Whether the file ends within a record, as a crash leaves it, or a journal that could not go on.
     pub torn: bool,
     /// The first step whose effects differ: its number, time in nanoseconds, input and effects.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -348,8 +450,56 @@ mod tests {
             core.handle(input.clone(), &mut Turn::new(now, &header.config, &mut effects));
             journal.step(now, &input, &effects);
         }
-        journal.flush();
-        journal.path.clone()
+        let path = journal.path.clone();
+        drop(journal);
+        path
+    }
+
+    /// Steps of a node that is told of a peer again and again.
+    fn many(journal: &mut Journal, header: &Header, steps: u64) {
+        let mut core = Core::new(header.me, header.setup.clone(), header.seed, header.incarnation);
+        let mut effects = Vec::new();
+        for now in (1..=steps).map(Time) {
+            let input = Input::Met { peer: NodeId::new([2; 32]), serves: true };
+            effects.clear();
+            core.handle(input.clone(), &mut Turn::new(now, &header.config, &mut effects));
+            journal.step(now, &input, &effects);
+            journal.flush();
+        }
+    }
+
+    #[test]
+    fn a_journal_that_is_full_ends_with_a_word_and_can_be_replayed() {
+        let dir = tempfile::tempdir().unwrap();
+        let header = Header::new(NodeId::new([1; 32]), Setup::default(), Config::standard(), 7, 0);
+        let mut journal = Journal::create(dir.path(), &header).unwrap();
+        let path = journal.path.clone();
+        journal.bytes_max = journal.bytes + 10_000;
+        many(&mut journal, &header, 1000);
+        drop(journal);
+        let size = std::fs::metadata(&path).unwrap().len();
+        assert!(size < 15_000, "{size}");
+        let replayed = replay(&path).unwrap();
+        assert!(replayed.torn && replayed.equal, "{replayed:?}");
+        assert!((50..1000).contains(&replayed.inputs), "{replayed:?}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_disk_that_fails_ends_the_journal_and_not_the_node() {
+        let dir = tempfile::tempdir().unwrap();
+        let header = Header::new(NodeId::new([1; 32]), Setup::default(), Config::standard(), 7, 0);
+        let mut journal = Journal::create(dir.path(), &header).unwrap();
+        let mut full = File::options().write(true).open("/dev/full").unwrap();
+        let (batches, waiting) = sync_channel(4);
+        let shared = journal.shared.clone();
+        let run = move || write(&mut full, Path::new("/dev/full"), &waiting, &shared);
+        journal.batches = Some(batches);
+        journal.thread = Some(std::thread::spawn(run));
+        while journal.batches.is_some() {
+            many(&mut journal, &header, 1);
+        }
+        assert!(journal.shared.cut.load(Ordering::Acquire));
     }
 
     #[test]

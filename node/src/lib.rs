@@ -38,11 +38,13 @@ mod node;
 mod notes;
 mod peers;
 mod proto;
+mod quota;
 mod serve;
 mod settings;
 mod store;
 mod units;
 mod up;
+mod verify;
 
 use std::io::Write as _;
 use std::process::ExitCode;

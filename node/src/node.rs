@@ -11,10 +11,11 @@ use tokio::sync::{broadcast, mpsc};
 use crate::asks::Asks;
 use crate::calls::Calls;
 use crate::clock::Clock;
+use crate::fetch::Given;
 use crate::functions::Functions;
 use crate::id::NodeId;
 use crate::modules::Modules;
-use crate::peers::Replies;
+use crate::peers::{Quotas, Replies};
 use crate::serve::Served;
 use crate::settings::Settings;
 use crate::store::Store;
@@ -36,7 +37,9 @@ pub(crate) struct Node {
     pub(crate) asks: Asks,
     pub(crate) calls: Calls,
     pub(crate) served: Served,
+    pub(crate) given: Arc<Given>,
     pub(crate) replies: Replies,
+    pub(crate) quotas: Quotas,
     pub(crate) functions: Functions,
     pub(crate) modules: Modules,
     pub(crate) store: Store,
@@ -71,7 +74,9 @@ impl Node {
             asks: Asks::default(),
             calls: Calls::default(),
             served: Served::default(),
+            given: Arc::default(),
             replies: Replies::default(),
+            quotas: Quotas::default(),
             functions,
             modules,
             store,

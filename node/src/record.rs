@@ -171,6 +171,12 @@ pub fn verify(bytes: &[u8]) -> Result<Arc<Record>, RecordError> {
     Ok(Arc::new(core_record(&details, bytes)))
 }
 
+/// Whose record this says it is; its signature is not looked at.
+pub(crate) fn owner_of(bytes: &[u8]) -> Result<Owner, RecordError> {
+    let (payload, _) = open(bytes)?;
+    Ok(read_payload(payload)?.owner)
+}
+
 /// All that a record says, from the bytes that were signed.
 pub fn details(record: &Record) -> Details {
     open(&record.bytes)

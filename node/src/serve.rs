@@ -6,7 +6,8 @@
 //!                                             └► RanEnd, when the guest has ended
 //! ```
 //!
-//! A caller that hangs up, before or while the body passes, is `Gone`.
+//! A caller that hangs up, before or while the body passes, is `Gone`; so is one that takes nothing
+//! of the body for `take_timeout`, for then the network drops it.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -18,11 +19,12 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
 use http::StatusCode;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::StreamBody;
 use peerless_core::{Call, Input, Load, Name, Refusal, Stay, Tag, Time};
 use peerless_net::{Body, BoxError, CallHandler, PeerKey};
 use peerless_wasm::{Canceller, Failure, Head, Running};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
 use crate::clock::span;
@@ -81,7 +83,7 @@ pub(crate) async fn serve(
     request: http::Request<Body>,
 ) -> http::Response<Body> {
     if request.headers().contains_key(headers::FETCH) {
-        return crate::fetch::give(&node, request.headers()).await;
+        return crate::fetch::give(&node, from, request.headers()).await;
     }
     let Some((function, left)) = headers::get_call(request.headers()) else {
         return plain(StatusCode::BAD_REQUEST, "neither a call nor a fetch");
@@ -90,14 +92,18 @@ pub(crate) async fn serve(
     let (verdict, decided) = oneshot::channel();
     let serving = Serving { request: Some(request), answer: None, verdict };
     lock(&node.served.calls).insert(call, serving);
-    let mut caller = Caller { node: node.clone(), call, waits: true };
+    let mut caller = Caller { node: node.clone(), call, waits: false };
     node.tell(Input::Arrived { call, from, function, left: span(left) }).await;
+    // Before that the core knows of no caller that could be gone.
+    caller.waits = true;
     match decided.await {
         Ok(response) if headers::get_refusal(response.headers()).is_some() => {
             caller.waits = false;
             response
         }
         Ok(response) => {
+            // Nobody asks an empty body for its end.
+            caller.waits = !response.body().is_end_stream();
             response.map(|body| peerless_net::body(Watched { body, caller: Some(caller) }))
         }
         Err(_) => not_hosted(),
@@ -123,8 +129,13 @@ impl Drop for Caller {
         if self.waits
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            let (node, call) = (self.node.clone(), self.call);
-            runtime.spawn(async move { node.tell(Input::Gone { call }).await });
+            let gone = Input::Gone { call: self.call };
+            // While the core is behind, such tasks wait in line with what arrives: there are no
+            // more of them than inputs that were let in before.
+            if let Err(TrySendError::Full(gone)) = self.node.inputs.try_send(gone) {
+                let node = self.node.clone();
+                runtime.spawn(async move { node.tell(gone).await });
+            }
         }
     }
 }
@@ -246,6 +257,8 @@ async fn report(node: &Node, job: Tag, call: Call, mut running: Running, head_on
     match head {
         Ok(head) => {
             let body = if head_only {
+                // A guest whose output nobody takes would hold its slot to the deadline.
+                drop(body);
                 peerless_net::empty()
             } else {
                 let frames = body.map(|chunk| chunk.map(Frame::data));

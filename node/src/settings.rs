@@ -13,6 +13,7 @@ use crate::clock::span;
 use crate::keys;
 use crate::record;
 use crate::units::{parse_duration, parse_size};
+use crate::wire::peer::RECORDS_MAX;
 
 /// The commented file that `peerless up --help` speaks of.
 pub(crate) const EXAMPLE: &str = include_str!("peerless.toml");
@@ -67,6 +68,8 @@ pub(crate) struct Limits {
     pub(crate) functions_max: u16,
     /// Memory of one call.
     pub(crate) memory_max: u64,
+    /// What one call may answer.
+    pub(crate) output_bytes_max: u64,
     /// Size of one module.
     pub(crate) module_bytes_max: u64,
     /// Size of all modules.
@@ -83,6 +86,7 @@ impl Limits {
             call_timeout_max: Duration::from_hours(1),
             functions_max: 64,
             memory_max: 1 << 30,
+            output_bytes_max: 4 << 30,
             module_bytes_max: 32 << 20,
             modules_bytes_max: 4 << 30,
         }
@@ -321,7 +325,7 @@ fn check(config: &Config) -> Result<(), Wrong> {
         ("alpha", u64::from(config.alpha), 1, 64),
         ("hosts_max", u64::from(config.hosts_max), 1, 128),
         ("sync_have_max", u64::from(config.sync_have_max), 1, 512),
-        ("sync_records_max", u64::from(config.sync_records_max), 1, 8),
+        ("sync_records_max", u64::from(config.sync_records_max), 1, RECORDS_MAX as u64),
         ("reply_timeout in nanoseconds", config.reply_timeout.0, 1_000_000, 60_000_000_000),
     ];
     for (key, value, least, most) in bounds {
@@ -401,6 +405,7 @@ impl HttpFile {
 struct WasmFile {
     functions_max: Option<u16>,
     memory_max: Option<Size>,
+    output_max: Option<Size>,
     module_max: Option<Size>,
     modules_max: Option<Size>,
 }
@@ -409,6 +414,7 @@ impl WasmFile {
     fn apply(self, limits: &mut Limits) {
         set(&mut limits.functions_max, self.functions_max);
         set(&mut limits.memory_max, self.memory_max.map(|Size(it)| it));
+        set(&mut limits.output_bytes_max, self.output_max.map(|Size(it)| it));
         set(&mut limits.module_bytes_max, self.module_max.map(|Size(it)| it));
         set(&mut limits.modules_bytes_max, self.modules_max.map(|Size(it)| it));
     }

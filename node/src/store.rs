@@ -3,9 +3,11 @@
 //! One thread owns the writing. It takes all that waits, writes it in one transaction, and says
 //! `Kept` after the commit: under load many writes share one flush to the disk.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use peerless_core::{Input, Item, ItemKey, Tag};
 use peerless_net::{Multiaddr, PeerKey};
@@ -14,7 +16,7 @@ use redb::{
 };
 use tokio::sync::mpsc::Sender;
 
-use crate::clock;
+use crate::clock::{self, Stopwatch};
 use crate::id::NodeId;
 use crate::record;
 
@@ -22,6 +24,12 @@ use crate::record;
 const SCHEMA: u64 = 1;
 /// Peers that are remembered; those met longest ago go first.
 const PEERS_MAX: u64 = 256;
+/// A peer that changes what it says is written down no more often than this.
+const MET_PERIOD: Duration = Duration::from_secs(10);
+/// And one that says the same again, no more often than this: only the order of peers profits.
+const SAME_PERIOD: Duration = Duration::from_mins(10);
+/// Peers of which that is known; more in [`MET_PERIOD`] are not written down.
+const LATELY_MAX: u64 = 4 * PEERS_MAX;
 
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 /// Kind (1 record, 2 hosting) and the function's name → the record's bytes.
@@ -117,11 +125,13 @@ enum Write {
     Met(PeerKey, Vec<Multiaddr>),
 }
 
-/// What waits for the thread. Its length is bounded by what the core has in flight, and by one
-/// entry for each peer met.
+/// What waits for the thread. Its length is bounded by what the core has in flight, and by
+/// [`PEERS_MAX`] peers met.
 #[derive(Default)]
 struct Waiting {
     writes: Vec<Write>,
+    /// The last that each peer said.
+    met: BTreeMap<PeerKey, Vec<Multiaddr>>,
     closed: bool,
 }
 
@@ -138,13 +148,23 @@ impl Queue {
         self.more.notify_one();
     }
 
+    fn met(&self, peer: PeerKey, addresses: Vec<Multiaddr>) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.met.contains_key(&peer) || (waiting.met.len() as u64) < PEERS_MAX {
+            waiting.met.insert(peer, addresses);
+            self.more.notify_one();
+        }
+    }
+
     /// All that waits, as soon as there is something; `None` at the end.
     fn take(&self) -> Option<Vec<Write>> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        while waiting.writes.is_empty() && !waiting.closed {
+        while waiting.writes.is_empty() && waiting.met.is_empty() && !waiting.closed {
             waiting = self.more.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
-        let writes = std::mem::take(&mut waiting.writes);
+        let mut writes = std::mem::take(&mut waiting.writes);
+        let met = std::mem::take(&mut waiting.met);
+        writes.extend(met.into_iter().map(|(peer, addresses)| Write::Met(peer, addresses)));
         (!writes.is_empty()).then_some(writes)
     }
 }
@@ -152,6 +172,8 @@ impl Queue {
 /// The running store. Dropping it writes what waits, and ends the thread.
 pub(crate) struct Store {
     queue: Arc<Queue>,
+    /// What was written down of peers met lately, and when.
+    lately: Mutex<BTreeMap<PeerKey, (Stopwatch, Vec<Multiaddr>)>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -176,7 +198,7 @@ impl Store {
             }
         };
         let thread = std::thread::Builder::new().name("store".into()).spawn(run)?;
-        Ok(Self { queue, thread: Some(thread) })
+        Ok(Self { queue, lately: Mutex::default(), thread: Some(thread) })
     }
 
     /// Keeps an item; `Kept` or `NotKept` follows.
@@ -189,9 +211,24 @@ impl Store {
         self.queue.push(Write::Forget(key));
     }
 
-    /// Remembers where a peer was reached.
+    /// Remembers where a peer was reached, unless that was done lately: each write is one to the
+    /// disk, and a peer may say what it likes as often as it likes.
     pub(crate) fn met(&self, peer: PeerKey, addresses: Vec<Multiaddr>) {
-        self.queue.push(Write::Met(peer, addresses));
+        let mut lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((since, said)) = lately.get(&peer) {
+            let period = if *said == addresses { SAME_PERIOD } else { MET_PERIOD };
+            if since.elapsed() < period {
+                return;
+            }
+        }
+        if lately.len() as u64 >= LATELY_MAX {
+            lately.retain(|_, (since, _)| since.elapsed() < MET_PERIOD);
+            if lately.len() as u64 >= LATELY_MAX {
+                return;
+            }
+        }
+        lately.insert(peer, (Stopwatch::start(), addresses.clone()));
+        self.queue.met(peer, addresses);
     }
 }
 
@@ -301,6 +338,28 @@ mod tests {
         assert_eq!(opened.items, [item("one")]);
         assert_eq!(opened.peers[0].0, [5; 32]);
         assert_eq!(opened.peers[0].1.len(), 1);
+    }
+
+    #[test]
+    fn a_peer_that_repeats_itself_is_written_down_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (inputs, _said) = mpsc::channel(16);
+        let store = Store::start(open(&dir.path().join("store.redb")).unwrap(), inputs).unwrap();
+        let queue = store.queue.clone();
+        let address =
+            |port: u16| format!("/ip4/192.0.2.1/tcp/{port}").parse::<Multiaddr>().unwrap();
+        let mut queued = 0;
+        for port in 1..1000 {
+            store.met([7; 32], vec![address(port)]);
+            queued += queue.waiting.lock().unwrap().met.remove(&[7; 32]).map_or(0, |_| 1);
+        }
+        assert!(queued <= 1, "{queued}");
+        let lately = store.lately.lock().unwrap();
+        assert_eq!(
+            lately[&[7; 32]].1,
+            [address(1)],
+            "the first was taken, the others came too soon"
+        );
     }
 
     #[test]

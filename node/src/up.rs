@@ -85,7 +85,7 @@ async fn start(settings: Settings) -> anyhow::Result<Running> {
     let modules =
         Modules::open(modules_dir.clone(), limits.modules_bytes_max, limits.module_bytes_max)
             .with_context(|| format!("cannot use {}", modules_dir.display()))?;
-    let functions = Functions::new(sandbox(&settings, &dir)?);
+    let functions = Functions::new(sandbox(&settings, &dir)?, limits.output_bytes_max);
     let listener = TcpListener::bind(settings.http)
         .await
         .with_context(|| format!("cannot listen on {} for the HTTP API", settings.http))?;

@@ -115,6 +115,12 @@ impl<T> Agenda<T> {
         Some(self.ready[self.head].when.time)
     }
 
+    /// When and where the earliest entry is due.
+    pub fn upcoming(&mut self) -> Option<When> {
+        self.advance()?;
+        Some(self.ready[self.head].when)
+    }
+
     fn store(&mut self, what: T) -> u32 {
         if let Some(slot) = self.free.pop() {
             self.slab[slot as usize] = Some(what);

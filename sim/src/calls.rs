@@ -3,11 +3,13 @@
 
 use peerless_core::{Ending, Input, Load, Name, Refusal, Span, Stay, Tag, Time};
 
+use crate::agenda::When;
 use crate::chance::Concern;
 use crate::desk::{Incoming, Outgoing};
+use crate::network::Passage;
 use crate::peer::Index;
 use crate::scenario::{Silence, Spread};
-use crate::world::{Happening, World};
+use crate::world::{Happening, PACKET, World};
 
 /// What crosses the network for calls, or is seen of a connection that breaks.
 #[derive(Copy, Clone, Debug)]
@@ -38,7 +40,25 @@ const NOT_SENT: Ending = Ending::NotSent { spent: false };
 /// The status with which a runtime ends a run at its deadline.
 const TIMED_OUT: u16 = 504;
 
+/// About how long a packet of a call is: its headers. Bodies are not simulated.
+const PACKET_BYTES: u64 = 256;
+
 impl World {
+    /// How long the next packet of a call takes if it leaves now.
+    fn ride(&mut self, from: u32, to: u32) -> Span {
+        let counter = self.desk(from).packets + 1;
+        let passage = Passage { from, to, counter, time: self.now, bytes: PACKET_BYTES };
+        self.network.reliable(&passage)
+    }
+
+    /// Puts a packet of a call on the agenda.
+    fn push_packet(&mut self, from: u32, to: u32, time: Time, packet: Packet) {
+        let packets = &mut self.desk(from).packets;
+        *packets += 1;
+        let when = When { time: time.0, to, from, counter: PACKET | *packets };
+        self.push(when, Happening::Call(packet));
+    }
+
     pub(crate) fn dispatch(
         &mut self,
         me: u32,
@@ -49,8 +69,7 @@ impl World {
         deadline: Time,
     ) {
         self.attempted(me, ticket);
-        let counter = self.next_counter(me);
-        let arrives = self.now + self.network.reliable(me, to, counter);
+        let arrives = self.now + self.ride(me, to);
         let outgoing = Outgoing { to, arrives, status: None };
         self.desk(me).attempts.insert(attempt, outgoing);
         let packet = Packet::Dial {
@@ -73,8 +92,7 @@ impl World {
 
     /// Lets the host know, not before the call itself comes there.
     fn hang_up(&mut self, me: u32, attempt: Tag, outgoing: Outgoing, after: Span) {
-        let counter = self.next_counter(me);
-        let time = self.now + after + self.network.reliable(me, outgoing.to, counter);
+        let time = self.now + after + self.ride(me, outgoing.to);
         let time = time.max(outgoing.arrives);
         self.push_packet(me, outgoing.to, time, Packet::Hangup { attempt });
     }
@@ -145,10 +163,7 @@ impl World {
         let time = match incoming.head_at {
             // A short answer's head and end are one packet.
             Some(head_at) if head_at > self.now => head_at,
-            _ => {
-                let counter = self.next_counter(me);
-                self.now + self.network.reliable(me, incoming.from, counter)
-            }
+            _ => self.now + self.ride(me, incoming.from),
         };
         let attempt = incoming.attempt;
         self.push_packet(me, incoming.from, time, Packet::Ended { attempt, how });
@@ -209,9 +224,8 @@ impl World {
     }
 
     pub(crate) fn respond(&mut self, me: u32, call: u64, load: Load, stay: Stay) {
-        let counter = self.next_counter(me);
         let Some(incoming) = self.desk(me).calls.get(&call).copied() else { return };
-        let time = self.now + self.network.reliable(me, incoming.from, counter);
+        let time = self.now + self.ride(me, incoming.from);
         if let Some(incoming) = self.desk(me).calls.get_mut(&call) {
             incoming.head_at = Some(time);
         }

@@ -9,14 +9,22 @@ use peerless_core::Name;
 pub struct Function {
     /// How many hosts its owner wants at least.
     pub wanted: u32,
-    /// The live hosts.
+    /// The live hosts, whatever versions they serve.
     pub hosts: BTreeSet<u32>,
+    /// The versions that each of them serves: for a while two, when it is updated.
+    versions: BTreeSet<(u32, u64)>,
     /// (When, how many hosts lived from then on).
     pub log: Vec<(u64, u32)>,
     /// Since when fewer live than wanted, once there had been enough.
     pub short_since: Option<u64>,
     /// How long each shortage lasted that ended.
     pub repairs: Vec<u64>,
+    /// Hosts that it lost to crashes and leaves after it had had enough.
+    pub lost: u64,
+    /// Hosts that it got after it had had enough.
+    pub gained: u64,
+    /// Hosts that it got among newcomers while it was not short, and for which no older one gave up.
+    handed: u64,
     placed: bool,
 }
 
@@ -27,11 +35,12 @@ pub struct Census {
     pub functions: Vec<Function>,
     by_name: BTreeMap<Name, usize>,
     hosted: BTreeMap<u32, BTreeSet<usize>>,
-    disturbed: bool,
-    grown: bool,
-    /// Hosts that were installed after the first peer had gone.
+    newcomers: BTreeSet<u32>,
+    left: bool,
+    /// Hosts that functions got, once some peer had gone, of which no peer that is gone was a host:
+    /// a leave should move nothing but what the leaver hosted.
     pub moved_on_leave: u64,
-    /// Hosts that gave a function up while they lived, after the first peer had joined.
+    /// Hosts that gave a function up for a newcomer, which had installed it before.
     pub moved_on_join: u64,
 }
 
@@ -42,47 +51,77 @@ impl Census {
         self.functions.push(Function {
             wanted,
             hosts: BTreeSet::new(),
+            versions: BTreeSet::new(),
             log: Vec::new(),
             short_since: None,
             repairs: Vec::new(),
+            lost: 0,
+            gained: 0,
+            handed: 0,
             placed: false,
         });
     }
 
-    /// A peer can be called for a function from now on.
-    pub fn installed(&mut self, time: u64, peer: u32, name: &Name) {
+    /// A peer can be called for a version of a function from now on.
+    pub fn installed(&mut self, time: u64, peer: u32, name: &Name, version: u64) {
         let Some(&at) = self.by_name.get(name) else { return };
-        if self.functions[at].hosts.insert(peer) {
-            self.hosted.entry(peer).or_default().insert(at);
-            self.functions[at].changed(time);
-            self.moved_on_leave += u64::from(self.disturbed);
+        let function = &mut self.functions[at];
+        function.versions.insert((peer, version));
+        if !function.hosts.insert(peer) {
+            return;
         }
+        self.hosted.entry(peer).or_default().insert(at);
+        if function.placed {
+            function.gained += 1;
+            self.moved_on_leave += u64::from(self.left && function.lost == 0);
+            let is_spare = function.short_since.is_none() && self.newcomers.contains(&peer);
+            function.handed += u64::from(is_spare);
+        }
+        function.changed(time);
     }
 
-    /// A peer can't be called for a function any more.
-    pub fn uninstalled(&mut self, time: u64, peer: u32, name: &Name) {
+    /// A peer can't be called for a version of a function any more.
+    pub fn uninstalled(&mut self, time: u64, peer: u32, name: &Name, version: u64) {
         let Some(&at) = self.by_name.get(name) else { return };
-        if self.functions[at].hosts.remove(&peer) {
-            if let Some(hosted) = self.hosted.get_mut(&peer) {
-                hosted.remove(&at);
-            }
-            self.functions[at].changed(time);
-            self.moved_on_join += u64::from(self.grown);
+        let function = &mut self.functions[at];
+        function.versions.remove(&(peer, version));
+        let serves_another = function.versions.range((peer, 0)..=(peer, u64::MAX)).next().is_some();
+        if serves_another || !function.hosts.remove(&peer) {
+            return;
         }
+        if let Some(hosted) = self.hosted.get_mut(&peer) {
+            hosted.remove(&at);
+        }
+        if function.handed > 0 && !self.newcomers.contains(&peer) {
+            function.handed -= 1;
+            self.moved_on_join += 1;
+        }
+        function.changed(time);
     }
 
     /// A new peer is there.
-    pub fn joined(&mut self) {
-        self.grown = true;
+    pub fn joined(&mut self, peer: u32) {
+        self.newcomers.insert(peer);
     }
 
     /// A peer is gone.
     pub fn left(&mut self, time: u64, peer: u32) {
+        self.left = true;
         for at in self.hosted.remove(&peer).unwrap_or_default() {
-            self.functions[at].hosts.remove(&peer);
-            self.functions[at].changed(time);
-            self.disturbed = true;
+            let function = &mut self.functions[at];
+            function.hosts.remove(&peer);
+            function.versions.retain(|(host, _)| *host != peer);
+            function.lost += u64::from(function.placed);
+            function.changed(time);
         }
+    }
+
+    /// Hosts that functions got after they had had enough, over the hosts that they lost; `None`
+    /// where they lost none.
+    pub fn installs_over_lost(&self) -> Option<f64> {
+        let lost: u64 = self.functions.iter().map(|function| function.lost).sum();
+        let gained: u64 = self.functions.iter().map(|function| function.gained).sum();
+        (lost > 0).then(|| gained as f64 / lost as f64)
     }
 
     /// The peers that host anything, ascending.

@@ -96,9 +96,23 @@ impl Chance {
 pub struct Share(u64);
 
 impl Share {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+
+    /// So many hundredths, at most 100.
+    pub const fn percent(n: u64) -> Self {
+        assert!(n <= 100, "a share is at most all");
+        Self(((n << 32) + 50) / 100)
+    }
+
     /// The share nearest to `part`, which lies from 0 to 1.
     pub fn new(part: f64) -> Option<Self> {
         (0.0..=1.0).contains(&part).then(|| Self((part * 4_294_967_296.0).round() as u64))
+    }
+
+    /// The share as a number from 0 to 1.
+    pub fn part(self) -> f64 {
+        self.0 as f64 / 4_294_967_296.0
     }
 
     /// Whether a draw of 64 random bits falls into the share.

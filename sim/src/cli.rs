@@ -1,13 +1,13 @@
 //! What was typed, and what is done about it.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::keys::Bad;
-use crate::report;
-use crate::scenario::{BUILT_IN, Scenario};
+use crate::report::{self, Report};
+use crate::scenario::{BUILT_IN, Bad, Known, Scenario};
 use crate::trace;
 
 /// Simulates networks of peerless cores in virtual time, deterministically.
@@ -21,7 +21,12 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Lists the built-in scenarios.
-    List,
+    List {
+        /// Lists every key that a scenario can have, its value where it is not given, and what it
+        /// means.
+        #[arg(long)]
+        keys: bool,
+    },
     /// Runs a scenario and reports.
     Run {
         /// A built-in scenario, or a file that ends in .toml.
@@ -86,13 +91,23 @@ impl Cli {
     /// Carries the command out.
     pub fn run(self, out: &mut impl Write) -> Result<(), Fault> {
         match self.command {
-            Command::List => list(out),
-            Command::Run { scenario, seed, peers, set, out: dir, json } => {
-                let scenario = load(&scenario, peers, set)?;
-                run(&scenario, seed, dir, json, out)
+            Command::List { keys: false } => list(out),
+            Command::List { keys: true } => list_keys(out),
+            Command::Run { scenario: named, seed, peers, set, out: dir, json } => {
+                let scenario = load(&named, peers, &set)?;
+                let report = run(&scenario, seed, dir, json, out)?;
+                match report.violations_count {
+                    0 => Ok(()),
+                    n => {
+                        let again = command(&named, seed, scenario.peers, &set);
+                        let plural = if n == 1 { "" } else { "s" };
+                        let what = format!("{n} violation{plural}; to repeat it:\n{again}");
+                        Err(Fault::Failed(what))
+                    }
+                }
             }
             Command::Trace { scenario, seed, operation, peers, set } => {
-                let scenario = load(&scenario, peers, set)?;
+                let scenario = load(&scenario, peers, &set)?;
                 let text = trace::trace(scenario, seed, operation).map_err(Fault::Usage)?;
                 Ok(out.write_all(text.as_bytes())?)
             }
@@ -100,7 +115,8 @@ impl Cli {
     }
 }
 
-fn load(scenario: &str, peers: Option<u32>, mut set: Vec<String>) -> Result<Scenario, Fault> {
+fn load(scenario: &str, peers: Option<u32>, set: &[String]) -> Result<Scenario, Fault> {
+    let mut set = set.to_vec();
     set.extend(peers.map(|peers| format!("peers={peers}")));
     Ok(Scenario::load(scenario, &set)?)
 }
@@ -113,13 +129,20 @@ fn list(out: &mut impl Write) -> Result<(), Fault> {
     Ok(())
 }
 
+fn list_keys(out: &mut impl Write) -> Result<(), Fault> {
+    for Known { key, standard, doc } in Scenario::keys() {
+        writeln!(out, "{key:<38} {standard:<14} {doc}")?;
+    }
+    Ok(())
+}
+
 fn run(
     scenario: &Scenario,
     seed: u64,
     dir: Option<PathBuf>,
     json: bool,
     out: &mut impl Write,
-) -> Result<(), Fault> {
+) -> Result<Report, Fault> {
     let report = report::run(scenario, seed);
     let object = serde_json::to_string(&report).expect("a report is plain data");
     if let Some(dir) = dir {
@@ -133,8 +156,25 @@ fn run(
     } else {
         out.write_all(report.table().as_bytes())?;
     }
-    match report.violations.len() {
-        0 => Ok(()),
-        n => Err(Fault::Failed(format!("{n} violations"))),
+    Ok(report)
+}
+
+/// The command that runs the same world again, for a POSIX shell.
+pub fn command(scenario: &str, seed: u64, peers: u32, sets: &[String]) -> String {
+    let mut command =
+        format!("peerless-sim run {} --seed {seed} --peers {peers}", quoted(scenario));
+    // The peers are said already.
+    for set in sets.iter().filter(|set| !set.trim_start().starts_with("peers=")) {
+        let _ = write!(command, " --set {}", quoted(set));
     }
+    command
+}
+
+/// A word as a shell takes it for one.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-+=/:,%@".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
 }

@@ -2,7 +2,42 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use peerless_core::{Digest, Item, ItemKey, Tag, Time};
+use peerless_core::{Digest, Item, ItemKey, Span, Tag, Time};
+
+use crate::scenario::{section, worded};
+
+section! {
+    /// What each machine is like.
+    "host" => pub struct Host {
+        /// The last so many peers host functions, the others none; all where it is unset.
+        hosts: Option<u32> = None,
+        /// Calls that run at once.
+        slots: u16 = 4,
+        /// Calls that wait.
+        queue: u16 = 16,
+        /// Functions that can be installed.
+        room: u16 = 64,
+        /// Until the disk has kept something.
+        store_delay: Span = Span::ms(1),
+        /// Until fetched code can be called.
+        compile_delay: Span = Span::ms(200),
+        /// Until a run that nobody waits for has stopped.
+        cancel_delay: Span = Span::ms(1),
+        /// What others see of a crash: "machine" is silence, "process" a reset.
+        crash: Silence = Silence::Machine,
+    }
+}
+
+/// What others see of a peer that crashed.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Silence {
+    /// The machine is gone: nothing answers.
+    Machine,
+    /// The process is gone, the machine resets connections.
+    Process,
+}
+
+worded!(Silence: "machine" => Machine, "process" => Process);
 
 /// What a machine holds for its core.
 #[derive(Debug, Default)]
@@ -19,6 +54,8 @@ pub struct Desk {
     pub by_attempt: BTreeMap<(u32, Tag), u64>,
     /// Runs that have not ended, and whose calls they answer.
     pub jobs: BTreeMap<Tag, u64>,
+    /// Packets of calls that it has sent.
+    pub packets: u64,
     /// The number of the next call that arrives.
     pub next_call: u64,
 }

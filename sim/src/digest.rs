@@ -1,4 +1,5 @@
-//! One rolling 64-bit hash per peer over everything that it was told and wanted done, and when.
+//! One rolling 64-bit hash per peer over everything that it was told and wanted done, its births
+//! and its deaths, and when.
 //!
 //! The fold reads values through serde's data model, field by field, so that what the boundary gains
 //! is in the digest at once; it sees no `usize`, no address and no float, and is the same on every
@@ -10,6 +11,7 @@ use peerless_core::{Effect, Input, Message};
 use serde::ser::{self, Serialize};
 
 use crate::peer::Index;
+use crate::scenario::Silence;
 
 /// A hash that values are folded into.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -57,6 +59,18 @@ impl Fold {
         }
     }
 
+    /// Folds in that the peer starts, for the how manieth time after its first.
+    pub fn birth(&mut self, time: u64, incarnation: u32) {
+        self.word(time);
+        self.word(BIRTH ^ u64::from(incarnation));
+    }
+
+    /// Folds in that the peer is gone, and what others see of it.
+    pub fn death(&mut self, time: u64, silence: Silence) {
+        self.word(time);
+        self.word(DEATH ^ u64::from(silence == Silence::Process));
+    }
+
     /// Folds an effect in; the sum of the message that it sends, if it sends one.
     #[inline]
     pub fn effect(&mut self, effect: &Effect<Index>) -> u64 {
@@ -71,6 +85,8 @@ impl Fold {
     }
 }
 
+const BIRTH: u64 = 0x4249_5254_0000_0000;
+const DEATH: u64 = 0x4445_4154_0000_0000;
 const HEARD: u64 = 0x4845_4152_0000_0000;
 const SEND: u64 = 0x5345_4E44_0000_0000;
 

@@ -9,7 +9,7 @@ use crate::record::{Interest, Recorder};
 use crate::scenario::Scenario;
 use crate::tickets::{self, Operation};
 use crate::words::Words;
-use crate::world::World;
+use crate::world::{START, World};
 
 /// Peers near a target that get a rank in a trace.
 const RANKED: usize = 40;
@@ -35,8 +35,17 @@ pub fn trace(mut scenario: Scenario, seed: u64, operation: u64) -> Result<String
         ..Interest::default()
     };
     world.recorder = Some(Recorder::new(interest, words));
+    // An operation may never begin, where everyone who could is gone, or never end.
+    let give_up = world.give_up();
     let mut begun = false;
-    while (!begun || world.is_open(operation.ticket)) && world.step() {
+    while !begun || world.is_open(operation.ticket) {
+        if world.upcoming().is_none_or(|next| next.time > give_up.0) {
+            let what = if begun { "did not end" } else { "did not begin" };
+            let seconds = give_up.since(START).0 / 1_000_000_000;
+            let why = format!("{} {what} within the scenario's {seconds} s", operation.name);
+            return Err(why);
+        }
+        world.step();
         begun |= world.is_open(operation.ticket);
     }
     let mut text = head(&world, seed, &operation, &near);

@@ -129,6 +129,13 @@ pub(crate) fn plausible(address: &Multiaddr, observed: &Multiaddr) -> bool {
     }
 }
 
+/// Whether an informant seen at `observed` can mean another peer by an address; one that is not
+/// connected any more is taken for one on the Internet. A name is not looked up for hearsay.
+pub(crate) fn hearsay(address: &Multiaddr, observed: Option<&Multiaddr>) -> bool {
+    let seen = observed.and_then(reach).unwrap_or(Reach::Global);
+    reach(address).is_some_and(|told| told >= seen)
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Reach {
     Loopback,
@@ -233,5 +240,15 @@ mod tests {
         assert!(plausible("/ip4/192.168.0.2/tcp/1", "/ip4/192.168.0.2/tcp/1"));
         assert!(plausible("/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/1"));
         assert!(plausible("/dns4/peer.example/tcp/1", "/ip4/8.8.8.8/tcp/1"));
+    }
+
+    #[test]
+    fn hearsay_is_of_ip_addresses_that_the_informant_can_mean() {
+        let told = |of: &str, seen: Option<&str>| hearsay(&address(of), seen.map(address).as_ref());
+        let (local, global) = ("/ip4/127.0.0.1/tcp/1", "/ip4/8.8.8.8/tcp/1");
+        assert!(told(local, Some(local)) && told(global, Some(local)));
+        assert!(!told(local, Some(global)) && !told("/ip4/10.0.0.1/tcp/1", Some(global)));
+        assert!(!told("/dns4/peer.example/tcp/1", Some(local)));
+        assert!(!told(local, None) && told(global, None));
     }
 }

@@ -33,6 +33,7 @@ use crate::{
     conn::{Conn, Lease, Place, Protocol},
     request, serve,
     shared::{Shared, count},
+    taken::{Patience, Taken},
     wire::Wire,
 };
 
@@ -297,7 +298,7 @@ pub(crate) fn serve(shared: &Arc<Shared>, conn: &Arc<Conn>, stream: Stream, plac
     let Some(calls) = calls else {
         return serve::refuse_call(shared, conn, stream);
     };
-    let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    let mut builder = hyper::server::conn::http2::Builder::new(Patience(limits.take_timeout));
     builder
         .timer(TokioTimer::new())
         .auto_date_header(false)
@@ -345,7 +346,7 @@ async fn answer(
     parts.uri = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
     let request = Request::from_parts(parts, body(incoming));
     let response = up.calls.call(conn.remote.key, request).await;
-    Ok(response.map(|outgoing| body(Held { body: outgoing, _held: lease })))
+    Ok(response.map(|outgoing| body(Held { body: Taken::new(outgoing), _held: lease })))
 }
 
 /// The URI that HTTP/2 wants.

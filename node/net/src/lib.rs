@@ -82,6 +82,7 @@ mod serve;
 mod settings;
 mod shared;
 mod start;
+mod taken;
 mod wire;
 
 use std::{io, sync::Arc, time::Duration};

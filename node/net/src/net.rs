@@ -7,8 +7,8 @@ use libp2p::Multiaddr;
 use tokio::sync::mpsc;
 
 use crate::{
-    Body, CallError, Counters, DialError, Kind, PeerKey, PeerView, RequestError, conn::Remote,
-    dial, driver::Command, request, shared::Shared,
+    Body, CallError, Counters, DialError, Kind, PeerKey, PeerView, RequestError, book::hearsay,
+    conn::Remote, dial, driver::Command, request, shared::Shared,
 };
 
 /// The network as the node uses it; cheap to clone, usable from any task.
@@ -72,6 +72,20 @@ impl Net {
     /// that name another peer, are dropped; hearsay never displaces an address that has worked.
     pub fn learn(&self, peer: &PeerKey, addresses: impl IntoIterator<Item = Multiaddr>) {
         self.shared.learn(peer, addresses);
+    }
+
+    /// Files what a third peer, the informant, says of a peer's addresses: as [`Net::learn`], but
+    /// only IP addresses, and none that the informant cannot mean, such as a private one told over
+    /// the Internet.
+    pub fn hear(
+        &self,
+        informant: &PeerKey,
+        peer: &PeerKey,
+        addresses: impl IntoIterator<Item = Multiaddr>,
+    ) {
+        let seen = self.shared.live(informant).map(|conn| conn.address.clone());
+        let told = addresses.into_iter().filter(|address| hearsay(address, seen.as_ref()));
+        self.shared.learn(peer, told);
     }
 
     /// The book's addresses of a peer, those that worked first, without `/p2p`.

@@ -95,6 +95,9 @@ pub struct Limits {
     pub call_window_bytes: u32,
     /// Bytes of all bodies between two peers, each way, that may lie unread.
     pub calls_window_bytes: u32,
+    /// An answer of which the peer takes nothing for this long is cut off; the host's own pauses
+    /// do not count.
+    pub take_timeout: Duration,
     /// A call stream unused for this long is closed; the connection stays.
     pub call_idle: Duration,
 
@@ -136,6 +139,7 @@ impl Default for Limits {
             call_streams_max: 4,
             call_window_bytes: 1024 * 1024,
             calls_window_bytes: 8 * 1024 * 1024,
+            take_timeout: Duration::from_secs(30),
             call_idle: Duration::from_mins(1),
 
             ping_interval: Duration::from_secs(15),

@@ -321,7 +321,8 @@ pub(super) async fn update(
 async fn deploy(node: &Arc<Node>, request: Request, replace: bool) -> Result<Response, ApiError> {
     let deployment: Deployment = document(request, DOCUMENT_BYTES_MAX).await?;
     let digest = image_digest(&deployment.image)?;
-    let size = node.modules.size(&digest).await;
+    // Read whole: what is signed must be so, and a damaged file is no module.
+    let size = node.modules.sound_size(&digest).await;
     let (function, what) = deployment.read(node, size.unwrap_or(0))?;
     let before = current(node, &function).await?;
     match (&before, replace) {
@@ -333,7 +334,8 @@ async fn deploy(node: &Arc<Node>, request: Request, replace: bool) -> Result<Res
         _ => {}
     }
     if size.is_none() {
-        let why = "image: that module is not here; PUT it to /modules first";
+        let digest = crate::bytes32::hex(&digest.0);
+        let why = format!("image: module sha256:{digest} is not here; PUT it to /modules first");
         return Err(ApiError::bad(why));
     }
     let seen = before.map_or(0, |(record, _)| record.version);

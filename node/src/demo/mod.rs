@@ -6,8 +6,8 @@
 //! the node concerned logged. A table says what was measured.
 //!
 //! To see that it can fail: with a `--config FILE` that holds `[core]` and `repair = false` it ends
-//! in the step `repair`; with `--tamper FILE`, which starts one node on another module in place of
-//! `echo`, in the step `deploy`, since no node runs a module whose digest is not the record's.
+//! in the step `repair`; with `--tamper FILE`, which puts another module in the place of `echo` on
+//! the gateway's disk, in the step `deploy`, since no node believes a file without its digest.
 
 use std::process::ExitCode;
 

@@ -108,7 +108,7 @@ impl Network {
         self.dir.join(format!("node-{number}"))
     }
 
-    /// Puts `module` where a node that has not been started keeps the one with this digest.
+    /// Puts `module` where a node keeps the one with this digest.
     pub(super) fn tamper(&self, number: usize, digest: &[u8; 32], module: &[u8]) -> io::Result<()> {
         let modules = self.node_dir(number).join("modules");
         fs::create_dir_all(&modules)?;

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Cursor;
+use std::io::{self, Cursor};
+use std::path::Path;
 use std::time::Duration;
 
 use futures::future::{join_all, try_join_all};
@@ -78,13 +79,6 @@ async fn in_order(demo: &mut Demo) -> Result<(), Trouble> {
 async fn start(demo: &mut Demo) -> Result<(), Trouble> {
     let peers = usize::from(demo.args.peers);
     demo.begin("start", &format!("{peers} nodes on this machine, one owner"));
-    if let Some(path) = &demo.args.tamper {
-        let altered =
-            |error| Trouble::new(format!("cannot tamper with {}: {error}", path.display()));
-        let module = fs::read(path).map_err(altered)?;
-        let (_, echo) = SAMPLES[0];
-        demo.network.tamper(0, &digest(echo), &module).map_err(altered)?;
-    }
     let watch = Stopwatch::start();
     demo.network.start(peers).await?;
     demo.row("nodes ready", peers.to_string());
@@ -137,7 +131,7 @@ async fn deploy(demo: &mut Demo) -> Result<Deployed, Trouble> {
     let min = 3.min(usize::from(demo.args.peers) - 1);
     let network = &demo.network;
     let gateway = &network.node(0).gateway;
-    let deploying = SAMPLES.map(|(name, module)| deploy_one(gateway, name, module, min));
+    let deploying = SAMPLES.map(|(name, module)| deploy_one(demo, name, module, min));
     let deployed = try_join_all(deploying).await;
     deployed.map_err(|trouble| Trouble { node: Some(0), ..trouble })?;
     let took = watch.seconds();
@@ -160,13 +154,14 @@ async fn deploy(demo: &mut Demo) -> Result<Deployed, Trouble> {
     Ok(Deployed { min, hosts })
 }
 
-async fn deploy_one(
-    gateway: &Gateway,
-    name: &str,
-    module: &[u8],
-    min: usize,
-) -> Result<Value, Trouble> {
+async fn deploy_one(demo: &Demo, name: &str, module: &[u8], min: usize) -> Result<Value, Trouble> {
+    let gateway = &demo.network.node(0).gateway;
     let digest = deploy::upload(gateway, module.to_vec()).await?;
+    if let (ECHO, Some(path)) = (name, &demo.args.tamper) {
+        tamper(&demo.network, path, module).map_err(|error| {
+            Trouble::new(format!("cannot tamper with {}: {error}", path.display()))
+        })?;
+    }
     let deployment = json!({
         "service": name,
         "image": format!("wasm:{digest}"),
@@ -177,6 +172,11 @@ async fn deploy_one(
         "annotations": if name == ECHO { json!({"peerless.output": "cgi"}) } else { json!({}) },
     });
     Ok(deploy::describe(gateway, &deployment, name).await?)
+}
+
+/// Puts another module where node 0 keeps this one.
+fn tamper(network: &Network, path: &Path, module: &[u8]) -> io::Result<()> {
+    network.tamper(0, &digest(module), &fs::read(path)?)
 }
 
 /// The hosts of a function that a node finds, without those that were killed.

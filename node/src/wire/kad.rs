@@ -119,6 +119,11 @@ pub(crate) fn encode_query(query: &Query<NodeId>) -> Vec<u8> {
     writer.finish()
 }
 
+/// Whether a query stores a record.
+pub(crate) fn has_record(bytes: &[u8]) -> bool {
+    read(bytes).is_ok_and(|raw| raw.of == Type::PutValue as u64)
+}
+
 /// What a peer asks: one of ours, or any libp2p client.
 pub(crate) fn decode_query(from: NodeId, bytes: &[u8]) -> Result<Asked, WireError> {
     let raw = read(bytes)?;

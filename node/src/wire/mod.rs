@@ -89,6 +89,15 @@ pub fn encode_query(query: &Query<NodeId>, book: &dyn Addresses) -> (Kind, Bytes
     }
 }
 
+/// How many records' signatures [`decode_query`] would check; nothing is checked here. 1 for what
+/// is malformed: that is said when it is decoded.
+pub(crate) fn records_in(kind: Kind, bytes: &[u8]) -> usize {
+    match kind {
+        Kind::Kad => usize::from(kad::has_record(bytes)),
+        Kind::Peer => peer::records_in(bytes).unwrap_or(1),
+    }
+}
+
 /// What a peer asks.
 pub fn decode_query(kind: Kind, from: NodeId, bytes: &[u8]) -> Result<Asked, WireError> {
     match kind {

@@ -16,13 +16,14 @@ use super::{
 };
 use crate::id::NodeId;
 use crate::proto::{Malformed, Reader, Value, Writer, once, push};
+use crate::record;
 
 /// Largest message: what the transport takes.
 pub(crate) const BYTES_MAX: usize = 64 * 1024;
 /// Names with versions in one message.
 const VERSIONS_MAX: usize = 1024;
-/// Records in one message.
-const RECORDS_MAX: usize = 16;
+/// Records in one message: the most that `core.sync_records_max` may be.
+pub(crate) const RECORDS_MAX: usize = 8;
 
 const PROVIDE: u32 = 1;
 const STORE: u32 = 2;
@@ -99,6 +100,19 @@ pub(crate) fn encode_query(query: &Query<NodeId>, book: &dyn Addresses) -> Vec<u
         }),
     }
     message.finish()
+}
+
+/// How many records a query has, without a look at them.
+pub(crate) fn records_in(bytes: &[u8]) -> Result<usize, Malformed> {
+    let (field, value) = the_one(bytes, PROVIDE..=SYNC)?;
+    let mut records = 0;
+    if matches!(field, PROVIDE | STORE | OFFER | SYNC) {
+        let mut reader = value.message()?;
+        while let Some((field, _)) = reader.field()? {
+            records += usize::from(field == 2);
+        }
+    }
+    Ok(records)
 }
 
 pub(crate) fn decode_query(bytes: &[u8]) -> Result<Asked, WireError> {
@@ -324,13 +338,13 @@ fn read_probe(value: Value<'_>) -> Result<Vec<(Name, u64)>, Malformed> {
 }
 
 fn read_sync(value: Value<'_>) -> Result<Query<NodeId>, WireError> {
-    let (mut owner, mut records, mut have) = (None, Vec::new(), Vec::new());
+    let (mut owner, mut unread, mut have) = (None, Vec::new(), Vec::new());
     let (mut first, mut last) = (None, None);
     let mut reader = value.message()?;
     while let Some((field, value)) = reader.field()? {
         match field {
             1 => once(&mut owner, Owner(value.bytes32()?))?,
-            2 => read_records(&mut records, value)?,
+            2 => push(&mut unread, RECORDS_MAX, value)?,
             3 => push(&mut have, VERSIONS_MAX, read_version(value)?)?,
             4 => once(&mut first, Name(value.bytes32()?))?,
             5 => once(&mut last, Name(value.bytes32()?))?,
@@ -341,6 +355,14 @@ fn read_sync(value: Value<'_>) -> Result<Query<NodeId>, WireError> {
         return Err(Malformed("half a range").into());
     }
     let owner = owner.ok_or(Malformed("no owner"))?;
+    let mut records = Vec::with_capacity(unread.len());
+    for value in unread {
+        // A signature's check is what costs, so all that is cheaper comes first.
+        if record::owner_of(value.bytes()?)? != owner {
+            return Err(Malformed("another owner's record").into());
+        }
+        records.push(read_record(value)?);
+    }
     Ok(Query::Sync { owner, records, have, range: first.zip(last) })
 }
 

@@ -94,7 +94,7 @@ fn a_query() -> impl Strategy<Value = Query<NodeId>> {
             option::of((a_fn_name(), a_fn_name()))
         )
             .prop_map(|(owner, records, have, range)| Query::Sync {
-                owner: Owner(owner),
+                owner: records.first().map_or(Owner(owner), |record| record.owner),
                 records,
                 have,
                 range
@@ -242,6 +242,30 @@ fn a_forged_record_never_reaches_the_core() {
 /// Messages whose bytes are fixed: nodes of other versions speak them, too. They are also the
 /// corpus of the fuzz test; `PEERLESS_UPDATE=1` writes it anew.
 #[test]
+fn records_are_counted_and_their_owner_compared_before_a_signature_is_checked() {
+    let sync = |owner, count| {
+        let records = vec![a_record(); count];
+        let query = Query::Sync { owner, records, have: vec![(Name([1; 32]), 2)], range: None };
+        encode_query(&query, &NoBook)
+    };
+    let own = a_record().owner;
+    for (owner, count, wrong) in [
+        (own, peer::RECORDS_MAX, None),
+        (own, peer::RECORDS_MAX + 1, Some("malformed message: a list is too long")),
+        (Owner([9; 32]), 1, Some("malformed message: another owner's record")),
+    ] {
+        let (kind, bytes) = sync(owner, count);
+        assert_eq!(records_in(kind, &bytes), count);
+        let said = decode_query(kind, NodeId::new([1; 32]), &bytes).err();
+        assert_eq!(said.map(|error| error.to_string()).as_deref(), wrong);
+    }
+    let (kind, bytes) = encode_query(&Query::Offer { record: a_record(), waive: false }, &NoBook);
+    assert_eq!(records_in(kind, &bytes), 1);
+    let (kind, bytes) = encode_query(&Query::Probe(vec![(Name([1; 32]), 2)]), &NoBook);
+    assert_eq!(records_in(kind, &bytes), 0);
+}
+
+#[test]
 fn the_wire_is_what_it_was() {
     let peers = |n: u8| (1..=n).map(|byte| NodeId::new([byte; 32])).collect::<Vec<_>>();
     let (name, record) = (Name([5; 32]), a_record());
@@ -260,7 +284,7 @@ fn the_wire_is_what_it_was() {
         (
             "sync",
             Query::Sync {
-                owner: Owner([8; 32]),
+                owner: record.owner,
                 records: vec![record.clone()],
                 have: vec![(name, 7)],
                 range: Some((name, Name([9; 32]))),

@@ -63,7 +63,8 @@ async fn a_node_with_another_module_is_not_believed() {
     let other = functions.join("words/words.wasm");
     let ended = demo(&["demo", "--json", "--tamper", other.to_str().unwrap()]).await;
     let report = failed(&ended, "deploy");
-    assert!(report["failed"]["reason"].as_str().unwrap().contains("echo"), "{report}");
+    let reason = report["failed"]["reason"].as_str().unwrap();
+    assert!(reason.contains("echo") && reason.contains("module sha256:"), "{report}");
 }
 
 #[tokio::test]

@@ -66,6 +66,43 @@ async fn hostile_peers_are_cut_off_while_calls_go_on() {
     assert!(!log.contains("panicked"), "{log}");
 }
 
+/// Who names hosts of a function that is not expected here teaches nothing of where they are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn addresses_in_an_unexpected_confirmation_are_not_learnt() {
+    let network = Network::start(Plan::default(), 1).await;
+    let node = &network.nodes[0];
+    let raw = Raw::connect(&node.listen).await;
+    let strangers = |from: u8| (from..from + 100).map(|byte| NodeId::new([byte; 32])).collect();
+    let query = Query::Confirm {
+        function: name(1),
+        version: 1,
+        sources: strangers(1),
+        mates: strangers(101),
+    };
+    let (_, bytes) = wire::encode_query(&query, &Somewhere);
+    let mut stream = raw.send(&PEER, &frame(&bytes)).await.expect("a stream");
+    let mut first = [0];
+    stream.read_exact(&mut first).await.expect("an answer");
+    assert_ne!(first, [0], "it is answered, and not refused");
+    let known = node.gateway.json("/network/peers").await;
+    let strange: Vec<_> = known
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|peer| peer["addresses"].to_string().contains("127.0.0.9"))
+        .collect();
+    assert!(strange.is_empty(), "{strange:?}");
+}
+
+/// Everybody is said to be there.
+struct Somewhere;
+
+impl wire::Addresses for Somewhere {
+    fn addresses(&self, _: &NodeId) -> Vec<Multiaddr> {
+        vec!["/ip4/127.0.0.9/tcp/9".parse().unwrap()]
+    }
+}
+
 /// An attack, to whose end calls through every node are answered, each soon.
 async fn during(network: &Network, what: &str, attack: impl Future<Output = ()>) {
     let mut attack = pin!(attack);

@@ -26,6 +26,7 @@ async fn what_nodes_recorded_replays_equally_within_the_laws() {
     let dead = manycall_with_a_death(&mut network, gateway, ITEMS).await.unwrap();
     network.hosted(&network.nodes[gateway], "sleep", 3).await;
     network.restart(dead).await;
+    serves_again(&network.nodes[dead]).await;
     at_rest(&network).await;
     for number in 0..NODES {
         network.kill(number).await;
@@ -47,6 +48,17 @@ async fn what_nodes_recorded_replays_equally_within_the_laws() {
         assert!(said.lines.iter().all(|line| line["equal"] == true), "{:?}", said.lines);
     }
     a_changed_byte_is_named(&journals(&network.journal_dir(gateway))[0]).await;
+}
+
+/// Waits until a host that was restarted answers a call of its own: before that it is busy with what
+/// it had.
+async fn serves_again(node: &Node) {
+    crate::network::until("the restarted host", crate::network::LONG, async || {
+        let reply = node.gateway.call("sleep", "1", crate::network::LONG).await;
+        (reply.header("x-peerless-host") == node.peer_id).then_some(())
+    })
+    .await
+    .unwrap();
 }
 
 fn journals(dir: &Path) -> Vec<PathBuf> {

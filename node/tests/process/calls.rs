@@ -166,3 +166,35 @@ async fn another_owner_s_function_is_called_by_its_full_name_and_cannot_be_remov
     let reply = network.nodes[1].post("/function/echo.openfaas-fn", "x").await;
     assert_eq!(reply.status, 200, "{}", reply.text());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_answers_too_much_is_ended_and_that_is_said() {
+    let network = Network::start(1, Plan::config("[wasm]\noutput_max = \"32KiB\"\n")).await;
+    network.deploy(0, "echo", &["--replicas", "1"]).await;
+    let node = &network.nodes[0];
+    let reply = node.post("/function/echo", vec![b'x'; 16 << 10]).await;
+    assert_eq!((reply.status.as_u16(), reply.body.len()), (200, 16 << 10));
+    let reply = node.post("/function/echo", vec![b'x'; 48 << 10]).await;
+    assert_eq!(reply.status, 500, "{}", reply.text());
+    assert_eq!(reply.json()["code"], "output");
+}
+
+/// The guest writes more than its pipe holds, and nobody will read it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_request_to_the_host_itself_frees_the_slot() {
+    let plan = Plan {
+        flags: ["--slots", "1", "--queue", "1"].map(str::to_owned).into(),
+        ..Plan::default()
+    };
+    let network = Network::start(1, plan).await;
+    network.deploy(0, "echo", &["--replicas", "1"]).await;
+    let node = &network.nodes[0];
+    for _ in 0..3 {
+        let start = now();
+        let reply = node.send(request(Method::HEAD, "/function/echo", vec![b'x'; 1 << 20])).await;
+        assert_eq!((reply.status.as_u16(), reply.body.len()), (200, 0));
+        let reply = node.post("/function/echo", "next").await;
+        assert_eq!((reply.status.as_u16(), reply.text().as_str()), (200, "next"));
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    }
+}

@@ -2,14 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use wasmparser::{Encoding, ExternalKind, Parser, Payload, TypeRef};
+use wasmparser::{BinaryReaderError, Encoding, ExternalKind, Parser, Payload, TypeRef};
 
+use crate::work::Work;
 use crate::{CompileError, Settings};
 
 /// Names that the host offers, by module.
 pub(crate) type Offered = BTreeSet<(String, String)>;
 
 const PAGE_BYTES: u64 = 64 * 1024;
+
+/// Bytes of a name in a complaint; a module may have names of 100 KB.
+const NAME_BYTES_SHOWN: usize = 64;
 
 /// Checks what is cheap to check; whether the code is valid is for the compiler to say.
 pub(crate) fn inspect(
@@ -22,10 +26,20 @@ pub(crate) fn inspect(
         return Err(CompileError::NotAModule("it does not begin with \\0asm".to_owned()));
     }
     let mut exports = Exports::default();
+    let mut work = Work::default();
     for payload in Parser::new(0).parse_all(module) {
-        check(payload.map_err(not_valid)?, settings, offered, &mut exports)?;
+        let payload = payload.map_err(not_valid)?;
+        work.add(&payload, settings)?;
+        check(payload, settings, offered, &mut exports)?;
     }
     exports.check()
+}
+
+/// A name of the module's, cut to what a line of a log may hold.
+fn shown(name: &str) -> String {
+    let end = (0..=NAME_BYTES_SHOWN.min(name.len())).rev().find(|at| name.is_char_boundary(*at));
+    let cut = &name[..end.unwrap_or(0)];
+    if cut.len() == name.len() { cut.to_owned() } else { format!("{cut}…") }
 }
 
 fn check(
@@ -41,10 +55,11 @@ fn check(
         Payload::ImportSection(section) => {
             for import in section.into_imports() {
                 let import = import.map_err(not_valid)?;
-                let name = (import.module.to_owned(), import.name.to_owned());
                 let is_function = matches!(import.ty, TypeRef::Func(_) | TypeRef::FuncExact(_));
+                let name = (import.module.to_owned(), import.name.to_owned());
                 if !is_function || !offered.contains(&name) {
-                    return Err(CompileError::Import { module: name.0, name: name.1 });
+                    let (module, name) = (shown(import.module), shown(import.name));
+                    return Err(CompileError::Import { module, name });
                 }
             }
             Ok(())
@@ -113,7 +128,7 @@ impl Exports {
     }
 }
 
-fn at_most(what: &str, is: u64, limit: u64, unit: &str) -> Result<(), CompileError> {
+pub(crate) fn at_most(what: &str, is: u64, limit: u64, unit: &str) -> Result<(), CompileError> {
     if is <= limit {
         return Ok(());
     }
@@ -122,6 +137,6 @@ fn at_most(what: &str, is: u64, limit: u64, unit: &str) -> Result<(), CompileErr
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn not_valid(error: wasmparser::BinaryReaderError) -> CompileError {
+pub(crate) fn not_valid(error: BinaryReaderError) -> CompileError {
     CompileError::NotAModule(error.to_string())
 }

@@ -1,10 +1,10 @@
 //! Chance and the network are functions of their arguments alone.
 
-use peerless_core::Span;
-use peerless_core::{Name, Peer};
+use peerless_core::{Name, Peer, Span, Time};
 use peerless_sim::chance::{Chance, Concern, Share};
-use peerless_sim::network::{Network, Settings};
+use peerless_sim::network::{Network, Passage, Settings, Verdict};
 use peerless_sim::peer::{Index, limb};
+use peerless_sim::scenario::Size;
 
 fn network(seed: u64, loss: f64) -> Network {
     let settings = Settings {
@@ -13,9 +13,13 @@ fn network(seed: u64, loss: f64) -> Network {
         retransmit: Span::ms(200),
         connect_timeout: Span::secs(3),
         keep_alive: Span::secs(5),
-        bandwidth: 1 << 20,
+        bandwidth: Size(1 << 20),
     };
     Network::new(settings, Chance::new(seed))
+}
+
+fn passage(from: u32, to: u32, counter: u64) -> Passage {
+    Passage { from, to, counter, time: Time(0), bytes: 100 }
 }
 
 #[test]
@@ -23,41 +27,44 @@ fn a_packet_fares_the_same_whatever_was_asked_before() {
     let (one, other) = (network(7, 0.3), network(7, 0.3));
     let packets: Vec<(u32, u32, u64)> =
         (0..500).map(|n| (n % 7, n % 5, u64::from(n) * 3)).collect();
-    let forth: Vec<_> = packets.iter().map(|(a, b, n)| one.message(*a, *b, *n)).collect();
+    let forth: Vec<_> = packets.iter().map(|(a, b, n)| one.judge(&passage(*a, *b, *n))).collect();
     // In another order, with other questions between.
     let mut back: Vec<_> = packets
         .iter()
         .rev()
         .map(|(a, b, n)| {
-            let _ = other.reliable(*b, *a, *n);
-            other.message(*a, *b, *n)
+            let _ = other.reliable(&passage(*b, *a, *n));
+            other.judge(&passage(*a, *b, *n))
         })
         .collect();
     back.reverse();
     assert_eq!(forth, back);
     assert_ne!(
         forth,
-        packets.iter().map(|(a, b, n)| network(8, 0.3).message(*a, *b, *n)).collect::<Vec<_>>()
+        packets
+            .iter()
+            .map(|(a, b, n)| network(8, 0.3).judge(&passage(*a, *b, *n)))
+            .collect::<Vec<_>>()
     );
 }
 
 #[test]
 fn about_as_much_is_lost_as_is_said() {
     let network = network(1, 0.02);
-    let lost = (0..100_000).filter(|n| network.message(1, 2, *n).is_none()).count();
+    let lost = (0..100_000).filter(|n| network.judge(&passage(1, 2, *n)) == Verdict::Drop).count();
     assert!((1_800..2_200).contains(&lost), "{lost} of 100,000 lost");
 }
 
 #[test]
 fn a_call_loses_time_instead() {
     let network = network(1, 0.02);
-    let mut delays: Vec<Span> = (0..100_000).map(|n| network.reliable(1, 2, n)).collect();
+    let mut delays: Vec<Span> = (0..100_000).map(|n| network.reliable(&passage(1, 2, n))).collect();
     delays.sort_unstable();
     let late = delays.iter().filter(|delay| **delay > Span::ms(25)).count();
     assert!((1_800..2_200).contains(&late), "{late} of 100,000 sent again");
     assert_eq!(delays[0], Span::ms(25));
     assert_eq!(delays[99_000], Span::ms(225));
-    assert_eq!(network.reliable(3, 3, 1), Span::ZERO);
+    assert_eq!(network.reliable(&passage(3, 3, 1)), Span::ZERO);
 }
 
 #[test]

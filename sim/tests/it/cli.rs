@@ -23,6 +23,18 @@ fn lists_the_scenarios() {
     }
 }
 
+#[test]
+fn lists_every_key() {
+    let output = sim(&["list", "--keys"]);
+    assert_eq!(output.status.code(), Some(0));
+    let listed = text(&output.stdout);
+    for key in ["peers", "network.loss", "churn.per_hour", "core.k", "expect.lookup_exact_min"] {
+        let line = listed.lines().find(|line| line.split(' ').next() == Some(key));
+        let words = line.unwrap_or_else(|| panic!("{key}: {listed}")).split_whitespace().count();
+        assert!(words > 3, "{key}: its standard and what it means");
+    }
+}
+
 const FEW: [&str; 4] = ["--peers", "50", "--set", "lookups.count=20"];
 
 #[test]
@@ -60,6 +72,52 @@ fn a_breach_is_status_1() {
     assert!(what.starts_with("lookup_rpcs_mean_max"), "{what}");
 }
 
+/// The last line of a run that fails is the command that repeats it.
+#[test]
+fn a_failing_run_says_how_to_repeat_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("it's mine.toml");
+    let own = "peers = 20\n[lookups]\ncount = 5\n[functions]\n[core]\nrefresh_period = \"0s\"\n";
+    std::fs::write(&path, own).expect("it can be written");
+    let path = path.to_str().expect("a path of text");
+    let sets = ["owners=1", "functions.replicas=[2, 2]", "expect.lookup_rpcs_mean_max=1"];
+    let mut run = vec!["run", path, "--seed", "5", "--peers", "30"];
+    for set in sets {
+        run.extend(["--set", set]);
+    }
+    let first = sim(&run);
+    assert_eq!(first.status.code(), Some(1), "{}", text(&first.stderr));
+    let said = text(&first.stderr);
+    assert!(said.starts_with("peerless-sim: 1 violation; to repeat it:\n"), "{said}");
+    let again = said.lines().last().expect("it says something");
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_peerless-sim"));
+    let path_to = binary.parent().expect("it lies in a directory");
+    let second = Command::new("/bin/sh").args(["-c", again]).env("PATH", path_to).output();
+    let second = second.expect("there is a shell");
+    assert_eq!(text(&second.stderr), said);
+    let digest = |output: &Output| {
+        let table = text(&output.stdout);
+        let line = table.lines().find(|line| line.starts_with("digest"));
+        line.expect("there is a digest").to_owned()
+    };
+    assert_eq!(digest(&second), digest(&first));
+}
+
+/// Only the first hundred violations are told; the count is of all.
+#[test]
+fn all_violations_are_counted() {
+    let late = ["--set", "patience=0s", "--set", "lookups.interval=0s"];
+    let many = ["--peers", "50", "--set", "lookups.count=300"];
+    let output = sim(&[&["run", "lookup", "--json"][..], &many, &late].concat());
+    let said = text(&output.stderr);
+    let object: serde_json::Value =
+        serde_json::from_slice(&output.stdout).expect("it still prints the object");
+    let told = object["violations"].as_array().expect("a list").len();
+    let count = said.strip_prefix("peerless-sim: ").and_then(|rest| rest.split(' ').next());
+    let count: usize = count.and_then(|n| n.parse().ok()).expect("it begins with the count");
+    assert!(told == 101 && count >= 300, "{told} told, {count} counted");
+}
+
 #[test]
 fn bad_usage_is_status_2() {
     let file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a file");
@@ -92,6 +150,17 @@ fn traces_one_operation() {
     let trace = text(&output.stdout);
     assert!(trace.starts_with("lookup 1 of lookup, seed 3: 12 peers, k 2"), "{trace}");
     assert!(trace.contains("is asked to look up") && trace.contains("tells lookup 1"), "{trace}");
+}
+
+/// All owners are gone before the deployment would begin.
+#[test]
+fn a_trace_of_what_never_begins_ends() {
+    let gone = ["--set", "owners=1", "--set", "churn.per_hour=1.0", "--set", "churn.end=3h"];
+    let late = ["--peers", "20", "--set", "functions.start=4h", "--set", "lookups.count=1"];
+    let output = sim(&[&["trace", "churn", "--operation", "1"][..], &gone, &late].concat());
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("deployment 0 did not begin within the scenario's"), "{said}");
 }
 
 #[test]

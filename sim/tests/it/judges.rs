@@ -96,16 +96,16 @@ fn hosts_are_counted_over_time() {
     let name = Name([7; 32]);
     let mut census = Census::default();
     census.expect(name, 2);
-    census.installed(10, 1, &name);
-    census.installed(20, 2, &name);
+    census.installed(10, 1, &name, 1);
+    census.installed(20, 2, &name, 1);
     census.left(40, 1);
     census.left(50, 2);
-    census.installed(60, 3, &name);
-    census.installed(80, 4, &name);
+    census.installed(60, 3, &name, 1);
+    census.installed(80, 4, &name, 1);
     let function = &census.functions[0];
     assert_eq!(function.log, [(10, 1), (20, 2), (40, 1), (50, 0), (60, 1), (80, 2)]);
     assert_eq!(function.repairs, [40], "short from 40 to 80");
-    assert_eq!((census.moved_on_leave, census.moved_on_join), (2, 0));
+    assert_eq!((function.lost, function.gained), (2, 2));
     // 10 of the 100 since the first host there was none.
     assert!((census.hostless_fraction(110) - 0.1).abs() < 1e-9);
     // From 20 on two hosts of one slot do 40 until 40, one 10 until 50, none until 60, then one.

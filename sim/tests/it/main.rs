@@ -9,6 +9,8 @@ mod planted;
 #[cfg(not(feature = "planted"))]
 mod agenda;
 #[cfg(not(feature = "planted"))]
+mod census;
+#[cfg(not(feature = "planted"))]
 mod chance;
 #[cfg(not(feature = "planted"))]
 mod cli;

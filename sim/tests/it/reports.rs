@@ -69,6 +69,20 @@ fn a_job_on_one_host_takes_what_can_be_reckoned() {
     assert_eq!((placement.placed, placement.wanted, placement.short), (1, 1, 0));
 }
 
+/// What was never measured is no success: nobody crashed, so nothing was repaired.
+#[test]
+fn an_expectation_of_what_was_not_measured_is_a_breach() {
+    let scenario = support::parse(
+        "peers = 6\nowners = 1\n[functions]\nreplicas = [1, 1]\n\
+         [expect]\nplacement_repair_seconds_p95_max = 90.0\n[core]\nrefresh_period = \"0s\"",
+    );
+    let report = peerless_sim::report::run(&scenario, 1);
+    let what: Vec<&str> = report.violations.iter().map(|broken| broken.what.as_str()).collect();
+    let expected =
+        "placement_repair_seconds_p95_max: nothing was measured where at most 90 is expected";
+    assert_eq!(what, [expected]);
+}
+
 /// A run that its runtime ends at the deadline is an answer, but no success.
 #[test]
 fn a_run_past_its_deadline_does_not_succeed() {

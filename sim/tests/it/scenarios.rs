@@ -1,12 +1,17 @@
 //! Scenario files: strict, documented, complete.
 
 use std::fmt::Write as _;
+use std::panic::catch_unwind;
 
-use peerless_sim::scenario::{BUILT_IN, CORE_KEYS, Scenario};
+use peerless_sim::scenario::{BUILT_IN, CORE_KEYS, Known, Scenario};
 
 #[test]
 fn complaints_name_file_line_and_key() {
-    let cases: [(&str, &str, &[&str]); 16] = [
+    let functions = "owners = 1\n[functions]\n";
+    let calls = &format!("{functions}[anycalls]\n");
+    let many = &format!("{functions}[manycalls]\n");
+    let crash = &format!("{functions}[crash]\n");
+    let cases: [(&str, &str, &[&str]); 45] = [
         ("unknown key", "peers = 10\n\n[network]\nlatencyy = \"5ms\"", &[]),
         ("unknown section", "peers = 10\n[netwrok]\n", &[]),
         ("unknown key outside", "peer = 10", &[]),
@@ -22,7 +27,36 @@ fn complaints_name_file_line_and_key() {
         ("set unknown", "peers = 10", &["network.los=0.1"]),
         ("set impossible", "peers = 10", &["network.loss=2"]),
         ("set nothing", "peers = 10", &["network.loss"]),
+        ("set a key without a name", "peers = 10", &["network.=5"]),
+        ("set a key of no section", "peers = 10", &[".peers=5"]),
         ("calls without functions", "peers = 10\n[anycalls]\ncount = 1", &[]),
+        ("crash without functions", "peers = 10\n\n[crash]", &[]),
+        ("set a crash without functions", "peers = 10", &["crash.count=2"]),
+        ("no owners", "peers = 10\n[functions]", &[]),
+        ("set no owners", functions, &["owners=0"]),
+        ("no lookups", "[lookups]\ncount = 0", &[]),
+        ("no functions", functions, &["functions.count=0"]),
+        ("no anycalls", calls, &["anycalls.count=0"]),
+        ("no jobs", many, &["manycalls.jobs=0"]),
+        ("no items", many, &["manycalls.items=0"]),
+        ("no hosts wanted", functions, &["functions.replicas=[0, 2]"]),
+        ("no hosts", functions, &["host.hosts=0"]),
+        ("no slots", functions, &["host.slots=0"]),
+        ("no room", functions, &["host.room=0"]),
+        ("no time", calls, &["anycalls.deadline=0s"]),
+        ("nobody replaced", "[churn]\nper_hour = 0.0", &[]),
+        ("less than one replaced", "[churn]\nper_hour = 0.01", &["peers=20"]),
+        ("ends before it starts", "[churn]\nstart = \"3h\"", &[]),
+        ("set to end before it starts", "[churn]\nstart = \"10m\"", &["churn.end=5m"]),
+        ("nobody crashes", crash, &["crash.count=0"]),
+        ("no share crashes", crash, &["crash.share=0.0"]),
+        ("share and count", crash, &["crash.count=1", "crash.share=0.5"]),
+        ("crash before anyone hosts", crash, &["crash.at=1s"]),
+        ("never probes", functions, &["core.probe_period=0s"]),
+        ("never compares", "[core]\nsync_period = \"0s\"", &[]),
+        ("never renews", "", &["core.renew_period=0s"]),
+        ("more than a year", "duration = \"10001h\"", &[]),
+        ("expects of nothing", "[expect]\nlookup_exact_min = 1.0", &[]),
     ];
     let mut text = String::new();
     for (name, file, sets) in cases {
@@ -38,6 +72,34 @@ fn complaints_name_file_line_and_key() {
     insta::with_settings!({
         snapshot_path => "../../../snapshots/sim", prepend_module_to_snapshot => false
     }, { insta::assert_snapshot!("complaints", text) });
+}
+
+/// Every key at nothing, at next to nothing and at a lot: complained of, or run to an end.
+#[test]
+fn no_value_panics_or_hangs() {
+    let few = "peers = 12\nowners = 3\n[functions]\ncount = 3\n[lookups]\ncount = 20\n\
+               [anycalls]\ncount = 20\nstart = \"5s\"\n[manycalls]\nitems = 20\nstart = \"6s\"\n\
+               [churn]\nper_hour = 0.9\nend = \"20m\"\n[crash]\nat = \"8s\"\ncount = 1\n\
+               [core]\nrefresh_period = \"0s\"";
+    for Known { key, standard, .. } in Scenario::keys() {
+        let values: &[&str] = match standard.as_bytes() {
+            _ if key.starts_with("expect.") => continue,
+            [b'"', b'0'..=b'9', .., b's' | b'm' | b'h', b'"'] => &["0s", "1ns", "10m"],
+            [b'"', b'0'..=b'9', ..] => &["0B", "1B", "1024GiB"],
+            [b'"', ..] => continue,
+            [b'[', ..] => &["[0, 0]", "[1, 65535]", "[65535, 65535]"],
+            b"true" | b"false" => &["true", "false"],
+            [b'0', b'.', ..] => &["0.0", "0.0000000001", "1.0"],
+            _ => &["0", "1", "255"],
+        };
+        for value in values {
+            let sets = [format!("{key}={value}")];
+            if let Ok(scenario) = Scenario::parse("few", "few.toml", few, &sets) {
+                let world = catch_unwind(|| peerless_sim::report::run(&scenario, 1));
+                assert!(world.is_ok(), "{key}={value}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -62,7 +124,43 @@ fn every_limit_of_the_core_is_a_key() {
 }
 
 #[test]
-fn every_key_of_a_built_in_scenario_is_documented() {
+fn every_key_is_documented() {
+    let keys = Scenario::keys();
+    let mut text = String::new();
+    for Known { key, standard, doc } in &keys {
+        assert!(doc.len() > 4 && doc.ends_with('.'), "{key} is not documented: {doc:?}");
+        assert!(!doc.contains('\n'), "{key}: its meaning is one line");
+        let _ = writeln!(text, "{key} = {standard}  # {doc}");
+    }
+    let mut names: Vec<&str> = keys.iter().map(|known| known.key.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), keys.len(), "a key is read twice");
+    for key in CORE_KEYS {
+        assert!(names.contains(&format!("core.{key}").as_str()), "core.{key}");
+    }
+    insta::with_settings!({
+        snapshot_path => "../../../snapshots/sim", prepend_module_to_snapshot => false
+    }, { insta::assert_snapshot!("keys", text) });
+}
+
+/// What the list shows as standard is what a file may say, and means the same.
+#[test]
+fn every_standard_can_be_written() {
+    let given: Vec<String> = Scenario::keys()
+        .into_iter()
+        .filter(|known| known.standard != "unset")
+        .map(|known| format!("{}={}", known.key, known.standard))
+        .collect();
+    let sets: Vec<String> = [&given[..], &["owners=1".to_owned()]].concat();
+    let said = Scenario::parse("all", "all.toml", "", &sets).expect("all of them are possible");
+    let sections = "owners = 1\n[lookups]\n[churn]\n[crash]\n[functions]\n[anycalls]\n[manycalls]";
+    let standard = Scenario::parse("all", "all.toml", sections, &[]).expect("it is possible");
+    assert_eq!(format!("{said:?}"), format!("{standard:?}"));
+}
+
+#[test]
+fn every_key_of_a_built_in_scenario_says_what_it_means() {
     for (name, text) in BUILT_IN {
         for (line, words) in text.lines().enumerate() {
             let is_key = words.contains(" = ") && !words.starts_with('#');

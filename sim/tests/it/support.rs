@@ -26,6 +26,7 @@ pub(crate) const SMALL: [(&str, &[&str]); 7] = [
             "lookups.interval=3s",
             "core.refresh_period=3m",
             "expect.lookup_succeeded_min=0.97",
+            "expect.lookup_timeouts_mean_max=0.7",
         ],
     ),
     (
@@ -39,6 +40,8 @@ pub(crate) const SMALL: [(&str, &[&str]); 7] = [
             "crash.at=90s",
             "duration=4m",
             "core.refresh_period=20s",
+            "expect.placement_near_min=0.85",
+            "expect.placement_load_max_over_mean_max=2.5",
         ],
     ),
     (
@@ -104,6 +107,15 @@ pub(crate) fn small(name: &str) -> Scenario {
 /// Runs one of the [`SMALL`] ones.
 pub(crate) fn run_small(name: &str, seed: u64) -> Report {
     report::run(&small(name), seed)
+}
+
+/// The command that runs one of the [`SMALL`] ones.
+#[cfg(not(feature = "planted"))]
+pub(crate) fn command(name: &str, seed: u64) -> String {
+    let (_, sets) = SMALL.iter().find(|(small, _)| *small == name).expect("there is one");
+    let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+    let built_in = name.split('/').next().expect("a name has a first part");
+    peerless_sim::cli::command(built_in, seed, small(name).peers, &sets)
 }
 
 /// A scenario from its text.
@@ -173,12 +185,19 @@ fn dead_peers_leave_the_table() -> String {
     let scenario = parse("peers = 10\n[core]\nk = 3\nrefresh_period = \"30s\"");
     let mut world = World::new(scenario, 1);
     let mut text = trace::table(&world, 2);
+    // In the first one's bucket others are known to take its place; nobody can take the last one's,
+    // so that it leaves only by eviction.
     let victims = [world.table(2)[0].0, world.table(2).last().expect("it knows someone").0];
     for victim in victims {
         world.remove(victim, Silence::Machine);
         let _ = writeln!(text, "{victim} is gone");
     }
-    world.run_until(START + Span::secs(120));
+    // Whoever does not answer two searches for it in a row leaves.
+    for n in 1..=3 {
+        let last = peerless_core::Target::Peer(Index(victims[1]));
+        world.user(2, peerless_core::Request::Lookup(last));
+        world.run_until(START + Span::secs(40 * n));
+    }
     text.push_str(&trace::table(&world, 2));
     text
 }

@@ -280,3 +280,84 @@ async fn calls_to_a_peer_that_is_away_fail_together() {
     }
     assert!(caller.net.counters().dials_failed <= 2);
 }
+
+/// A body without end, which knows when it is dropped.
+struct Poured(mpsc::Sender<()>);
+
+impl http_body::Body for Poured {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[0; 4096])))))
+    }
+}
+
+impl Drop for Poured {
+    fn drop(&mut self) {
+        let _ = self.0.try_send(());
+    }
+}
+
+struct Pours(mpsc::Sender<()>);
+
+impl CallHandler for Pours {
+    fn call(&self, _: PeerKey, _: Request<Body>) -> BoxFuture<'static, Response<Body>> {
+        let body = body(Poured(self.0.clone()));
+        Box::pin(async move { Response::new(body) })
+    }
+}
+
+/// An answer that nobody reads is dropped and its stream reset, while others go on.
+#[tokio::test]
+async fn an_answer_that_is_not_read_is_cut_off() {
+    let limit = std::time::Duration::from_secs(1);
+    let (dropped, mut drops) = mpsc::channel(4);
+    let host = node_with(Arc::new(Pours(dropped)), |s| s.limits.take_timeout = limit).await;
+    let caller = node().await;
+    caller.knows(&host);
+    let unread = caller.net.call(&host.key, get("/")).await.unwrap();
+    let read = caller.net.call(&host.key, get("/")).await.unwrap();
+    let mut read = read.into_body();
+    let begun = tokio::time::sleep(limit * 3);
+    tokio::pin!(begun);
+    loop {
+        tokio::select! {
+            frame = read.frame() => drop(frame.unwrap().expect("what is read goes on")),
+            () = &mut begun => break,
+        }
+    }
+    soon("the unread body's end", drops.recv()).await.unwrap();
+    assert!(drops.try_recv().is_err(), "the one that is read lives on");
+    let rest = soon("its reset", unread.into_body().collect()).await;
+    assert!(rest.is_err(), "it is cut, not ended");
+}
+
+/// A host that has nothing to say for a while is not cut off.
+#[tokio::test]
+async fn a_slow_host_is_no_fault_of_the_caller() {
+    let limit = std::time::Duration::from_millis(100);
+    let host = node_with(Arc::new(Echo), |s| s.limits.take_timeout = limit).await;
+    let caller = node().await;
+    caller.knows(&host);
+    let (send, mut receive) = mpsc::channel::<Bytes>(1);
+    let sent = futures::stream::poll_fn(move |cx| receive.poll_recv(cx));
+    let frames = futures::StreamExt::map(sent, |bytes| {
+        Ok::<_, std::convert::Infallible>(Frame::data(bytes))
+    });
+    let stream = body(http_body_util::StreamBody::new(frames));
+    let request = Request::post("/echo").body(stream).unwrap();
+    let mut echoed = caller.net.call(&host.key, request).await.unwrap().into_body();
+    for word in ["one", "two"] {
+        tokio::time::sleep(limit * 4).await;
+        send.send(word.into()).await.unwrap();
+        let frame = soon("a frame", echoed.frame()).await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), word);
+    }
+    drop(send);
+    let rest = soon("the end", echoed.collect()).await.expect("an end");
+    assert!(rest.to_bytes().is_empty());
+}

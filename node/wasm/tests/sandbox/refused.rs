@@ -94,6 +94,68 @@ async fn limits_are_named() {
     }
 }
 
+/// A function of `loops` nested loops, each of which works on some of `locals` locals.
+fn nested(locals: usize, loops: usize) -> String {
+    let declared = "i32 ".repeat(locals);
+    let begins: Vec<String> = (0..loops)
+        .map(|number| {
+            let (one, other) = (1 + number % locals, 1 + number * 7 % locals);
+            format!(
+                "loop local.get {one} local.get 0 i32.add local.set {other} local.get 0 br_if 0 "
+            )
+        })
+        .collect();
+    format!("(func (param i32) (local {declared}) {} {})", begins.concat(), "end ".repeat(loops))
+}
+
+fn module(more: &str) -> Bytes {
+    wat(&format!(r#"(module (memory (export "memory") 1) (func (export "_start")) {more})"#))
+}
+
+#[tokio::test]
+async fn a_module_that_would_keep_the_compiler_busy_is_refused_at_once() {
+    let many = nested(1000, 1000).repeat(12);
+    let wide = format!(
+        "(type $wide (func (result {}))) (func $wide (type $wide) unreachable) (func {} unreachable)",
+        "i32 ".repeat(1000),
+        "call $wide ".repeat(5000)
+    );
+    let table = format!(
+        "(func (param i32) (local {}) block local.get 0 br_table {} end)",
+        "i32 ".repeat(1000),
+        "0 ".repeat(5000)
+    );
+    for (bomb, words) in [
+        (nested(4000, 4000), "work to compile function 1 48016001"),
+        (nested(10, 10_000), "work to compile function 1"),
+        (many, "work to compile it"),
+        (wide, "work to compile function 2 5000000"),
+        (table, "work to compile function 1"),
+    ] {
+        let bytes = module(&bomb);
+        let begun = crate::support::now();
+        let said = refusal(sandbox(), bytes).await;
+        assert!(said.starts_with("too large") && said.contains(words), "{said}");
+        assert!(begun.elapsed() < crate::support::SOON, "{:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_module_at_the_bound_compiles() {
+    let bytes = module(&nested(1000, 1000));
+    assert!(sandbox().compile(digest(&bytes), bytes).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_long_name_is_cut_in_a_complaint() {
+    let name = "é".repeat(50_000);
+    let import = format!(r#"(import "env" "{name}" (func))"#);
+    let bytes =
+        wat(&format!(r#"(module {import} (memory (export "memory") 1) (func (export "_start")))"#));
+    let said = refusal(sandbox(), bytes).await;
+    assert!(said.len() < 200 && said.contains("éé…"), "{said}");
+}
+
 #[tokio::test]
 async fn the_digest_is_checked() {
     let bytes = sample_bytes("echo");

@@ -1,12 +1,26 @@
-//! Machines that come and go.
+//! `[churn]`: one peer goes and a new one joins through a random peer, again and again.
 
 use peerless_core::{Input, Span};
 
-use crate::chance::Concern;
+use crate::chance::{Concern, Share};
 use crate::peer::Index;
-use crate::scenario::Silence;
+use crate::scenario::{Silence, section};
 use crate::work::Plan;
 use crate::world::{START, World};
+
+section! {
+    /// Peers that are replaced one by one.
+    "churn" => pub struct Churn {
+        /// Share of the first peers that are replaced in an hour.
+        per_hour: Share = Share::percent(10),
+        /// Share of those that go without a word; the others close their connections.
+        crashed: Share = Share::percent(50),
+        /// When replacing begins.
+        start: Span = Span::ZERO,
+        /// When replacing ends.
+        end: Span = Span::minutes(120),
+    }
+}
 
 impl World {
     /// One peer goes, and a new one comes.
@@ -24,7 +38,7 @@ impl World {
         let Some(victim) = self.draw_peer(Concern::Victim, u64::from(n)) else { return };
         let bits = self.chance.bits(Concern::Manner, u64::from(n), 0, 0);
         let silence =
-            if churn.crashed.takes(bits) { self.scenario.host.silence } else { Silence::Process };
+            if churn.crashed.takes(bits) { self.scenario.host.crash } else { Silence::Process };
         self.remove(victim, silence);
         self.work.replaced += 1;
         let peer = self.add();
@@ -42,20 +56,6 @@ impl World {
                 self.turn(peer, Input::Met { peer: Index(bootstrap), serves: true }, 0);
             }
             None => {}
-        }
-    }
-
-    /// Some of the hosts crash at one instant.
-    pub(crate) fn crash_together(&mut self) {
-        let Some(crash) = self.scenario.crash.clone() else { return };
-        let mut hosts = self.census.hosts();
-        let n = crash.count.unwrap_or(crash.share.of(hosts.len() as u64) as u32);
-        for draw in 0..n.min(hosts.len() as u32) {
-            let left = hosts.len() as u64;
-            let at = self.chance.below(left, Concern::Crash, u64::from(draw), 0, 0);
-            let peer = hosts.swap_remove(at as usize);
-            self.remove(peer, self.scenario.host.silence);
-            self.work.crashed += 1;
         }
     }
 }

@@ -1,0 +1,7 @@
+//! What happens to machines: each fault in a file of its own, planned as a part of the work.
+
+mod churn;
+mod crash;
+
+pub use self::churn::Churn;
+pub use self::crash::Crash;

@@ -1,0 +1,203 @@
+//! What came of each kind of work, from what was counted.
+
+use std::collections::BTreeMap;
+
+use peerless_core::Peer;
+use serde::Serialize;
+
+use super::spread::{Spread, rank};
+use super::{MS, SECOND};
+use crate::peer::Index;
+use crate::world::World;
+
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the names are the contract's")]
+pub struct Lookup {
+    pub count: u64,
+    pub succeeded: u64,
+    pub exact: u64,
+    pub hops: Spread,
+    pub rounds: Spread,
+    pub rpcs: Spread,
+    pub latency_ms: Spread,
+    pub timeouts: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the names are the contract's")]
+pub struct Anycall {
+    pub count: u64,
+    pub succeeded: u64,
+    pub refused: u64,
+    pub failed: u64,
+    pub executions: u64,
+    pub latency_ms: Spread,
+    pub attempts: Spread,
+    /// Calls made while a host of their function lived.
+    pub while_hosted: u64,
+    /// Of those, the ones that succeeded.
+    pub while_hosted_succeeded: u64,
+    /// Calls whose gateway went before they ended; in no other number.
+    pub orphaned: u64,
+    /// Why calls failed.
+    pub failures: BTreeMap<String, u64>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the names are the contract's")]
+pub struct Manycall {
+    pub jobs: u64,
+    pub items: u64,
+    pub succeeded: u64,
+    pub failed: u64,
+    pub unknown: u64,
+    pub lost: u64,
+    pub doubled: u64,
+    pub attempts: u64,
+    pub hedged: u64,
+    pub makespan_ms: Spread,
+    pub ideal_makespan_ms: Spread,
+    pub efficiency: f64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the names are the contract's")]
+pub struct Placement {
+    pub functions: u64,
+    pub wanted: u32,
+    pub live: Spread,
+    pub repairs: u64,
+    pub repair_seconds: Spread,
+    pub repair_seconds_p95: f64,
+    pub hostless_fraction: f64,
+    pub load_max_over_mean: f64,
+    pub moved_on_join: u64,
+    pub moved_on_leave: u64,
+    /// Hosts that functions got after they had had enough, over those that they lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub installs_over_lost: Option<f64>,
+    /// Deployments that ended well.
+    pub placed: u64,
+    pub deploy_ms: Spread,
+    /// Functions that have fewer hosts than wanted at the end.
+    pub short: u64,
+    /// Hosts of the function that has fewest at the end.
+    pub live_min: u64,
+    /// Most hosts that any function ever had at once.
+    pub peak: u32,
+    /// Share of the hosts at the end that are among the 4·wanted peers closest to their function.
+    pub near: f64,
+    /// Why deployments failed, the first ones.
+    pub failures: Vec<String>,
+}
+
+impl Lookup {
+    pub(super) fn of(world: &World) -> Self {
+        let lookups = &world.work.lookups;
+        Self {
+            count: lookups.count,
+            succeeded: lookups.succeeded,
+            exact: lookups.exact,
+            hops: Spread::of(&lookups.hops, 1.0),
+            rounds: Spread::of(&lookups.rounds, 1.0),
+            rpcs: Spread::of(&lookups.rpcs, 1.0),
+            latency_ms: Spread::of(&lookups.latency, MS),
+            timeouts: lookups.timeouts,
+        }
+    }
+}
+
+impl Anycall {
+    pub(super) fn of(world: &World) -> Self {
+        let calls = &world.work.anycalls;
+        Self {
+            count: calls.count,
+            succeeded: calls.succeeded,
+            refused: calls.refused,
+            failed: calls.failed,
+            executions: calls.executions,
+            latency_ms: Spread::of(&calls.latency, MS),
+            attempts: Spread::of(&calls.attempts, 1.0),
+            while_hosted: calls.hosted,
+            while_hosted_succeeded: calls.hosted_succeeded,
+            orphaned: calls.orphaned,
+            failures: calls.failures.clone(),
+        }
+    }
+}
+
+impl Manycall {
+    pub(super) fn of(world: &World) -> Self {
+        let many = &world.work.manycalls;
+        let (ideal, makespan): (u64, u64) = (many.ideal.iter().sum(), many.makespan.iter().sum());
+        Self {
+            jobs: many.jobs,
+            items: many.items,
+            succeeded: many.succeeded,
+            failed: many.failed,
+            unknown: many.unknown,
+            lost: many.lost,
+            doubled: many.doubled,
+            attempts: many.attempts,
+            hedged: many.hedged,
+            makespan_ms: Spread::of(&many.makespan, MS),
+            ideal_makespan_ms: Spread::of(&many.ideal, MS),
+            efficiency: if makespan == 0 { 0.0 } else { ideal as f64 / makespan as f64 },
+        }
+    }
+}
+
+impl Placement {
+    pub(super) fn of(world: &World) -> Self {
+        let functions = &world.census.functions;
+        let live: Vec<u64> = functions.iter().map(|function| function.hosts.len() as u64).collect();
+        let mut repairs: Vec<u64> = functions.iter().flat_map(|one| one.repairs.clone()).collect();
+        repairs.sort_unstable();
+        let short = functions.iter().filter(|one| (one.hosts.len() as u32) < one.wanted).count();
+        let able = (0..world.oracle.ever())
+            .filter(|peer| world.is_up(*peer) && world.scenario.slots_of(*peer) > 0)
+            .count();
+        let deployments = &world.work.deployments;
+        Self {
+            functions: functions.len() as u64,
+            wanted: functions.first().map_or(0, |function| function.wanted),
+            live: Spread::of(&live, 1.0),
+            repairs: repairs.len() as u64,
+            repair_seconds: Spread::of(&repairs, SECOND),
+            repair_seconds_p95: rank(&repairs, 95) as f64 / SECOND,
+            hostless_fraction: world.census.hostless_fraction(world.now().0),
+            load_max_over_mean: world.census.load_max_over_mean(able as u32),
+            moved_on_join: world.census.moved_on_join,
+            moved_on_leave: world.census.moved_on_leave,
+            installs_over_lost: world.census.installs_over_lost(),
+            placed: deployments.placed,
+            deploy_ms: Spread::of(&deployments.latency, MS),
+            short: short as u64,
+            live_min: live.iter().copied().min().unwrap_or(0),
+            peak: functions
+                .iter()
+                .flat_map(|one| &one.log)
+                .map(|(_, live)| *live)
+                .max()
+                .unwrap_or(0),
+            near: near(world),
+            failures: deployments.failures.iter().take(5).cloned().collect(),
+        }
+    }
+}
+
+/// The share of the hosts that are among the 4·wanted peers closest to their function.
+fn near(world: &World) -> f64 {
+    let (mut near, mut all) = (0, 0);
+    for (name, function) in world.functions().iter().zip(&world.census.functions) {
+        let closest = world.oracle.closest(
+            Index::position(name).0[0],
+            4 * function.wanted as usize,
+            world.now().0,
+            None,
+        );
+        near += function.hosts.iter().filter(|host| closest.contains(host)).count();
+        all += function.hosts.len();
+    }
+    if all == 0 { 0.0 } else { near as f64 / all as f64 }
+}

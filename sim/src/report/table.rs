@@ -1,0 +1,105 @@
+//! The report for people.
+
+use std::fmt::Write as _;
+
+use super::Report;
+
+impl Report {
+    /// The report for people.
+    pub fn table(&self) -> String {
+        let mut text = String::new();
+        let mut line = |what: &str, figure: String| {
+            let _ = writeln!(text, "{what:<34} {figure}");
+        };
+        line("scenario", format!("{} (seed {}, {} peers)", self.scenario, self.seed, self.peers));
+        line("digest", self.digest.clone());
+        line("virtual time", format!("{:.1} s", self.virtual_seconds));
+        line(
+            "real time",
+            format!(
+                "{:.2} s set-up, then {:.2} s ({:.2} s of processor)",
+                self.setup_seconds, self.wall_seconds, self.cpu_seconds
+            ),
+        );
+        line(
+            "events",
+            format!("{} ({:.0} a processor second)", self.events, self.events_per_cpu_second),
+        );
+        line("messages", format!("{} ({} bytes)", self.messages, self.bytes));
+        line("memory at most", format!("{:.0} MiB", self.peak_rss_bytes as f64 / 1_048_576.0));
+        if let Some(replaced) = self.replaced {
+            line("peers replaced", format!("{replaced}"));
+        }
+        if let Some(crashed) = self.crashed {
+            line("hosts crashed", format!("{crashed}"));
+        }
+        if let Some(it) = &self.lookup {
+            line("lookups", format!("{}", it.count));
+            line("  right at some instant", share(it.succeeded, it.count));
+            line("  right at their end", share(it.exact, it.count));
+            line("  hops", it.hops.words(""));
+            line("  rounds", it.rounds.words(""));
+            line("  requests", it.rpcs.words(""));
+            line("  latency", it.latency_ms.words(" ms"));
+            line("  requests not answered", format!("{}", it.timeouts));
+        }
+        if let Some(it) = &self.placement {
+            line("functions", format!("{} of {} placed", it.placed, it.functions));
+            line("  hosts wanted each", format!("{}", it.wanted));
+            line("  hosts living", it.live.words(""));
+            line("  hosts at most", format!("{}", it.peak));
+            line("  hosts near their function", format!("{:.4}", it.near));
+            if let Some(ratio) = it.installs_over_lost {
+                line("  hosts gained for each lost", format!("{ratio:.3}"));
+            }
+            line("  short of hosts at the end", format!("{}", it.short));
+            line("  deploying", it.deploy_ms.words(" ms"));
+            line("  shortages made up", format!("{}", it.repairs));
+            let p95 = it.repair_seconds_p95;
+            line("  repair", format!("{}, p95 {p95:.1}", it.repair_seconds.words(" s")));
+            line("  time without any host", format!("{:.6}", it.hostless_fraction));
+            line("  most on one peer over mean", format!("{:.2}", it.load_max_over_mean));
+        }
+        if let Some(it) = &self.anycall {
+            line("anycalls", format!("{}", it.count));
+            line("  answered", share(it.succeeded, it.count));
+            line("  made while a host lived", share(it.while_hosted_succeeded, it.while_hosted));
+            line("  refused, failed, orphaned", {
+                format!("{}, {}, {}", it.refused, it.failed, it.orphaned)
+            });
+            line("  runs", format!("{}", it.executions));
+            line("  attempts", it.attempts.words(""));
+            line("  latency", it.latency_ms.words(" ms"));
+            for (why, count) in &it.failures {
+                line("  failed", format!("{count} × {why}"));
+            }
+        }
+        if let Some(it) = &self.manycall {
+            line("manycalls", format!("{} of {} items in all", it.jobs, it.items));
+            line("  succeeded, failed, unknown", {
+                format!("{}, {}, {}", it.succeeded, it.failed, it.unknown)
+            });
+            line("  lost, doubled", format!("{}, {}", it.lost, it.doubled));
+            line("  attempts", format!("{}", it.attempts));
+            line("  makespan", it.makespan_ms.words(" ms"));
+            line("  ideal makespan", it.ideal_makespan_ms.words(" ms"));
+            line("  efficiency", format!("{:.3}", it.efficiency));
+        }
+        if let Some(it) = &self.placement {
+            for failure in &it.failures {
+                line("  not placed", failure.clone());
+            }
+        }
+        line("violations", format!("{}", self.violations_count));
+        for broken in self.violations.iter().take(20) {
+            let peer = broken.peer.map_or(String::new(), |peer| format!(" peer {peer}:"));
+            let _ = writeln!(text, "  {:.3} s:{peer} {}", broken.seconds, broken.what);
+        }
+        text
+    }
+}
+
+fn share(part: u64, whole: u64) -> String {
+    let percent = if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 };
+    format!("{part} of {whole} ({percent:.2} %)")
+}

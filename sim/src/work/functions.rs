@@ -1,0 +1,145 @@
+//! `[functions]`: functions that are deployed through random owners.
+
+use std::sync::Arc;
+
+use peerless_core::{Digest, Event, Name, Record, Request, Runtime, Span, Spec};
+
+use super::{Doing, Plan};
+use crate::chance::Concern;
+use crate::peer::Index;
+use crate::scenario::{Size, section, worded};
+use crate::tickets::{DEPLOY, KIND_SHIFT};
+use crate::world::{World, is_success, owner};
+
+section! {
+    /// Functions that are deployed through random owners.
+    "functions" => pub struct Functions {
+        /// How many functions.
+        count: u32 = 1,
+        /// From one deployment to the next.
+        interval: Span = Span::ms(10),
+        /// When the first function is deployed.
+        start: Span = Span::secs(1),
+        /// Fewest and most hosts of each.
+        replicas: (u16, u16) = (3, 5),
+        /// Size of the code.
+        size: Size = Size(100 << 10),
+        /// Mean time of one run.
+        service: Span = Span::ms(20),
+        /// How runs' times are spread about their mean: "constant", "uniform" or "exponential".
+        spread: Spread = Spread::Exponential,
+        /// Whether the record says that running twice does no harm: "yes", "no" or "unsaid".
+        idempotent: Idempotent = Idempotent::Unsaid,
+        /// A call's deadline, by the record.
+        timeout: Span = Span::secs(60),
+    }
+}
+
+/// How the times of runs are spread about their mean.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Spread {
+    /// All the same.
+    Constant,
+    /// Evenly from half to one and a half.
+    Uniform,
+    /// As waiting times are.
+    Exponential,
+}
+
+worded!(Spread: "constant" => Constant, "uniform" => Uniform, "exponential" => Exponential);
+
+/// Whether running twice does no harm, by the record.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Idempotent {
+    /// It does none.
+    Yes,
+    /// It may.
+    No,
+    /// The record does not say.
+    Unsaid,
+}
+
+worded!(Idempotent: "yes" => Yes, "no" => No, "unsaid" => Unsaid);
+
+impl Idempotent {
+    fn word(self) -> Option<bool> {
+        match self {
+            Self::Yes => Some(true),
+            Self::No => Some(false),
+            Self::Unsaid => None,
+        }
+    }
+}
+
+/// About how long a signed record is.
+const RECORD_BYTES: usize = 200;
+
+impl World {
+    /// The census is to count the hosts of all functions.
+    pub(super) fn expect_functions(&mut self, work: &Functions) {
+        for n in 0..work.count {
+            let wanted = u32::from(work.replicas.0).min(self.scenario.peers);
+            self.census.expect(self.function_name(n.into()), wanted);
+        }
+    }
+
+    /// What the functions of the workload are called, in the order of their deployment.
+    pub fn functions(&self) -> Vec<Name> {
+        (0..self.census.functions.len() as u64).map(|n| self.function_name(n)).collect()
+    }
+
+    /// The peers that host the function of this number, ascending.
+    pub fn hosts_of(&self, function: usize) -> Vec<u32> {
+        self.census.functions[function].hosts.iter().copied().collect()
+    }
+
+    /// The name of the function of this number.
+    pub(crate) fn function_name(&self, n: u64) -> Name {
+        self.chance.name(Concern::Function, n, 0)
+    }
+
+    /// The record of the workload's function of this number as its owner, `peer`, signs it now.
+    pub fn record_of(&self, n: u32, peer: u32) -> Record {
+        let work = self.scenario.functions.as_ref().expect("the workload has functions");
+        let digest = Digest(self.chance.bytes32(Concern::Function, u64::from(n), 1));
+        Record {
+            function: self.function_name(n.into()),
+            owner: owner(self.scenario.owner_of(peer).expect("who deploys holds an owner key")),
+            version: self.now.unix_ms(),
+            expires: self.now + Span::secs(90 * 86_400),
+            spec: Some(Spec {
+                digest,
+                size: work.size.0,
+                runtime: Runtime::Wasm,
+                timeout: work.timeout,
+                replicas: work.replicas,
+                idempotent: work.idempotent.word(),
+                constraints: Box::default(),
+            }),
+            bytes: vec![0; RECORD_BYTES].into_boxed_slice(),
+        }
+    }
+
+    pub(super) fn begin_deploy(&mut self, n: u32) {
+        let Some(work) = self.scenario.functions.clone() else { return };
+        if n + 1 < work.count {
+            self.plan_work(self.now + work.interval, Plan::Deploy(n + 1));
+        }
+        let ticket = DEPLOY << KIND_SHIFT | u64::from(n);
+        let Some(peer) = self.draw_owner(ticket) else { return };
+        let record = self.record_of(n, peer);
+        let digest = record.spec.as_ref().expect("it is no tombstone").digest;
+        self.desk(peer).code.insert(digest);
+        self.ask(peer, ticket, Doing::Deploy, Request::Deploy(Arc::new(record)));
+    }
+
+    pub(super) fn end_deploy(&mut self, took: u64, event: &Event<Index>) {
+        let deployments = &mut self.work.deployments;
+        if is_success(event) {
+            deployments.placed += 1;
+            deployments.latency.push(took);
+        } else {
+            deployments.failures.push(format!("{event:?}"));
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! `[manycalls]`: owners give many items to random functions.
+
+use peerless_core::{Answered, Event, Failure, Input, Request, Span, Ticket, Time};
+
+use super::{Doing, Open, Plan};
+use crate::peer::Index;
+use crate::scenario::section;
+use crate::tickets::{KIND_SHIFT, MANY};
+use crate::world::World;
+
+section! {
+    /// Manycalls of random functions through owners.
+    "manycalls" => pub struct Manycalls {
+        /// How many manycalls.
+        jobs: u32 = 1,
+        /// From one manycall to the next.
+        interval: Span = Span::secs(1),
+        /// When the first manycall begins.
+        start: Span = Span::secs(30),
+        /// Items in each.
+        items: u64 = 10_000,
+        /// Further attempts an item after failures of the system.
+        retries: u8 = 3,
+    }
+}
+
+/// A manycall under way.
+#[derive(Clone, Debug)]
+pub(super) struct Job {
+    function: usize,
+    items: u64,
+    given: u64,
+    succeeded: u64,
+    failed: u64,
+    unknown: u64,
+}
+
+impl Job {
+    /// One more item has a result.
+    pub(super) fn count(&mut self, result: &Result<Answered<Index>, Failure>) {
+        match result {
+            Ok(answered) if answered.status < 400 => self.succeeded += 1,
+            Err(Failure::MayHaveStarted) => self.unknown += 1,
+            Ok(_) | Err(_) => self.failed += 1,
+        }
+    }
+}
+
+impl World {
+    pub(super) fn begin_many(&mut self, n: u32) {
+        let Some(work) = self.scenario.manycalls.clone() else { return };
+        if n + 1 < work.jobs {
+            self.plan_work(self.now + work.interval, Plan::Many(n + 1));
+        }
+        let ticket = MANY << KIND_SHIFT | u64::from(n);
+        let Some(peer) = self.draw_owner(ticket) else { return };
+        let function = self.called(ticket);
+        let request = Request::Many {
+            function: self.function_name(function),
+            deadline: None,
+            retries: work.retries,
+        };
+        let job = Job {
+            function: function as usize,
+            items: work.items,
+            given: 0,
+            succeeded: 0,
+            failed: 0,
+            unknown: 0,
+        };
+        self.ask(peer, ticket, Doing::Many(Box::new(job)), request);
+    }
+
+    /// A core has room for more items of a manycall.
+    pub(crate) fn wanted(&mut self, peer: u32, ticket: Ticket, n: u32) {
+        let Some(Open { doing: Doing::Many(job), .. }) = self.work.open.get_mut(&(peer, ticket))
+        else {
+            return;
+        };
+        let give = u64::from(n).min(job.items - job.given);
+        if give == 0 {
+            return;
+        }
+        job.given += give;
+        let ended = job.given == job.items;
+        let input = Input::Items { ticket, n: give as u32, ended };
+        self.tell(peer, self.now, input);
+    }
+
+    pub(super) fn end_many(
+        &mut self,
+        peer: u32,
+        ticket: Ticket,
+        start: Time,
+        attempts: u64,
+        job: &Job,
+        event: &Event<Index>,
+    ) {
+        let tally = self.laws.tally(peer, ticket);
+        if let Event::Finished(summary) = event {
+            self.work.manycalls.hedged += summary.hedged;
+            let counted = (job.given, job.succeeded, job.failed, job.unknown, attempts);
+            let said = (
+                summary.items,
+                summary.succeeded,
+                summary.failed,
+                summary.unknown,
+                summary.attempts,
+            );
+            if counted != said {
+                let what = format!("summary: it says {said:?} where {counted:?} were counted");
+                self.laws.violations.add(self.now, Some(peer), what);
+            }
+        } else {
+            let what = format!("manycall: it ended in {event:?}");
+            self.laws.violations.add(self.now, Some(peer), what);
+        }
+        let services = (0..job.items).map(|item| self.service(peer, ticket, item).0);
+        let (mut whole, mut longest) = (0, 0);
+        for service in services {
+            whole += u128::from(service);
+            longest = longest.max(service);
+        }
+        let slots = u64::from(self.scenario.host.slots);
+        let function = &self.census.functions[job.function];
+        let ideal = function.could_be_done(start.0, slots, whole);
+        let work = &mut self.work.manycalls;
+        if let Some(ideal) = ideal {
+            work.ideal.push((ideal - start.0).max(longest));
+            work.makespan.push(self.now.since(start).0);
+        }
+        work.jobs += 1;
+        work.items += job.items;
+        work.succeeded += job.succeeded;
+        work.failed += job.failed;
+        work.unknown += job.unknown;
+        work.lost += tally.lost + (job.items - job.given);
+        work.doubled += tally.doubled;
+        work.attempts += attempts;
+    }
+}

@@ -1,0 +1,276 @@
+//! The workload: what users do and when machines come and go. Each kind of work is in a file of its
+//! own, with its settings; here is what is planned and what is under way.
+
+mod calls;
+mod functions;
+mod jobs;
+mod lookups;
+
+use std::collections::BTreeMap;
+
+use peerless_core::{Event, Input, Request, Span, Target, Ticket, Time};
+
+pub use self::calls::Anycalls;
+pub use self::functions::{Functions, Idempotent, Spread};
+use self::jobs::Job;
+pub use self::jobs::Manycalls;
+pub use self::lookups::Lookups;
+use crate::chance::Concern;
+use crate::outcomes;
+use crate::peer::Index;
+use crate::tickets::{DEPLOY, KIND_SHIFT, LOOKUP, Operation, USER};
+use crate::world::{START, World};
+
+/// A part of the workload, by its number.
+#[derive(Copy, Clone, Debug)]
+pub(crate) enum Plan {
+    /// Someone looks something up.
+    Lookup(u32),
+    /// An owner deploys a function.
+    Deploy(u32),
+    /// Someone calls a function.
+    Call(u32),
+    /// An owner begins a manycall.
+    Many(u32),
+    /// One peer goes and another comes.
+    Replace(u32),
+    /// A new peer meets one that is there; the how manieth trial.
+    Meet(u32, u32),
+    /// Many crash at once.
+    Crash,
+}
+
+impl Plan {
+    /// The stream that it is of, and its number there: two plans never share both.
+    pub(crate) fn place(self) -> (u32, u64) {
+        match self {
+            Self::Lookup(n) => (0, n.into()),
+            Self::Deploy(n) => (1, n.into()),
+            Self::Call(n) => (2, n.into()),
+            Self::Many(n) => (3, n.into()),
+            Self::Replace(n) => (4, n.into()),
+            Self::Meet(peer, _) => (5, peer.into()),
+            Self::Crash => (6, 0),
+        }
+    }
+}
+
+/// A peer is asked only when it has been there for this long: before, its user would still wait for
+/// it to be ready.
+const SETTLED: u64 = 10_000_000_000;
+
+/// A request that has not ended.
+#[derive(Clone, Debug)]
+struct Open {
+    start: Time,
+    attempts: u64,
+    doing: Doing,
+}
+
+#[derive(Clone, Debug)]
+enum Doing {
+    Lookup { target: u64 },
+    Deploy,
+    Call { hosted: bool, status: u16 },
+    Many(Box<Job>),
+    Other,
+}
+
+/// The workload of a world: what is to come, what is under way, and what came of the rest.
+#[derive(Clone, Debug, Default)]
+pub struct Work {
+    planned: u64,
+    pub(crate) last_planned: Time,
+    open: BTreeMap<(u32, Ticket), Open>,
+    users: u64,
+    /// Of `[lookups]`.
+    pub lookups: outcomes::Lookups,
+    /// Of `[functions]`.
+    pub deployments: outcomes::Deployments,
+    /// Of `[anycalls]`.
+    pub anycalls: outcomes::Anycalls,
+    /// Of `[manycalls]`.
+    pub manycalls: outcomes::Manycalls,
+    /// Peers that were replaced.
+    pub replaced: u64,
+    /// Peers that crashed together.
+    pub crashed: u64,
+}
+
+impl Work {
+    /// Whether nothing is planned and nothing under way.
+    pub(crate) fn is_done(&self) -> bool {
+        self.planned == 0 && self.open.is_empty()
+    }
+}
+
+impl World {
+    /// What an operation is about.
+    pub(crate) fn target_of(&self, operation: &Operation) -> Target<Index> {
+        let number = operation.ticket & ((1 << KIND_SHIFT) - 1);
+        let function = |n| Target::Name(self.function_name(n));
+        match operation.ticket >> KIND_SHIFT {
+            LOOKUP => Target::Name(self.chance.name(Concern::Target, number, 0)),
+            DEPLOY => function(number),
+            _ => function(self.called(operation.ticket)),
+        }
+    }
+
+    /// Whether a request is under way.
+    pub fn is_open(&self, ticket: Ticket) -> bool {
+        self.work.open.keys().any(|(_, open)| *open == ticket)
+    }
+
+    pub(crate) fn begin_work(&mut self) {
+        let scenario = self.scenario.clone();
+        let mut firsts = Vec::new();
+        if let Some(work) = &scenario.lookups {
+            firsts.push((work.start, work.interval.times(work.count.into()), Plan::Lookup(0)));
+        }
+        if let Some(work) = &scenario.functions {
+            self.expect_functions(work);
+            firsts.push((work.start, work.interval.times(work.count.into()), Plan::Deploy(0)));
+        }
+        if let Some(work) = &scenario.anycalls {
+            firsts.push((work.start, work.interval.times(work.count.into()), Plan::Call(0)));
+        }
+        if let Some(work) = &scenario.manycalls {
+            firsts.push((work.start, work.interval.times(work.jobs.into()), Plan::Many(0)));
+        }
+        if let Some(churn) = &scenario.churn {
+            firsts.push((churn.start, churn.end, Plan::Replace(0)));
+        }
+        if let Some(crash) = &scenario.crash {
+            firsts.push((crash.at, Span::ZERO, Plan::Crash));
+        }
+        for (start, lasts, plan) in firsts {
+            self.work.last_planned = self.work.last_planned.max(START + start + lasts);
+            self.plan_work(START + start, plan);
+        }
+    }
+
+    pub(crate) fn plan_work(&mut self, time: Time, plan: Plan) {
+        self.work.planned += 1;
+        self.plan(time, plan);
+    }
+
+    /// Does what was planned for now, and plans what comes after it.
+    pub(crate) fn carry_out(&mut self, plan: Plan) {
+        self.work.planned -= 1;
+        match plan {
+            Plan::Lookup(n) => self.begin_lookup(n),
+            Plan::Deploy(n) => self.begin_deploy(n),
+            Plan::Call(n) => self.begin_call(n),
+            Plan::Many(n) => self.begin_many(n),
+            Plan::Replace(n) => self.replace(n),
+            Plan::Meet(peer, trial) => self.meet(peer, trial),
+            Plan::Crash => self.crash_together(),
+        }
+    }
+
+    /// A random peer that is there and has been for long enough.
+    pub(crate) fn draw_peer(&self, concern: Concern, n: u64) -> Option<u32> {
+        let ever = u64::from(self.oracle.ever());
+        let long_ago = Time(self.now.0.saturating_sub(SETTLED)).max(START).0;
+        (0..10_000)
+            .map(|trial| self.chance.below(ever, concern, n, trial, 0) as u32)
+            .find(|peer| self.is_up(*peer) && self.oracle.was_live(*peer, long_ago))
+    }
+
+    /// A random owner that is there.
+    fn draw_owner(&self, n: u64) -> Option<u32> {
+        let owners = u64::from(self.scenario.owners);
+        (0..1000)
+            .map(|trial| self.chance.below(owners, Concern::Asker, n, trial, 0) as u32)
+            .find(|peer| self.is_up(*peer))
+    }
+
+    /// A user outside of the workload asks a peer for something; its ticket.
+    pub fn user(&mut self, peer: u32, request: Request<Index>) -> Ticket {
+        let ticket = self.next_ticket();
+        self.work.users += 1;
+        self.ask(peer, ticket, Doing::Other, request);
+        ticket
+    }
+
+    /// The ticket that the next user's request will have.
+    pub fn next_ticket(&self) -> Ticket {
+        USER << KIND_SHIFT | self.work.users
+    }
+
+    /// What was broken so far.
+    pub fn violations(&self) -> &crate::laws::Violations {
+        &self.laws.violations
+    }
+
+    /// What came of the work so far.
+    pub fn work(&self) -> &Work {
+        &self.work
+    }
+
+    fn ask(&mut self, peer: u32, ticket: Ticket, doing: Doing, request: Request<Index>) {
+        let open = Open { start: self.now, attempts: 0, doing };
+        self.work.open.insert((peer, ticket), open);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.asked(peer, ticket, &request);
+        }
+        self.turn(peer, Input::Ask(ticket, request), 0);
+    }
+
+    /// One attempt more for a request.
+    pub(crate) fn attempted(&mut self, peer: u32, ticket: Ticket) {
+        if let Some(open) = self.work.open.get_mut(&(peer, ticket)) {
+            open.attempts += 1;
+        }
+    }
+
+    /// A user is told something.
+    pub(crate) fn told(&mut self, peer: u32, ticket: Ticket, event: &Event<Index>) {
+        let key = (peer, ticket);
+        let Some(open) = self.work.open.get_mut(&key) else { return };
+        if !event.is_final() {
+            let taken = match (&mut open.doing, event) {
+                (Doing::Call { status, .. }, Event::Head { attempt, .. }) => {
+                    let desk = self.desks[peer as usize].as_ref();
+                    let answered = desk.and_then(|desk| desk.attempts.get(attempt)?.status);
+                    *status = answered.unwrap_or(0);
+                    false
+                }
+                (Doing::Many(job), Event::Item { result, .. }) => {
+                    job.count(result);
+                    true
+                }
+                _ => false,
+            };
+            if taken {
+                self.tell(peer, self.now, Input::Taken { ticket, n: 1 });
+            }
+            return;
+        }
+        let Some(Open { start, attempts, doing }) = self.work.open.remove(&key) else { return };
+        let took = self.now.since(start).0;
+        match doing {
+            Doing::Lookup { target } => self.end_lookup(peer, ticket, target, start, event),
+            Doing::Other => {}
+            Doing::Deploy => self.end_deploy(took, event),
+            Doing::Call { hosted, status } => {
+                self.end_call_of(took, attempts, hosted, status, event);
+            }
+            Doing::Many(job) => self.end_many(peer, ticket, start, attempts, &job, event),
+        }
+    }
+
+    /// A peer is gone: what was asked of it will not be answered.
+    pub(crate) fn work_lost(&mut self, peer: u32) {
+        while let Some((key, _)) = self.work.open.range((peer, 0)..).next() {
+            let key = *key;
+            if key.0 != peer {
+                break;
+            }
+            let open = self.work.open.remove(&key);
+            if let Some(Open { doing: Doing::Call { .. }, .. }) = open {
+                self.work.anycalls.orphaned += 1;
+            }
+        }
+    }
+}

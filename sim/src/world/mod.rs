@@ -1,0 +1,327 @@
+//! The machine room: cores in virtual time. One happening after the other is taken from the agenda,
+//! handed to its core, and the effects are performed, in order.
+
+mod peers;
+mod perform;
+
+use std::collections::BTreeMap;
+
+use peerless_core::{Config, Core, Effect, Event, Input, Item, Message, Tag, Time, Turn};
+
+pub use self::peers::owner;
+
+use crate::agenda::{Agenda, When};
+use crate::calls::Packet;
+use crate::census::Census;
+use crate::chains::Chains;
+use crate::chance::Chance;
+use crate::desk::Desk;
+use crate::digest::{Fold, combine};
+use crate::laws::Laws;
+use crate::network::{Network, Passage};
+use crate::oracle::Oracle;
+use crate::peer::{Index, limb};
+use crate::record::Recorder;
+use crate::scenario::{Scenario, Silence};
+use crate::work::{Plan, Work};
+
+/// When the world begins: 2027-01-01, 00:00 UTC.
+pub const START: Time = Time(1_798_761_600_000_000_000);
+
+/// The destination of what no peer does; its source is a stream of the workload.
+pub const NOBODY: u32 = u32::MAX;
+
+/// What the agenda holds.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    /// The instant that a core asked for.
+    Wake,
+    /// A message comes, with its sum.
+    Message(Message<Index>, u64),
+    /// A peer's own machine has something to say to its core of that incarnation.
+    Own(u32, Input<Index>),
+    /// A machine's disk is done with something.
+    Disk(u32, Disk),
+    /// A run ends by itself, or because it was cancelled.
+    Ran { incarnation: u32, job: Tag, status: Option<u16> },
+    /// Something of a call comes.
+    Call(Packet),
+    /// The workload goes on.
+    Plan(Plan),
+}
+
+/// What a disk does.
+#[derive(Debug)]
+pub(crate) enum Disk {
+    Keep(Tag, Item),
+    Forget(peerless_core::ItemKey),
+}
+
+/// What was counted.
+#[derive(Copy, Clone, Debug, Default)]
+pub struct Count {
+    /// Inputs that cores handled, without wakes.
+    pub events: u64,
+    /// Messages sent between peers.
+    pub messages: u64,
+    /// About how many bytes they took.
+    pub bytes: u64,
+}
+
+/// How often a peer has been the source of something. What it sends has another count than what its
+/// own machine does, so that a wake more moves the fate of no message; its calls' packets are counted
+/// at its desk.
+#[derive(Copy, Clone, Debug, Default)]
+struct Counters {
+    messages: u64,
+    own: u64,
+}
+
+/// The kind of a counter stands in its highest bits, so that no two things that come from one source
+/// to one destination at one instant are alike.
+pub(crate) const PACKET: u64 = 1 << 62;
+const OWN: u64 = 2 << 62;
+
+/// A whole network in virtual time.
+pub struct World {
+    pub(crate) scenario: Scenario,
+    pub(crate) config: Config,
+    pub(crate) now: Time,
+    cores: Vec<Option<Core<Index>>>,
+    pub(crate) incarnations: Vec<u32>,
+    counters: Vec<Counters>,
+    wakes: Vec<Time>,
+    digests: Vec<Fold>,
+    pub(crate) desks: Vec<Option<Box<Desk>>>,
+    /// What others see of the peers that are gone.
+    gone: BTreeMap<u32, Silence>,
+    agenda: Agenda<Happening>,
+    effects: Vec<Effect<Index>>,
+    pub(crate) network: Network,
+    pub(crate) chance: Chance,
+    pub(crate) oracle: Oracle,
+    pub(crate) laws: Laws,
+    pub(crate) chains: Chains,
+    pub(crate) census: Census,
+    pub(crate) work: Work,
+    pub(crate) count: Count,
+    /// Writes down what concerns one operation.
+    pub recorder: Option<Recorder>,
+    /// One happening, by destination, source and counter, that comes a nanosecond later than it
+    /// would: the proof that the digest sees everything.
+    pub nudged: Option<(u32, u32, u64)>,
+}
+
+impl World {
+    /// A world at its start: the peers know each other as if the network had run for long.
+    pub fn new(scenario: Scenario, seed: u64) -> Self {
+        let chance = Chance::new(seed);
+        let peers = scenario.peers;
+        let n = peers as usize;
+        let mut world = Self {
+            config: scenario.core.clone(),
+            now: START,
+            cores: Vec::with_capacity(n),
+            incarnations: vec![0; n],
+            counters: vec![Counters::default(); n],
+            wakes: vec![Time::NEVER; n],
+            digests: vec![Fold::EMPTY; n],
+            desks: (0..n).map(|_| None).collect(),
+            gone: BTreeMap::new(),
+            agenda: Agenda::new(),
+            effects: Vec::new(),
+            network: Network::new(scenario.network.clone(), chance.clone()),
+            oracle: Oracle::new(limb, peers, START.0),
+            laws: Laws::default(),
+            chains: Chains::default(),
+            census: Census::default(),
+            work: Work::default(),
+            count: Count::default(),
+            recorder: None,
+            nudged: None,
+            chance,
+            scenario,
+        };
+        world.populate();
+        world.begin_work();
+        world
+    }
+
+    /// Whether a peer runs.
+    pub fn is_up(&self, peer: u32) -> bool {
+        self.cores.get(peer as usize).is_some_and(Option::is_some)
+    }
+
+    /// The peers in a peer's table, nearest buckets last.
+    pub fn table(&self, peer: u32) -> Vec<Index> {
+        let core = self.cores[peer as usize].as_ref();
+        core.map_or(Vec::new(), |core| core.table().collect())
+    }
+
+    /// The instant of the last happening.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// What the world was made from.
+    pub fn scenario(&self) -> &Scenario {
+        &self.scenario
+    }
+
+    /// Tells a core something at once, for tests.
+    pub fn tell_now(&mut self, peer: u32, input: Input<Index>) {
+        self.turn(peer, input, 0);
+    }
+
+    /// When and where what is next happens.
+    pub fn upcoming(&mut self) -> Option<When> {
+        self.agenda.upcoming()
+    }
+
+    /// The digest of all that happened so far.
+    pub fn digest(&self) -> u64 {
+        combine(self.digests.iter().copied())
+    }
+
+    /// When what is still open is given up.
+    pub fn give_up(&self) -> Time {
+        (START + self.scenario.duration).max(self.work.last_planned) + self.scenario.patience
+    }
+
+    /// Runs until the work is done and has come to rest, or patience ends.
+    pub fn run(&mut self) {
+        let end = START + self.scenario.duration;
+        let give_up = self.give_up();
+        let mut rest = None;
+        while let Some(time) = self.agenda.next_time() {
+            let time = Time(time);
+            if self.work.is_done() && rest.is_none() {
+                rest = Some(end.max(self.now) + self.scenario.settle);
+            }
+            if rest.is_some_and(|rest| time > rest) || (rest.is_none() && time > give_up) {
+                break;
+            }
+            self.step();
+        }
+        if let Some(rest) = rest {
+            self.now = self.now.max(rest);
+        }
+        self.laws.settled();
+    }
+
+    /// Lets everything happen that is due before `time`.
+    pub fn run_until(&mut self, time: Time) {
+        while self.agenda.next_time().is_some_and(|next| next < time.0) {
+            self.step();
+        }
+        self.now = self.now.max(time);
+    }
+
+    /// Takes the next happening; false if there is none.
+    pub fn step(&mut self) -> bool {
+        let Some((when, happening)) = self.agenda.pop() else { return false };
+        self.now = Time(when.time);
+        match happening {
+            Happening::Wake => {
+                if self.wakes.get(when.to as usize) == Some(&self.now) {
+                    self.wakes[when.to as usize] = Time::NEVER;
+                    self.turn(when.to, Input::Wake, 0);
+                }
+            }
+            Happening::Message(message, sum) => self.deliver(when.from, when.to, message, sum),
+            Happening::Own(incarnation, input) => {
+                if self.lives(when.to, incarnation) {
+                    self.note_own(when.to, &input);
+                    self.turn(when.to, input, 0);
+                }
+            }
+            Happening::Disk(incarnation, disk) => {
+                if self.lives(when.to, incarnation) {
+                    self.disk(when.to, disk);
+                }
+            }
+            Happening::Ran { incarnation, job, status } => {
+                if self.lives(when.to, incarnation) {
+                    self.ran(when.to, job, status);
+                }
+            }
+            Happening::Call(packet) => self.call_packet(when.from, when.to, packet),
+            Happening::Plan(plan) => self.carry_out(plan),
+        }
+        true
+    }
+
+    fn lives(&self, peer: u32, incarnation: u32) -> bool {
+        self.is_up(peer) && self.incarnations[peer as usize] == incarnation
+    }
+
+    /// Hands one input to a core and performs what it wants done.
+    pub(crate) fn turn(&mut self, peer: u32, input: Input<Index>, sum: u64) {
+        let at = peer as usize;
+        let Some(core) = self.cores[at].as_mut() else { return };
+        self.count.events += u64::from(input != Input::Wake);
+        let mut fold = self.digests[at];
+        fold.input(self.now.0, &input, sum);
+        self.laws.input(self.now, peer, &input);
+        self.chains.input(self.now, peer, &input, self.config.reply_timeout);
+        let mut effects = std::mem::take(&mut self.effects);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.input(self.now, peer, &input);
+        }
+        core.handle(input, &mut Turn::new(self.now, &self.config, &mut effects));
+        for effect in effects.drain(..) {
+            let sum = fold.effect(&effect);
+            self.laws.effect(peer, &effect);
+            self.chains.effect(self.now, peer, &effect);
+            if let Some(recorder) = &mut self.recorder {
+                recorder.effect(self.now, peer, &effect);
+            }
+            self.perform(peer, effect, sum);
+        }
+        self.effects = effects;
+        self.digests[at] = fold;
+    }
+
+    pub(crate) fn desk(&mut self, peer: u32) -> &mut Desk {
+        self.desks[peer as usize].get_or_insert_default()
+    }
+
+    /// A message of so many bytes leaves now.
+    fn message(&mut self, from: u32, to: u32, bytes: u64) -> Passage {
+        let counter = &mut self.counters[from as usize].messages;
+        *counter += 1;
+        Passage { from, to, counter: *counter, time: self.now, bytes }
+    }
+
+    /// Puts something on the agenda.
+    pub(crate) fn push(&mut self, mut when: When, happening: Happening) {
+        when.time += u64::from(self.nudged == Some((when.to, when.from, when.counter)));
+        self.agenda.push(when, happening);
+    }
+
+    /// Puts something on the agenda that a peer does to itself.
+    pub(crate) fn push_own(&mut self, peer: u32, time: Time, happening: Happening) {
+        let counter = &mut self.counters[peer as usize].own;
+        *counter += 1;
+        let when = When { time: time.0, to: peer, from: peer, counter: OWN | *counter };
+        self.push(when, happening);
+    }
+
+    /// Tells a core something at `time`, if it still runs then.
+    pub(crate) fn tell(&mut self, peer: u32, time: Time, input: Input<Index>) {
+        let incarnation = self.incarnations[peer as usize];
+        self.push_own(peer, time, Happening::Own(incarnation, input));
+    }
+
+    /// Puts a part of the workload on the agenda: it comes from its stream, in which it has a number.
+    pub(crate) fn plan(&mut self, time: Time, plan: Plan) {
+        let (stream, number) = plan.place();
+        let when = When { time: time.0, to: NOBODY, from: stream, counter: number };
+        self.push(when, Happening::Plan(plan));
+    }
+}
+
+/// Whether an event ends its ticket with what was asked for.
+pub(crate) fn is_success(event: &Event<Index>) -> bool {
+    event.is_final() && !matches!(event, Event::Failed(_) | Event::NotPlaced(_))
+}

@@ -1,0 +1,117 @@
+//! Peers: how they start, come, go and come back.
+
+use peerless_core::{Accept, Core, Input, Item, Owner, Setup, Span, Time};
+
+use super::{Counters, START, World};
+use crate::chance::Concern;
+use crate::digest::Fold;
+use crate::peer::{Index, mix};
+use crate::population::Population;
+use crate::scenario::Silence;
+
+impl World {
+    pub(super) fn populate(&mut self) {
+        self.cores.resize_with(self.scenario.peers as usize, || None);
+        let sorted = self.oracle.sorted().to_vec();
+        let chance = self.chance.clone();
+        let mut population = Population::new(&sorted, &chance, self.config.k);
+        let mut table = Vec::new();
+        for peer in &sorted {
+            table.clear();
+            population.table(*peer, &mut table);
+            let mut core = self.make_core(*peer);
+            core.seed_table(table.iter().copied());
+            self.cores[*peer as usize] = Some(core);
+        }
+        if self.config.refresh_period > Span::ZERO || self.scenario.functions.is_some() {
+            for peer in 0..self.scenario.peers {
+                self.tell(peer, START, Input::Wake);
+            }
+        }
+    }
+
+    fn make_core(&mut self, peer: u32) -> Core<Index> {
+        let incarnation = self.incarnations[peer as usize];
+        let (a, b) = (u64::from(peer), u64::from(incarnation));
+        let slots = self.scenario.slots_of(peer);
+        self.laws.started(peer, slots);
+        let setup = Setup {
+            owner: self.scenario.owner_of(peer).map(owner),
+            slots,
+            queue: self.scenario.host.queue,
+            room: if slots == 0 { 0 } else { self.scenario.host.room },
+            accept: Accept::Anyone,
+            labels: Box::default(),
+        };
+        let seed = self.chance.bits(Concern::Core, a, b, 0);
+        Core::new(Index(peer), setup, seed, incarnation)
+    }
+
+    /// A new peer starts; it knows nobody. Its number.
+    pub fn add(&mut self) -> u32 {
+        let peer = self.oracle.ever();
+        self.incarnations.push(0);
+        self.counters.push(Counters::default());
+        self.wakes.push(Time::NEVER);
+        self.digests.push(Fold::EMPTY);
+        self.digests[peer as usize].birth(self.now.0, 0);
+        self.desks.push(None);
+        let core = self.make_core(peer);
+        self.cores.push(Some(core));
+        self.oracle.joined(self.now.0, peer);
+        self.census.joined(peer);
+        peer
+    }
+
+    /// A peer that was gone starts again, with what its disk kept.
+    pub fn restart(&mut self, peer: u32) {
+        let at = peer as usize;
+        assert!(!self.is_up(peer), "only a peer that is gone starts again");
+        self.incarnations[at] += 1;
+        self.digests[at].birth(self.now.0, self.incarnations[at]);
+        self.gone.remove(&peer);
+        let core = self.make_core(peer);
+        self.cores[at] = Some(core);
+        self.oracle.joined(self.now.0, peer);
+        let items: Vec<Item> = self.desk(peer).disk.values().cloned().collect();
+        for item in items {
+            self.turn(peer, Input::Restored(item), 0);
+        }
+    }
+
+    /// A peer is gone, and others see `silence` of it.
+    pub fn remove(&mut self, peer: u32, silence: Silence) {
+        let at = peer as usize;
+        if self.cores[at].take().is_none() {
+            return;
+        }
+        self.gone.insert(peer, silence);
+        self.digests[at].death(self.now.0, silence);
+        if let Some(recorder) = &mut self.recorder {
+            let name = recorder.words.peer(Index(peer));
+            recorder.remark(self.now, &format!("{name}  is gone"));
+        }
+        self.wakes[at] = Time::NEVER;
+        self.oracle.left(self.now.0, peer);
+        self.census.left(self.now.0, peer);
+        self.laws.crashed(peer);
+        self.chains.crashed(peer);
+        self.break_calls(peer, silence);
+        self.work_lost(peer);
+    }
+
+    /// What others see of a peer that is gone.
+    pub(crate) fn silence_of(&self, peer: u32) -> Silence {
+        self.gone.get(&peer).copied().unwrap_or(Silence::Machine)
+    }
+}
+
+/// The owner key of this number.
+pub fn owner(number: u32) -> Owner {
+    let mut bytes = [0; 32];
+    for (limb, chunk) in (1..).zip(bytes.as_chunks_mut::<8>().0) {
+        let word = mix(u64::from(number) << 8 | limb);
+        *chunk = word.to_be_bytes();
+    }
+    Owner(bytes)
+}

@@ -1,0 +1,127 @@
+//! What a machine does for its core: every effect, one after the other.
+
+use peerless_core::{Effect, Input, Message, Span, Time};
+
+use super::{Disk, Happening, World};
+use crate::agenda::When;
+use crate::network::Verdict;
+use crate::peer::Index;
+use crate::scenario::Silence;
+use crate::wire;
+
+impl World {
+    pub(super) fn perform(&mut self, peer: u32, effect: Effect<Index>, sum: u64) {
+        let host = &self.scenario.host;
+        match effect {
+            Effect::Send { to, message } => self.send(peer, to.0, message, sum),
+            Effect::WakeAt(time) => self.wake_at(peer, time),
+            Effect::Tell(ticket, event) => self.told(peer, ticket, &event),
+            Effect::Want { ticket, n } => self.wanted(peer, ticket, n),
+            Effect::Dispatch { attempt, ticket, item, to, function, deadline } => {
+                self.dispatch(peer, to.0, attempt, (ticket, item), function, deadline);
+            }
+            Effect::Abort { attempt } => self.abort(peer, attempt),
+            Effect::Refuse { call, why, load } => self.refuse(peer, call, why, load),
+            Effect::Run { job, call, deadline, .. } => self.begin_run(peer, job, call, deadline),
+            Effect::Respond { call, load, stay } => self.respond(peer, call, load, stay),
+            Effect::Cancel { job } => {
+                let time = self.now + host.cancel_delay;
+                let incarnation = self.incarnations[peer as usize];
+                self.push_own(peer, time, Happening::Ran { incarnation, job, status: None });
+            }
+            Effect::Install(record) => {
+                let time = self.now + host.compile_delay;
+                let (function, version) = (record.function, record.version);
+                self.tell(peer, time, Input::Installed { function, version, ok: true });
+            }
+            Effect::Uninstall { function, version } => {
+                self.census.uninstalled(self.now.0, peer, &function, version);
+            }
+            Effect::Fetch { digest, size, from } => self.fetch(peer, digest, size, &from),
+            Effect::Keep { tag, item } => self.write_disk(peer, Disk::Keep(tag, item)),
+            Effect::Forget(key) => self.write_disk(peer, Disk::Forget(key)),
+            Effect::Note(_) => {}
+        }
+    }
+
+    fn send(&mut self, from: u32, to: u32, message: Message<Index>, sum: u64) {
+        let bytes = wire::size(&message);
+        self.count.messages += 1;
+        self.count.bytes += bytes;
+        let passage = self.message(from, to, bytes);
+        if let Verdict::Deliver(delay) = self.network.judge(&passage) {
+            let time = (self.now + delay).0;
+            let when = When { time, to, from, counter: passage.counter };
+            self.push(when, Happening::Message(message, sum));
+        }
+    }
+
+    pub(super) fn deliver(&mut self, from: u32, to: u32, message: Message<Index>, sum: u64) {
+        if self.is_up(to) {
+            return self.turn(to, Input::Heard { from: Index(from), message }, sum);
+        }
+        if self.gone.get(&to) == Some(&Silence::Machine) || !self.is_up(from) {
+            return;
+        }
+        // The machine is there and resets the connection; its word takes one way back.
+        let time = self.now + self.network.settings().latency;
+        self.tell(from, time, Input::Unreached { peer: Index(to) });
+        if let Message::Query(tag, _) = message {
+            self.tell(from, time, Input::Failed { tag });
+        }
+    }
+
+    fn wake_at(&mut self, peer: u32, time: Time) {
+        let time = time.max(self.now);
+        self.wakes[peer as usize] = time;
+        self.push_own(peer, time, Happening::Wake);
+    }
+
+    fn write_disk(&mut self, peer: u32, disk: Disk) {
+        let time = self.now + self.scenario.host.store_delay;
+        let incarnation = self.incarnations[peer as usize];
+        self.push_own(peer, time, Happening::Disk(incarnation, disk));
+    }
+
+    pub(super) fn disk(&mut self, peer: u32, disk: Disk) {
+        match disk {
+            Disk::Keep(tag, item) => {
+                self.desk(peer).disk.insert(item.key(), item);
+                self.turn(peer, Input::Kept { tag }, 0);
+            }
+            Disk::Forget(key) => {
+                self.desk(peer).disk.remove(&key);
+            }
+        }
+    }
+
+    /// Code comes from the first of those who have it, if one of them runs.
+    fn fetch(&mut self, peer: u32, digest: peerless_core::Digest, size: u64, from: &[Index]) {
+        let has = |other: u32| {
+            let desk = self.desks[other as usize].as_ref();
+            self.is_up(other) && desk.is_some_and(|desk| desk.code.contains(&digest))
+        };
+        let settings = self.network.settings();
+        let (after, ok) = if has(peer) {
+            (Span::ZERO, true)
+        } else if from.iter().any(|other| has(other.0)) {
+            (self.network.transfer(size), true)
+        } else {
+            (settings.connect_timeout, false)
+        };
+        self.tell(peer, self.now + after, Input::Fetched { digest, ok });
+    }
+
+    /// What the world knows when a machine has done something for its core.
+    pub(super) fn note_own(&mut self, peer: u32, input: &Input<Index>) {
+        match input {
+            Input::Fetched { digest, ok: true } => {
+                self.desk(peer).code.insert(*digest);
+            }
+            Input::Installed { function, version, ok: true } => {
+                self.census.installed(self.now.0, peer, function, *version);
+            }
+            _ => {}
+        }
+    }
+}
