@@ -1,34 +1,38 @@
-//! A host's admission: slots, a bounded queue, and an early refusal when both are taken.
+//! A host's admission: slots, a bounded queue that its callers share, and an early refusal when both
+//! are taken.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::BTreeMap;
 
 use crate::key::{Name, Peer};
 use crate::machine::Core;
 use crate::message::Tag;
 use crate::planted::{self, Bug};
+use crate::queue::{Queue, Waiting};
 use crate::slab::Slab;
 use crate::time::{Span, Time};
 use crate::timers::Timer;
-use crate::turn::{Call, Effect, Refusal, Turn};
+use crate::turn::{Call, Effect, Refusal, Stay, Turn};
 
 /// Calls that run or wait here.
 #[derive(Debug)]
-pub(crate) struct Admission {
-    jobs: Slab<(Call, Name)>,
+pub(crate) struct Admission<P> {
+    jobs: Slab<Running>,
     running: BTreeMap<Call, Tag>,
-    queue: VecDeque<Waiting>,
+    queue: Queue<P>,
 }
 
+/// A call that runs, even if nobody waits for it any more.
 #[derive(Copy, Clone, Debug)]
-struct Waiting {
+struct Running {
     call: Call,
     function: Name,
-    deadline: Time,
+    arrived: Time,
+    began: Time,
 }
 
-impl Admission {
+impl<P: Peer> Admission<P> {
     pub(crate) const fn new(incarnation: u32) -> Self {
-        Self { jobs: Slab::new(incarnation), running: BTreeMap::new(), queue: VecDeque::new() }
+        Self { jobs: Slab::new(incarnation), running: BTreeMap::new(), queue: Queue::new() }
     }
 
     pub(crate) fn running(&self) -> u16 {
@@ -40,13 +44,13 @@ impl Admission {
     }
 
     pub(crate) fn is_queued(&self, call: Call) -> bool {
-        self.queue.iter().any(|waiting| waiting.call == call)
+        self.queue.contains(call)
     }
 
     /// Whether anything of a function runs or waits.
     pub(crate) fn has(&self, function: Name) -> bool {
-        self.jobs.iter().any(|(_, (_, runs))| *runs == function)
-            || self.queue.iter().any(|waiting| waiting.function == function)
+        self.jobs.iter().any(|(_, running)| running.function == function)
+            || self.queue.has(function)
     }
 
     pub(crate) fn check(&self, slots: u16, queue: u16) -> bool {
@@ -60,22 +64,27 @@ impl<P: Peer> Core<P> {
     pub(crate) fn arrived(
         &mut self,
         call: Call,
-        _from: P,
+        caller: P,
         function: Name,
         left: Span,
         turn: &mut Turn<'_, P>,
     ) {
-        if !self.hosting.contains_key(&function) || planted::is(Bug::RefusesAll) {
+        let hosting = self.hosting.get(&function).filter(|_| !planted::is(Bug::RefusesAll));
+        let Some(hosting) = hosting else {
             return self.refuse(call, Refusal::NotHosted, turn);
-        }
-        let deadline = turn.now + left;
-        if left == Span::ZERO {
+        };
+        let arrived = turn.now;
+        let deadline = arrived + left.min(hosting.record.timeout(turn.config.call_timeout_max));
+        let waiting = Waiting { call, caller, function, arrived, deadline };
+        if deadline <= turn.now {
             self.refuse(call, Refusal::Late, turn);
         } else if self.admission.running() < self.setup.slots || planted::is(Bug::NoSlots) {
-            self.run(Waiting { call, function, deadline }, turn);
+            self.run(waiting, turn);
         } else if self.admission.queued() < self.setup.queue {
-            self.admission.queue.push_back(Waiting { call, function, deadline });
-            self.timers.add(deadline, Timer::Queued(call));
+            self.wait(waiting);
+        } else if let Some(other) = self.admission.queue.make_room(caller) {
+            self.wait(waiting);
+            self.refuse(other.call, Refusal::Busy, turn);
         } else {
             self.refuse(call, Refusal::Busy, turn);
         }
@@ -85,13 +94,19 @@ impl<P: Peer> Core<P> {
         turn.push(Effect::Refuse { call, why, load: self.load() });
     }
 
-    fn run(&mut self, waiting: Waiting, turn: &mut Turn<'_, P>) {
-        let Waiting { call, function, deadline } = waiting;
+    fn wait(&mut self, waiting: Waiting<P>) {
+        self.timers.add(waiting.deadline, Timer::Queued(waiting.call));
+        self.admission.queue.push(waiting);
+    }
+
+    fn run(&mut self, waiting: Waiting<P>, turn: &mut Turn<'_, P>) {
+        let Waiting { call, function, arrived, deadline, .. } = waiting;
         let Some(hosting) = self.hosting.get(&function) else {
             return self.refuse(call, Refusal::NotHosted, turn);
         };
         let version = hosting.record.version;
-        let job = self.admission.jobs.insert((call, function));
+        let running = Running { call, function, arrived, began: turn.now };
+        let job = self.admission.jobs.insert(running);
         self.admission.running.insert(call, job);
         turn.push(Effect::Run { job, call, function, version, deadline });
     }
@@ -101,27 +116,28 @@ impl<P: Peer> Core<P> {
         if let Some(job) = self.admission.running.remove(&call) {
             turn.push(Effect::Cancel { job });
         } else {
-            self.admission.queue.retain(|waiting| waiting.call != call);
+            self.admission.queue.remove(call);
         }
     }
 
     pub(crate) fn ran_head(&mut self, job: Tag, turn: &mut Turn<'_, P>) {
         let load = self.load();
-        if let Some((call, _)) = self.admission.jobs.get(job)
-            && self.admission.running.contains_key(call)
+        if let Some(Running { call, arrived, began, .. }) = self.admission.jobs.get(job).copied()
+            && self.admission.running.contains_key(&call)
         {
-            turn.push(Effect::Respond { call: *call, load });
+            let stay = Stay { waited: began.since(arrived), ran: turn.now.since(began) };
+            turn.push(Effect::Respond { call, load, stay });
         }
     }
 
-    /// A slot is free: the call that has waited longest gets it.
+    /// A slot is free: it goes to the caller whose turn it is.
     pub(crate) fn ran_end(&mut self, job: Tag, turn: &mut Turn<'_, P>) {
-        let Some((call, function)) = self.admission.jobs.remove(job) else {
+        let Some(Running { call, function, .. }) = self.admission.jobs.remove(job) else {
             return;
         };
         self.admission.running.remove(&call);
         while self.admission.running() < self.setup.slots
-            && let Some(waiting) = self.admission.queue.pop_front()
+            && let Some(waiting) = self.admission.queue.pop()
         {
             if waiting.deadline <= turn.now {
                 self.refuse(waiting.call, Refusal::Late, turn);
@@ -134,8 +150,7 @@ impl<P: Peer> Core<P> {
 
     /// A call waited until it was too late.
     pub(crate) fn queued_late(&mut self, call: Call, turn: &mut Turn<'_, P>) {
-        if self.admission.is_queued(call) {
-            self.admission.queue.retain(|waiting| waiting.call != call);
+        if self.admission.queue.remove(call).is_some() {
             self.refuse(call, Refusal::Late, turn);
         }
     }

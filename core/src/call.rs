@@ -1,36 +1,22 @@
-//! Running something somewhere: one more attempt on a distinct host, for a reason. The same for an
-//! anycall and for each item of a manycall.
+//! Running something somewhere: a job's beginning, its hosts, and which item goes when. An anycall is
+//! a manycall of one item.
+
+use alloc::vec::Vec;
 
 use crate::job::{HOSTLESS_PAUSE, Job, Kind, State};
 use crate::key::{Name, Peer, Target};
 use crate::machine::{Core, Work};
 use crate::message::Tag;
 use crate::planted::{self, Bug};
-use crate::record::Load;
 use crate::search::{Kind as SearchKind, Outcome, Then};
 use crate::time::{Span, Time};
 use crate::timers::Timer;
-use crate::turn::{Answered, Effect, Ending, Event, Failure, Note, Reason, Refusal, Ticket, Turn};
+use crate::turn::{Effect, Event, Failure, Ticket, Turn};
 
 /// Searches of an anycall for hosts, when those found before are all dead or gone.
-const CALL_SEARCHES_MAX: u32 = 3;
-/// How long a dispatched call may outlast its deadline before the core gives it up itself.
-const OVERTIME: Span = Span::secs(1);
+pub(crate) const CALL_SEARCHES_MAX: u32 = 3;
 /// Credit is given in steps no smaller than this part of the whole, to save messages.
 const CREDIT_STEP: u32 = 16;
-/// Times an anycall is refused as too busy before its caller hears it.
-const CALL_REFUSALS_MAX: u16 = 8;
-
-/// One dispatched call.
-#[derive(Debug)]
-pub(crate) struct Attempt<P> {
-    job: Tag,
-    item: u64,
-    host: P,
-    since: Time,
-    status: Option<u16>,
-}
-
 impl<P: Peer> Core<P> {
     pub(crate) fn call(
         &mut self,
@@ -41,7 +27,8 @@ impl<P: Peer> Core<P> {
         idempotent: bool,
         turn: &mut Turn<'_, P>,
     ) {
-        let mut job = Job::new(ticket, function, Kind::Any { kept, idempotent }, deadline);
+        let mut job =
+            Job::new(ticket, function, Kind::Any { kept, idempotent }, (turn.now, deadline));
         job.retries = turn.config.call_retries;
         (job.came, job.ended, job.wanted) = (1, true, 1);
         self.begin_job(job, turn);
@@ -55,20 +42,25 @@ impl<P: Peer> Core<P> {
         retries: u8,
         turn: &mut Turn<'_, P>,
     ) {
-        let mut job = Job::new(ticket, function, Kind::Many, deadline.unwrap_or(Time::NEVER));
+        let mut job =
+            Job::new(ticket, function, Kind::Many, (turn.now, deadline.unwrap_or(Time::NEVER)));
         job.retries = retries;
         self.begin_job(job, turn);
     }
 
     fn begin_job(&mut self, job: Job<P>, turn: &mut Turn<'_, P>) {
-        let (ticket, deadline) = (job.ticket, job.deadline);
+        let ticket = job.ticket;
         let tag = self.jobs.insert(job);
         self.asks.insert(ticket, Work::Job(tag));
-        if deadline != Time::NEVER {
-            self.timers.add(deadline, Timer::Job(tag));
-        }
         self.find_hosts_known(tag, turn);
+        self.await_deadline(tag);
         self.pump(tag, turn);
+    }
+
+    fn await_deadline(&mut self, tag: Tag) {
+        if let Some(job) = self.jobs.get(tag).filter(|job| job.deadline != Time::NEVER) {
+            self.timers.add(job.deadline, Timer::Job(tag));
+        }
     }
 
     /// Takes the hosts that this core knows of without asking anybody.
@@ -77,14 +69,14 @@ impl<P: Peer> Core<P> {
             return;
         };
         if let Some(hosting) = self.hosting.get(&job.function) {
-            job.record = Some(hosting.record.clone());
-            job.add_hosts(&[self.me]);
+            job.learn(hosting.record.clone(), turn.config.call_timeout_max);
+            job.add_hosts(&[self.me], &self.standings);
             for mate in hosting.mates.iter().filter(|mate| mate.is_trusted(turn.now)) {
-                job.add_hosts(&[mate.peer]);
+                job.add_hosts(&[mate.peer], &self.standings);
             }
         } else if let Some(found) = self.known.fresh(job.function, turn) {
-            job.record = Some(found.record.clone());
-            job.add_hosts(&found.hosts);
+            job.learn(found.record.clone(), turn.config.call_timeout_max);
+            job.add_hosts(&found.hosts, &self.standings);
         }
         // A manycall wants all the hosts there are, an anycall any.
         if job.is_many() {
@@ -92,7 +84,7 @@ impl<P: Peer> Core<P> {
         }
     }
 
-    fn seek(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
+    pub(crate) fn seek(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
         let Some(job) = self.jobs.get_mut(tag) else {
             return;
         };
@@ -107,8 +99,9 @@ impl<P: Peer> Core<P> {
         job.searches += 1;
         let target = Target::Name(job.function);
         job.partial = job.is_many() && job.hosts.is_empty();
-        let kind =
-            if job.partial || !job.is_many() { SearchKind::FirstHosts } else { SearchKind::Hosts };
+        // Whoever first named hosts of an anycall may have misled it: further ones ask everybody.
+        let first = job.partial || !job.is_many() && job.searches == 1;
+        let kind = if first { SearchKind::FirstHosts } else { SearchKind::Hosts };
         // Those that just failed are of no use, until it turns out that there are no others.
         let avoid = job.gone.clone();
         self.search_avoiding(target, kind, Then::Job(tag), avoid, turn);
@@ -127,9 +120,13 @@ impl<P: Peer> Core<P> {
                 return;
             }
             Some(record) => {
-                job.add_hosts(&outcome.hosts);
+                job.add_hosts(&outcome.hosts, &self.standings);
                 self.known.put(record.clone(), outcome.hosts, turn);
-                job.record = Some(record);
+                let before = job.deadline;
+                job.learn(record, turn.config.call_timeout_max);
+                if job.deadline != before {
+                    self.await_deadline(tag);
+                }
             }
             None if job.record.is_none() => {
                 self.end_job_by(tag, &absence, turn);
@@ -162,7 +159,7 @@ impl<P: Peer> Core<P> {
     }
 
     /// Looks at the job again at `at`, or earlier.
-    fn wake_job(&mut self, tag: Tag, at: Time, turn: &Turn<'_, P>) {
+    pub(crate) fn wake_job(&mut self, tag: Tag, at: Time, turn: &Turn<'_, P>) {
         if let Some(job) = self.jobs.get_mut(tag)
             && (at < job.wake_at || job.wake_at <= turn.now)
         {
@@ -173,8 +170,11 @@ impl<P: Peer> Core<P> {
 
     /// Brings items and hosts together, as far as there are both; then says how many more items
     /// may come, and ends the job when all are done.
-    fn pump(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
+    pub(crate) fn pump(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
         while let Some(job) = self.jobs.get_mut(tag) {
+            if turn.now >= job.deadline && job.state != State::Late {
+                return self.job_due(tag, turn);
+            }
             let Some(item) = job.ready().next() else {
                 break;
             };
@@ -191,7 +191,7 @@ impl<P: Peer> Core<P> {
                 }
                 break;
             }
-            let Some((item, host)) = job.pair(turn.now, &mut self.random) else {
+            let Some((item, host)) = job.pair(turn.now, &self.standings, &mut self.random) else {
                 if let Some(at) = job.next_chance(turn.now) {
                     self.wake_job(tag, at, turn);
                 }
@@ -199,6 +199,7 @@ impl<P: Peer> Core<P> {
             };
             self.dispatch(tag, item, host, turn);
         }
+        self.repeat_stragglers(tag, turn);
         self.give_credit(tag, turn);
         if self.jobs.get(tag).is_some_and(|job| job.is_many() && job.is_finished()) {
             let job = self.jobs.remove(tag).expect("it was just found");
@@ -217,20 +218,6 @@ impl<P: Peer> Core<P> {
             job.wanted += u64::from(n);
             turn.push(Effect::Want { ticket: job.ticket, n });
         }
-    }
-
-    fn dispatch(&mut self, tag: Tag, item: u64, host: P, turn: &mut Turn<'_, P>) {
-        let since = turn.now;
-        let attempt = self.attempts.insert(Attempt { job: tag, item, host, since, status: None });
-        let job = self.jobs.get_mut(tag).expect("its job dispatches it");
-        let reason = job.begin(item, host, attempt);
-        let timeout = job.record.as_ref().and_then(|record| record.spec.as_ref());
-        let timeout = timeout.map_or(Span::secs(60), |spec| spec.timeout);
-        let deadline = job.deadline.min(turn.now + timeout);
-        let (ticket, function) = (job.ticket, job.function);
-        self.timers.add(deadline + OVERTIME, Timer::Attempt(attempt));
-        turn.note(|| Note::Attempt { ticket, item, host, reason });
-        turn.push(Effect::Dispatch { attempt, ticket, item, to: host, function, deadline });
     }
 
     pub(crate) fn items(&mut self, ticket: Ticket, n: u32, ended: bool, turn: &mut Turn<'_, P>) {
@@ -255,213 +242,6 @@ impl<P: Peer> Core<P> {
         };
         job.taken = (job.taken + u64::from(n)).min(job.summary.items);
         self.pump(tag, turn);
-    }
-
-    pub(crate) fn head(
-        &mut self,
-        tag: Tag,
-        status: u16,
-        load: Option<Load>,
-        turn: &mut Turn<'_, P>,
-    ) {
-        let Some(attempt) = self.attempts.get_mut(tag) else {
-            return;
-        };
-        if attempt.status.replace(status).is_some() {
-            return;
-        }
-        let (item, host) = (attempt.item, attempt.host);
-        let Some(job) = self.jobs.get_mut(attempt.job) else {
-            return;
-        };
-        if let (Some(load), Some(host)) = (load, job.host_mut(host)) {
-            host.hear(load);
-        }
-        if !job.is_many() {
-            let attempts = job.open.get(&item).map_or(0, |open| open.attempts);
-            turn.tell(job.ticket, Event::Head { attempt: tag, host, attempts });
-        }
-        if let Some(load) = load {
-            self.hear_load(host, load);
-        }
-    }
-
-    pub(crate) fn ended(&mut self, tag: Tag, how: Ending, turn: &mut Turn<'_, P>) {
-        let Some(attempt) = self.attempts.remove(tag) else {
-            return;
-        };
-        let Attempt { job: job_tag, item, host, since, status } = attempt;
-        let Some(job) = self.jobs.get_mut(job_tag) else {
-            return;
-        };
-        job.over(item, host);
-        match (how, status) {
-            (Ending::Complete, Some(status)) => {
-                let took = turn.now.since(since);
-                if let Some(host) = job.host_mut(host) {
-                    host.answered(took);
-                }
-                self.finish_item(
-                    job_tag,
-                    item,
-                    Answered { attempt: tag, host, status, took },
-                    turn,
-                );
-            }
-            (Ending::Refused { why, load, spent }, _) => {
-                self.was_refused(job_tag, item, host, (why, load, spent), turn);
-            }
-            (Ending::NotSent, _) => {
-                self.attempt_failed(job_tag, item, host, Failure::NoHost, false, turn);
-            }
-            (Ending::Cut | Ending::Complete | Ending::MayHaveStarted, _) => {
-                self.attempt_failed(job_tag, item, host, broken_off(status), true, turn);
-            }
-        }
-        self.pump(job_tag, turn);
-    }
-
-    fn was_refused(
-        &mut self,
-        tag: Tag,
-        item: u64,
-        host: P,
-        (why, load, spent): (Refusal, Load, bool),
-        turn: &mut Turn<'_, P>,
-    ) {
-        let Some(job) = self.jobs.get_mut(tag) else {
-            return;
-        };
-        let failure = match why {
-            Refusal::Busy => {
-                job.hostless_since = Time::NEVER;
-                if let Some(host) = job.host_mut(host) {
-                    host.refused(turn.now, load);
-                }
-                Failure::Overloaded
-            }
-            Refusal::NotHosted => {
-                job.drop_host(host);
-                self.known.drop_host(job.function, host);
-                self.providers.drop_one(job.function, host);
-                Failure::NoHost
-            }
-            Refusal::Late => Failure::Late,
-        };
-        let (is_many, retries) = (job.is_many(), u16::from(job.retries));
-        let Some(open) = job.open.get_mut(&item) else {
-            return;
-        };
-        let attempts = open.attempts;
-        // An item of a job may still be in time elsewhere.
-        open.failures += u16::from(why == Refusal::Late);
-        let late = why == Refusal::Late && (!is_many || open.failures > retries);
-        let tired = !is_many && why == Refusal::Busy && attempts >= CALL_REFUSALS_MAX;
-        let everywhere =
-            !is_many && why == Refusal::Busy && usize::from(attempts) >= 2 * job.hosts.len();
-        job.last_failure = Some(failure.clone());
-        if late || spent || tired || everywhere || planted::is(Bug::RefusedForGood) {
-            self.fail_item(tag, item, failure, turn);
-        } else {
-            job.again(item, Reason::Refused);
-        }
-    }
-
-    /// The system failed an attempt; `started`: the function may have been run.
-    fn attempt_failed(
-        &mut self,
-        tag: Tag,
-        item: u64,
-        host: P,
-        why: Failure,
-        started: bool,
-        turn: &mut Turn<'_, P>,
-    ) {
-        let Some(job) = self.jobs.get_mut(tag) else {
-            return;
-        };
-        if let Some(host) = job.host_mut(host) {
-            host.failed(turn.now, turn.config.host_pause);
-        }
-        if !job.is_many() {
-            // Found again by the next search, if it still lives.
-            job.drop_host(host);
-        }
-        self.known.drop_host(job.function, host);
-        // An anycall whose answer has begun to pass on cannot begin another.
-        let begun = !job.is_many() && why == Failure::Cut;
-        let Some(open) = job.open.get_mut(&item) else {
-            return;
-        };
-        open.failures += 1;
-        open.started |= started;
-        let spent = open.failures > job.retries.into();
-        job.last_failure = Some(why.clone());
-        if planted::is(Bug::LosesItem) && job.is_many() {
-            job.done(item, None);
-        } else if begun || started && !job.may_repeat() || planted::is(Bug::NoSecondHost) {
-            self.fail_item(tag, item, why, turn);
-        } else if spent {
-            let why = if job.is_many() { Failure::OutOfAttempts } else { why };
-            self.fail_item(tag, item, why, turn);
-        } else {
-            job.again(item, Reason::Retry);
-            if job.hosts.is_empty() {
-                self.seek(tag, turn);
-            }
-        }
-    }
-
-    fn finish_item(
-        &mut self,
-        tag: Tag,
-        item: u64,
-        mut answer: Answered<P>,
-        turn: &mut Turn<'_, P>,
-    ) {
-        let Some(job) = self.jobs.get_mut(tag) else {
-            return;
-        };
-        if planted::is(Bug::AnswersOfAnother) {
-            let other = job.open.values().find_map(|open| open.running);
-            answer.attempt = other.unwrap_or(answer.attempt);
-        }
-        job.hostless_since = Time::NEVER;
-        let ticket = job.ticket;
-        let attempts = job.done(item, Some(answer.host));
-        if answer.status < 400 {
-            job.summary.succeeded += 1;
-        } else {
-            job.summary.failed += 1;
-        }
-        if job.is_many() {
-            let event = Event::Item { index: item, result: Ok(answer), attempts };
-            if planted::is(Bug::AnswersTwice) && item == 1 {
-                turn.tell(ticket, event.clone());
-            }
-            turn.tell(ticket, event);
-        } else {
-            self.jobs.remove(tag);
-            self.conclude(ticket, Event::Done, turn);
-        }
-    }
-
-    fn fail_item(&mut self, tag: Tag, item: u64, why: Failure, turn: &mut Turn<'_, P>) {
-        let Some(job) = self.jobs.get_mut(tag) else {
-            return;
-        };
-        let ticket = job.ticket;
-        let attempts = job.done(item, None);
-        match why {
-            Failure::MayHaveStarted | Failure::Cut if job.is_many() => job.summary.unknown += 1,
-            _ => job.summary.failed += 1,
-        }
-        if job.is_many() {
-            turn.tell(ticket, Event::Item { index: item, result: Err(why), attempts });
-        } else {
-            self.jobs.remove(tag);
-            self.conclude(ticket, Event::Failed(why), turn);
-        }
     }
 
     /// The whole job fails: one item of an anycall, or everything before any item was begun.
@@ -492,18 +272,6 @@ impl<P: Peer> Core<P> {
         self.conclude(ticket, Event::Failed(why.clone()), turn);
     }
 
-    /// Ends a job without another word: what runs for it is aborted.
-    pub(crate) fn drop_job(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
-        let Some(job) = self.jobs.remove(tag) else {
-            return;
-        };
-        for attempt in job.open.values().filter_map(|open| open.running) {
-            if self.attempts.remove(attempt).is_some() && !planted::is(Bug::CancelRunsOn) {
-                turn.push(Effect::Abort { attempt });
-            }
-        }
-    }
-
     pub(crate) fn job_due(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
         let Some(job) = self.jobs.get_mut(tag) else {
             return;
@@ -516,10 +284,12 @@ impl<P: Peer> Core<P> {
                 return;
             }
             job.state = State::Late;
-            let running = job.open.values().filter_map(|open| open.running);
-            let running: alloc::vec::Vec<Tag> = running.collect();
-            for attempt in running {
-                self.abort_as(attempt, &Failure::Late, turn);
+            // Of what must not be run twice nobody may conclude that it was not run.
+            let why = if job.may_repeat() { Failure::Late } else { Failure::MayHaveStarted };
+            let runs = job.open.iter().filter(|(_, open)| !open.running.is_empty());
+            let running: Vec<u64> = runs.map(|(item, _)| *item).collect();
+            for item in running {
+                self.abort_item(tag, item, why.clone(), turn);
             }
         } else if turn.now >= job.rehost_at || job.is_stranded() && turn.now >= job.search_from() {
             job.rehost_at = Time::NEVER;
@@ -535,37 +305,5 @@ impl<P: Peer> Core<P> {
         {
             self.wake_job(tag, job.rehost_at, turn);
         }
-    }
-
-    fn abort_as(&mut self, tag: Tag, why: &Failure, turn: &mut Turn<'_, P>) {
-        let Some(attempt) = self.attempts.remove(tag) else {
-            return;
-        };
-        turn.push(Effect::Abort { attempt: tag });
-        if let Some(job) = self.jobs.get_mut(attempt.job) {
-            job.over(attempt.item, attempt.host);
-            self.fail_item(attempt.job, attempt.item, why.clone(), turn);
-        }
-    }
-
-    /// The host did not even say that the deadline passed.
-    pub(crate) fn attempt_late(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
-        let Some(Attempt { job, item, host, status, .. }) = self.attempts.remove(tag) else {
-            return;
-        };
-        turn.push(Effect::Abort { attempt: tag });
-        if let Some(running) = self.jobs.get_mut(job) {
-            running.over(item, host);
-            self.attempt_failed(job, item, host, broken_off(status), true, turn);
-            self.pump(job, turn);
-        }
-    }
-}
-
-/// What became of a call that broke off, by whether its answer had begun.
-const fn broken_off(status: Option<u16>) -> Failure {
-    match status {
-        Some(_) => Failure::Cut,
-        None => Failure::MayHaveStarted,
     }
 }

@@ -76,8 +76,13 @@ pub struct Config {
     /// Records in one comparison.
     pub sync_records_max: u16,
 
+    /// Longest time for a call, whatever its caller and the function's record say: as a gateway and
+    /// as a host.
+    pub call_timeout_max: Span,
     /// Further attempts of an anycall after failures of the system.
     pub call_retries: u8,
+    /// Hosts whose latency, load and failures are remembered, beside those that have calls in flight.
+    pub standings_max: u16,
     /// How long a host that failed is passed over.
     pub host_pause: Span,
     /// Requests of users in progress at once.
@@ -186,7 +191,9 @@ impl Config {
             siblings_max: 64,
             sync_have_max: 256,
             sync_records_max: 8,
+            call_timeout_max: Span::minutes(60),
             call_retries: 3,
+            standings_max: 1024,
             host_pause: Span::secs(10),
             asks_max: 65_536,
             items_ahead_max: 65_536,

@@ -1,15 +1,16 @@
 //! The state of one request to run something: items, hosts, and which of them meet. An anycall is
 //! a manycall of one item.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::choice::Host;
 use crate::key::{Name, Peer};
 use crate::message::Tag;
 use crate::planted::{self, Bug};
-use crate::random::Random;
-use crate::record::{Load, Record};
+use crate::record::Record;
+use crate::standing::average;
 use crate::time::{Span, Time};
 use crate::turn::{Failure, Reason, Summary, Ticket};
 
@@ -17,22 +18,26 @@ use crate::turn::{Failure, Reason, Summary, Ticket};
 pub(crate) const HOSTLESS_PAUSE: Span = Span::ms(500);
 /// Items that failed which are looked at to find one that a host can take.
 const AGAIN_LOOKED_AT: usize = 16;
-/// Calls in flight to a host whose slots are not known yet.
-const FIRST_WINDOW: u32 = 2;
-/// How long a host that refused is left alone, doubled each time in a row up to 64 times.
-const REFUSED_PAUSE: Span = Span::ms(20);
-
+/// Items that run which are looked at to find one that an idle host can repeat.
+const STRAGGLERS_LOOKED_AT: usize = 16;
+/// Hosts that had an item before which are remembered: more than it is tried on by any right host.
+const TRIED_MAX: usize = 64;
 /// A call or a manycall under way.
 #[derive(Debug)]
 pub(crate) struct Job<P> {
     pub(crate) ticket: Ticket,
     pub(crate) function: Name,
     pub(crate) kind: Kind,
+    /// When it was asked for.
+    began: Time,
     /// When all of it is too late.
     pub(crate) deadline: Time,
+    /// How long an attempt may take.
+    pub(crate) timeout: Span,
     /// Further attempts an item after failures of the system.
     pub(crate) retries: u8,
     pub(crate) record: Option<Arc<Record>>,
+    /// At most [`HOSTS_MAX`](crate::choice::HOSTS_MAX).
     pub(crate) hosts: Vec<Host<P>>,
     /// Hosts that were dropped, which the next search need not name again.
     pub(crate) gone: Vec<P>,
@@ -65,10 +70,16 @@ pub(crate) struct Job<P> {
     next: u64,
     /// Items begun and not done.
     pub(crate) open: BTreeMap<u64, Open<P>>,
-    /// Of these, those that wait for another attempt.
-    again: VecDeque<u64>,
+    /// Of these, those that wait for another attempt, in the order of their turns.
+    again: BTreeMap<u64, u64>,
+    /// Of these, those with one attempt under way, by when it began.
+    alone: BTreeSet<(Time, u64)>,
+    /// The last turn.
+    turns: u64,
+    /// What an item takes, from dispatch to end, moving average; zero: unknown.
+    took: Span,
     /// Hosts that answered.
-    answered: Vec<P>,
+    answered: BTreeSet<P>,
     pub(crate) summary: Summary,
     pub(crate) state: State,
 }
@@ -94,96 +105,39 @@ pub(crate) enum State {
 #[derive(Debug)]
 pub(crate) struct Open<P> {
     pub(crate) attempts: u16,
-    /// Attempts that failed by the system's fault.
+    /// Attempts that may have been begun and failed by the system's fault, or came too late.
     pub(crate) failures: u16,
-    /// Whether one of them may have run it.
+    /// Whether an attempt that failed may have run it.
     pub(crate) started: bool,
-    pub(crate) reason: Reason,
-    /// The attempt under way.
-    pub(crate) running: Option<Tag>,
+    /// Attempts that were refused.
+    pub(crate) refusals: u16,
+    /// Attempts that reached no host.
+    pub(crate) unreached: u16,
+    reason: Reason,
+    /// The attempts under way: at most one, and one that repeats it.
+    pub(crate) running: Vec<Tag>,
+    /// When the one that runs alone began.
+    since: Time,
+    /// Its turn among those that wait.
+    waits: Option<u64>,
     /// Hosts that had their chance.
-    tried: Vec<P>,
-}
-
-/// A host as this job knows it.
-#[derive(Debug)]
-pub(crate) struct Host<P> {
-    pub(crate) peer: P,
-    pub(crate) in_flight: u32,
-    load: Option<Load>,
-    /// From dispatch to end, moving average in ns; 0: unknown.
-    took: u64,
-    paused_until: Time,
-    /// In a row.
-    refusals: u32,
-    /// In a row.
-    failures: u32,
-}
-
-impl<P: Peer> Host<P> {
-    fn new(peer: P) -> Self {
-        Self {
-            peer,
-            in_flight: 0,
-            load: None,
-            took: 0,
-            paused_until: Time(0),
-            refusals: 0,
-            failures: 0,
-        }
-    }
-
-    /// How many calls may be in flight: twice the slots, so that the next lies ready when one
-    /// ends, within what its queue takes.
-    fn window(&self) -> u32 {
-        if planted::is(Bug::NoWindow) {
-            return 1;
-        }
-        self.load.map_or(FIRST_WINDOW, |load| {
-            let slots = u32::from(load.slots);
-            (2 * slots).min(slots + u32::from(load.queue)).max(1)
-        })
-    }
-
-    /// What one more call would wait for, in arbitrary units: peak-sensitive latency average times
-    /// calls in flight, over slots. An unknown host comes first.
-    fn expected_wait(&self) -> u64 {
-        let slots = u64::from(self.load.map_or(1, |load| load.slots.max(1)));
-        let queued = u64::from(self.load.map_or(0, |load| load.queued));
-        self.took.saturating_mul(u64::from(self.in_flight) + 1 + queued) / slots
-    }
-
-    pub(crate) fn hear(&mut self, load: Load) {
-        self.load = Some(load);
-    }
-
-    /// A call ended well after `took`.
-    pub(crate) fn answered(&mut self, took: Span) {
-        (self.refusals, self.failures) = (0, 0);
-        // Up at once, down slowly: a peak is believed.
-        self.took = took.0.max(self.took - self.took / 8 + took.0 / 8);
-    }
-
-    pub(crate) fn refused(&mut self, now: Time, load: Load) {
-        self.load = Some(load);
-        self.paused_until = now + REFUSED_PAUSE.times(1 << self.refusals.min(6));
-        self.refusals += 1;
-    }
-
-    /// The system failed a call: it is passed over, twice as long each time in a row up to 8 times.
-    pub(crate) fn failed(&mut self, now: Time, pause: Span) {
-        self.paused_until = now + pause.times(1 << self.failures.min(3));
-        self.failures += 1;
-    }
+    pub(crate) tried: Vec<P>,
 }
 
 impl<P: Peer> Job<P> {
-    pub(crate) fn new(ticket: Ticket, function: Name, kind: Kind, deadline: Time) -> Self {
+    pub(crate) fn new(
+        ticket: Ticket,
+        function: Name,
+        kind: Kind,
+        (began, deadline): (Time, Time),
+    ) -> Self {
         Self {
             ticket,
             function,
             kind,
+            began,
             deadline,
+            timeout: Span::ZERO,
             retries: 0,
             record: None,
             hosts: Vec::new(),
@@ -202,11 +156,24 @@ impl<P: Peer> Job<P> {
             taken: 0,
             next: 0,
             open: BTreeMap::new(),
-            again: VecDeque::new(),
-            answered: Vec::new(),
+            again: BTreeMap::new(),
+            alone: BTreeSet::new(),
+            turns: 0,
+            took: Span::ZERO,
+            answered: BTreeSet::new(),
             summary: Summary::default(),
             state: State::Running,
         }
+    }
+
+    /// Takes what the function's owner says of it: for an anycall, its time counts from when it was
+    /// asked for, however many attempts that takes; each attempt of a manycall has it anew.
+    pub(crate) fn learn(&mut self, record: Arc<Record>, timeout_max: Span) {
+        self.timeout = record.timeout(timeout_max);
+        if !self.is_many() {
+            self.deadline = self.deadline.min(self.began + self.timeout);
+        }
+        self.record = Some(record);
     }
 
     pub(crate) fn is_many(&self) -> bool {
@@ -228,7 +195,7 @@ impl<P: Peer> Job<P> {
     /// The items that wait for a host, in the order of their turns: some of those that failed,
     /// then the next.
     pub(crate) fn ready(&self) -> impl Iterator<Item = u64> + '_ {
-        let again = self.again.iter().copied().take(AGAIN_LOOKED_AT);
+        let again = self.again.values().copied().take(AGAIN_LOOKED_AT);
         again.chain((self.next < self.came).then_some(self.next))
     }
 
@@ -245,96 +212,88 @@ impl<P: Peer> Job<P> {
         self.searched_at + HOSTLESS_PAUSE
     }
 
-    /// The first item whose turn has come and a host for it.
-    pub(crate) fn pair(&self, now: Time, random: &mut Random) -> Option<(u64, P)> {
-        self.ready().find_map(|item| Some((item, self.choose(item, now, random)?)))
+    /// The items that run on one host, the oldest first, and since when; none while any waits for a
+    /// host, or may still come.
+    pub(crate) fn stragglers(&self) -> impl Iterator<Item = (Time, u64)> + '_ {
+        let near_end = self.ended && self.next == self.came && self.again.is_empty();
+        let may = near_end && self.is_many() && self.may_repeat() && self.state == State::Running;
+        self.alone.iter().copied().take(if may { STRAGGLERS_LOOKED_AT } else { 0 })
     }
 
-    /// Adds hosts that were found.
-    pub(crate) fn add_hosts(&mut self, hosts: &[P]) {
-        for peer in hosts {
-            if !self.hosts.iter().any(|host| host.peer == *peer) {
-                self.hosts.push(Host::new(*peer));
-            }
-        }
-    }
-
-    /// The better of two hosts drawn at random among those with room; those that had the item
-    /// before only where every other host is out of order.
-    fn choose(&self, item: u64, now: Time, random: &mut Random) -> Option<P> {
-        let tried = self.open.get(&item).map_or(&[][..], |open| &open.tried);
-        let fresh = |host: &&Host<P>| !tried.contains(&host.peer);
-        let any_fresh = self.hosts.iter().any(|h| h.paused_until <= now && fresh(&h));
-        let has_room = |host: &&Host<P>| {
-            host.in_flight < host.window()
-                && host.paused_until <= now
-                && (fresh(host) || !any_fresh)
-        };
-        let able = || self.hosts.iter().filter(has_room);
-        let n = able().count() as u64;
-        if n == 0 {
-            return None;
-        }
-        if planted::is(Bug::FirstHost) {
-            return able().next().map(|host| host.peer);
-        }
-        let draw = |random: &mut Random| able().nth(random.below(n) as usize);
-        let (a, b) = (draw(random)?, draw(random)?);
-        let better = if b.expected_wait() < a.expected_wait() { b } else { a };
-        Some(better.peer)
-    }
-
-    /// When a host that is paused may be asked again.
-    pub(crate) fn next_chance(&self, now: Time) -> Option<Time> {
-        let paused = self.hosts.iter().filter(|host| host.paused_until > now);
-        paused.map(|host| host.paused_until).min()
+    /// How long an item runs before another host may repeat it: well beyond what others took.
+    pub(crate) fn straggles_after(&self) -> Option<Span> {
+        (self.took != Span::ZERO).then(|| self.took.times(2))
     }
 
     /// An item is dispatched to a host; returns why.
-    pub(crate) fn begin(&mut self, item: u64, host: P, attempt: Tag) -> Reason {
-        if let Some(at) = self.again.iter().position(|other| *other == item) {
-            self.again.remove(at);
-        } else {
-            debug_assert!(item == self.next, "items are begun in their order");
+    pub(crate) fn begin(&mut self, item: u64, host: P, attempt: Tag, now: Time) -> Reason {
+        if item == self.next {
             self.next += 1;
         }
         let open = self.open.entry(item).or_insert_with(|| Open {
             attempts: 0,
             failures: 0,
             started: false,
+            refusals: 0,
+            unreached: 0,
             reason: Reason::First,
-            running: None,
+            running: Vec::new(),
+            since: now,
+            waits: None,
             tried: Vec::new(),
         });
-        let reason = open.reason;
+        if let Some(turn) = open.waits.take() {
+            self.again.remove(&turn);
+        }
+        let reason = if open.running.is_empty() { open.reason } else { Reason::Straggler };
         open.attempts = open.attempts.saturating_add(1);
-        open.running = Some(attempt);
+        open.running.push(attempt);
+        if open.running.len() == 1 {
+            open.since = now;
+            self.alone.insert((now, item));
+        } else {
+            self.alone.remove(&(open.since, item));
+        }
         if !open.tried.contains(&host) {
+            if open.tried.len() == TRIED_MAX {
+                open.tried.remove(0);
+            }
             open.tried.push(host);
         }
         self.summary.attempts += 1;
+        self.summary.hedged += u64::from(reason == Reason::Straggler);
         if let Some(host) = self.host_mut(host) {
             host.in_flight += 1;
         }
         reason
     }
 
-    /// An attempt is over; the item is neither done nor waiting until that is said.
-    pub(crate) fn over(&mut self, item: u64, host: P) {
+    /// An attempt is over; returns whether another one of the item is under way. If not, the item is
+    /// neither done nor waiting until that is said.
+    pub(crate) fn over(&mut self, item: u64, host: P, attempt: Tag) -> bool {
         if let Some(host) = self.host_mut(host) {
             host.in_flight = host.in_flight.saturating_sub(1);
         }
-        if let Some(open) = self.open.get_mut(&item) {
-            open.running = None;
-        }
+        let Some(open) = self.open.get_mut(&item) else {
+            return false;
+        };
+        self.alone.remove(&(open.since, item));
+        open.running.retain(|other| *other != attempt);
+        !open.running.is_empty()
     }
 
     /// The item waits for another attempt.
     pub(crate) fn again(&mut self, item: u64, reason: Reason) {
         if let Some(open) = self.open.get_mut(&item) {
-            open.reason = reason;
-            self.again.push_back(item);
+            self.turns += 1;
+            (open.reason, open.waits) = (reason, Some(self.turns));
+            self.again.insert(self.turns, item);
         }
+    }
+
+    /// How long an item took from dispatch to end.
+    pub(crate) fn took(&mut self, took: Span) {
+        self.took = average(self.took, took);
     }
 
     /// The item has its result; returns how many attempts it took.
@@ -342,26 +301,20 @@ impl<P: Peer> Job<P> {
         if item == self.next {
             self.next += 1;
         }
-        self.again.retain(|other| *other != item);
         if let Some(host) = host
-            && !self.answered.contains(&host)
+            && self.answered.insert(host)
         {
-            self.answered.push(host);
             self.summary.hosts += 1;
         }
         self.summary.items += 1;
-        self.open.remove(&item).map_or(0, |open| open.attempts)
-    }
-
-    pub(crate) fn host_mut(&mut self, peer: P) -> Option<&mut Host<P>> {
-        self.hosts.iter_mut().find(|host| host.peer == peer)
-    }
-
-    pub(crate) fn drop_host(&mut self, peer: P) {
-        self.hosts.retain(|host| host.peer != peer);
-        if !self.gone.contains(&peer) {
-            self.gone.push(peer);
+        let Some(open) = self.open.remove(&item) else {
+            return 0;
+        };
+        self.alone.remove(&(open.since, item));
+        if let Some(turn) = open.waits {
+            self.again.remove(&turn);
         }
+        open.attempts
     }
 
     /// Whether every item that will ever come has its result.

@@ -14,8 +14,10 @@ extern crate std;
 
 mod admission;
 mod arriving;
+mod attempt;
 mod call;
 mod census;
+mod choice;
 pub mod config;
 mod hearsay;
 mod holder;
@@ -35,6 +37,7 @@ pub mod planted;
 mod probing;
 mod providers;
 mod publish;
+mod queue;
 pub mod random;
 pub mod record;
 mod records;
@@ -42,6 +45,7 @@ mod repair;
 mod search;
 mod settling;
 mod slab;
+mod standing;
 mod table;
 pub mod time;
 mod timers;
@@ -55,5 +59,5 @@ pub use record::{Content, Load, Rank, Record, Runtime, Spec};
 pub use time::{Span, Time};
 pub use turn::{
     Answered, Call, Cost, Effect, Ending, Event, Failure, Input, Item, ItemKey, Note, Reason,
-    Refusal, Request, Summary, Ticket, Turn,
+    Refusal, Request, Stay, Summary, Ticket, Turn,
 };

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use crate::admission::Admission;
 use crate::arriving::{Arriving, Works};
-use crate::call::Attempt;
+use crate::attempt::Attempt;
 use crate::census::Census;
 use crate::config::Setup;
 use crate::hosting::Hosting;
@@ -24,6 +24,7 @@ use crate::random::Random;
 use crate::record::{Load, Record};
 use crate::search::Search;
 use crate::slab::Slab;
+use crate::standing::Standings;
 use crate::table::Table;
 use crate::time::Time;
 use crate::timers::{Timer, Timers};
@@ -83,9 +84,11 @@ pub struct Core<P: Peer> {
     pub(crate) suspicion: Suspicion,
     /// When this host last gave a function up because there were too many hosts.
     pub(crate) retired_at: Time,
-    pub(crate) admission: Admission,
+    pub(crate) admission: Admission<P>,
     /// Hosts of functions, as lately found.
     pub(crate) known: Known<P>,
+    /// What was seen of hosts.
+    pub(crate) standings: Standings<P>,
     /// How full other peers are, permille, as lately heard.
     pub(crate) loads: Vec<(P, u32)>,
 }
@@ -209,6 +212,7 @@ impl<P: Peer> Core<P> {
             retired_at: Time(0),
             admission: Admission::new(incarnation),
             known: Known::new(),
+            standings: Standings::new(),
             loads: Vec::new(),
         }
     }
@@ -229,7 +233,9 @@ impl<P: Peer> Core<P> {
             Input::Failed { tag } => self.unanswered(tag, turn),
             Input::Unreached { peer } => self.unreached(peer, turn),
             Input::Met { peer, serves } => self.met(peer, serves, turn),
-            Input::Head { attempt, status, load } => self.head(attempt, status, load, turn),
+            Input::Head { attempt, status, load, stay } => {
+                self.head(attempt, status, load, stay, turn);
+            }
             Input::Ended { attempt, how } => self.ended(attempt, how, turn),
             Input::Arrived { call, from, function, left } => {
                 self.arrived(call, from, function, left, turn);
@@ -590,6 +596,7 @@ impl<P: Peer> Core<P> {
     /// Invariants that hold after every input.
     pub fn check(&self) -> bool {
         self.admission.check(self.setup.slots, self.setup.queue)
+            && self.standings.check(self.attempts.iter().map(|(_, attempt)| attempt.host))
             && self.asks.values().all(|work| match *work {
                 Work::Search(tag) => self.searches.get(tag).is_some(),
                 Work::Placement(tag) => self.placements.get(tag).is_some(),

@@ -125,11 +125,13 @@ pub enum Bug {
     MissesTwice = 47,
     /// What too few holders could say nothing of counts as unknown.
     IgnoranceIsAbsence = 48,
+    /// Nobody repeats what runs for long on a slow host.
+    NoStragglers = 49,
 }
 
 impl Bug {
     /// Every bug, by number.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 49] = [
         Self::LookupFarthest,
         Self::LookupEndsEarly,
         Self::NeverEvict,
@@ -178,6 +180,7 @@ impl Bug {
         Self::TombstonesFade,
         Self::MissesTwice,
         Self::IgnoranceIsAbsence,
+        Self::NoStragglers,
     ];
 
     /// Whether it shows only at a rare turn, or where somebody lies, floods or is silent: in the core's

@@ -88,6 +88,11 @@ impl Record {
         Rank { version: self.version, what }
     }
 
+    /// How long a call of it may take where no more than `cap` is allowed.
+    pub(crate) fn timeout(&self, cap: Span) -> Span {
+        self.spec.as_ref().map_or(cap, |spec| spec.timeout.min(cap))
+    }
+
     /// Whether it can still be kept at `now`.
     pub fn lives(&self, now: Time) -> bool {
         now < self.expires

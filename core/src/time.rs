@@ -53,6 +53,12 @@ impl Span {
         self.0 / 1_000_000
     }
 
+    /// This span without `part`, zero if that is longer.
+    #[must_use]
+    pub const fn less(self, part: Self) -> Self {
+        Self(self.0.saturating_sub(part.0))
+    }
+
     /// This span `n` times.
     #[must_use]
     pub const fn times(self, n: u64) -> Self {

@@ -90,6 +90,8 @@ pub enum Input<P> {
         status: u16,
         /// The host's load, where it said so.
         load: Option<Load>,
+        /// How long the call was at the host, where it said so.
+        stay: Option<Stay>,
     },
     /// A dispatched call ended.
     Ended {
@@ -235,6 +237,8 @@ pub enum Effect<P> {
         call: Call,
         /// How busy this host is.
         load: Load,
+        /// How long the call was here.
+        stay: Stay,
     },
     /// Nobody waits for this run any more: stop it. Its RanEnd still comes.
     Cancel {
@@ -433,6 +437,8 @@ pub struct Summary {
     pub unknown: u64,
     /// Attempts dispatched.
     pub attempts: u64,
+    /// Of these, those that repeated an item that ran for long elsewhere.
+    pub hedged: u64,
     /// Distinct hosts that answered.
     pub hosts: u32,
 }
@@ -477,6 +483,16 @@ pub enum Failure {
     TooMany,
 }
 
+/// How long a call was at its host until its answer began.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Stay {
+    /// For a slot.
+    pub waited: Span,
+    /// In it.
+    pub ran: Span,
+}
+
 /// How a dispatched call ended.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -485,16 +501,19 @@ pub enum Ending {
     Complete,
     /// The answer broke off after its head.
     Cut,
-    /// Nothing of it was sent: it has certainly not started. The body is untouched.
-    NotSent,
+    /// The host never looked at it: it has certainly not started.
+    NotSent {
+        /// Whether bytes of a body that is not kept were sent, so that it can't be sent again.
+        spent: bool,
+    },
     /// It broke off before a head came: it may have started.
     MayHaveStarted,
     /// The host refused it; it has not started.
     Refused {
         /// Why.
         why: Refusal,
-        /// How busy it is.
-        load: Load,
+        /// How busy it is, where it said so.
+        load: Option<Load>,
         /// Whether bytes of a body that is not kept were sent, so that it can't be sent again.
         spent: bool,
     },
@@ -622,6 +641,8 @@ pub enum Reason {
     Refused,
     /// The one before failed.
     Retry,
+    /// The one before takes long, and goes on; the first answer counts.
+    Straggler,
 }
 
 /// One call of [`Core::handle`](crate::Core::handle): what cores share, so that none of them

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use peerless_core::{Ending, Input, Load, Name, Refusal, Tag, Ticket, Time};
+use peerless_core::{Ending, Input, Load, Name, Stay, Tag, Ticket, Time};
 use peerless_net::{Body, BoxError, CallError};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -204,7 +204,7 @@ async fn run(node: Arc<Node>, dispatch: Dispatch, outgoing: Option<Arc<Outgoing>
     let how = match outgoing.as_ref().and_then(|out| Some((out, request(&node, &dispatch, out)?))) {
         Some((outgoing, request)) => make(&node, &dispatch, outgoing, request).await,
         // The user left in the meantime.
-        None => Ending::NotSent,
+        None => Ending::NotSent { spent: false },
     };
     node.calls.ended(attempt, how);
     node.tell(Input::Ended { attempt, how }).await;
@@ -241,11 +241,7 @@ async fn make(
         Ok(response) => response,
         Err(CallError::NotSent { why, .. }) => {
             tracing::debug!(host = %dispatch.to, why, "call not sent");
-            if spent() {
-                let why = Refusal::Busy;
-                return Ending::Refused { why, load: Load::default(), spent: true };
-            }
-            return Ending::NotSent;
+            return Ending::NotSent { spent: spent() };
         }
         // Nothing is known of the host: it counts as busy, not as away.
         Err(CallError::NoRoom { .. }) => {
@@ -258,12 +254,15 @@ async fn make(
         }
     };
     let load = headers::get_load(response.headers());
+    let stay = headers::get_stay(response.headers());
     if let Some(why) = headers::get_refusal(response.headers()) {
-        return Ending::Refused { why, load: load.unwrap_or_default(), spent: spent() };
+        return Ending::Refused { why, load, spent: spent() };
     }
     match &outgoing.source {
-        Source::Items(_) => collect(node, dispatch.attempt, response, load).await,
-        Source::Kept(_) | Source::Once(_) => stream(node, dispatch.attempt, response, load).await,
+        Source::Items(_) => collect(node, dispatch.attempt, response, (load, stay)).await,
+        Source::Kept(_) | Source::Once(_) => {
+            stream(node, dispatch.attempt, response, (load, stay)).await
+        }
     }
 }
 
@@ -272,7 +271,7 @@ async fn stream(
     node: &Node,
     attempt: Tag,
     response: http::Response<Body>,
-    load: Option<Load>,
+    (load, stay): (Option<Load>, Option<Stay>),
 ) -> Ending {
     let (mut parts, mut body) = response.into_parts();
     headers::strip(&mut parts.headers);
@@ -281,7 +280,7 @@ async fn stream(
     let passed_on = Passed { frames: receiver, ended: false, size: body.size_hint() };
     let response = http::Response::from_parts(parts, peerless_net::body(passed_on));
     node.calls.put(attempt, Answer::Stream(response));
-    node.tell(Input::Head { attempt, status, load }).await;
+    node.tell(Input::Head { attempt, status, load, stay }).await;
     loop {
         let (passed, how) = match body.frame().await {
             Some(Ok(frame)) => (Pass::Frame(frame), None),
@@ -302,7 +301,7 @@ async fn collect(
     node: &Node,
     attempt: Tag,
     response: http::Response<Body>,
-    load: Option<Load>,
+    (load, stay): (Option<Load>, Option<Stay>),
 ) -> Ending {
     let (parts, mut body) = response.into_parts();
     let (mut status, mut whole) = (parts.status.as_u16(), BytesMut::new());
@@ -322,7 +321,7 @@ async fn collect(
         whole.extend_from_slice(data);
     }
     node.calls.put(attempt, Answer::Whole(whole.freeze()));
-    node.tell(Input::Head { attempt, status, load }).await;
+    node.tell(Input::Head { attempt, status, load, stay }).await;
     Ending::Complete
 }
 

@@ -103,7 +103,7 @@ impl Daemon {
             Effect::Run { job, call, function, version, deadline } => {
                 serve::run(node, job, call, (function, version), deadline);
             }
-            Effect::Respond { call, load } => node.served.respond(call, &load),
+            Effect::Respond { call, load, stay } => node.served.respond(call, &load, stay),
             Effect::Cancel { job } => node.served.cancel(job),
             Effect::Install { tag, record } => functions::install(node, tag, record),
             Effect::Uninstall { function, version } => {

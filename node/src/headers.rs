@@ -6,7 +6,7 @@ use http::header::{
     CONNECTION, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
     TRANSFER_ENCODING, UPGRADE,
 };
-use peerless_core::{Load, Name, Refusal};
+use peerless_core::{Load, Name, Refusal, Span, Stay};
 
 use crate::bytes32::{hex, unhex32};
 
@@ -16,6 +16,8 @@ pub(crate) const FUNCTION: HeaderName = HeaderName::from_static("x-peerless-func
 const LEFT: HeaderName = HeaderName::from_static("x-peerless-left-ms");
 /// How busy the host is.
 const LOAD: HeaderName = HeaderName::from_static("x-peerless-load");
+/// Microseconds that the call waited at the host, and ran.
+const STAY: HeaderName = HeaderName::from_static("x-peerless-stay-us");
 /// Why the host did not run it.
 const REFUSED: HeaderName = HeaderName::from_static("x-peerless-refused");
 /// In place of a call: the module with this digest, in hexadecimal.
@@ -91,6 +93,17 @@ pub(crate) fn get_load(headers: &HeaderMap) -> Option<Load> {
     })
 }
 
+pub(crate) fn set_stay(headers: &mut HeaderMap, stay: Stay) {
+    let [waited, ran] = [stay.waited, stay.ran].map(|span| span.0 / 1_000);
+    headers.insert(STAY, text(&format!("{waited},{ran}")));
+}
+
+pub(crate) fn get_stay(headers: &HeaderMap) -> Option<Stay> {
+    let (waited, ran) = headers.get(STAY)?.to_str().ok()?.split_once(',')?;
+    let span = |text: &str| Some(Span(text.parse::<u64>().ok()?.saturating_mul(1_000)));
+    Some(Stay { waited: span(waited)?, ran: span(ran)? })
+}
+
 pub(crate) fn set_refusal(headers: &mut HeaderMap, why: Refusal) {
     let why = match why {
         Refusal::Busy => "busy",
@@ -124,12 +137,15 @@ mod tests {
         set_call(&mut headers, &name, left);
         let load = Load { slots: 1, running: 2, queued: 3, queue: 4, hosted: 5, room: 6 };
         set_load(&mut headers, &load);
+        let stay = Stay { waited: Span::ms(7), ran: Span(8_000) };
+        set_stay(&mut headers, stay);
         for why in [Refusal::Busy, Refusal::NotHosted, Refusal::Late] {
             set_refusal(&mut headers, why);
             assert_eq!(get_refusal(&headers), Some(why));
         }
         assert_eq!(get_call(&headers), Some((name, left)));
         assert_eq!(get_load(&headers), Some(load));
+        assert_eq!(get_stay(&headers), Some(stay));
         headers.insert("connection", HeaderValue::from_static("close, x-mine"));
         headers.insert("x-mine", HeaderValue::from_static("1"));
         headers.insert("x-yours", HeaderValue::from_static("1"));

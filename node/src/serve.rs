@@ -21,7 +21,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use http::StatusCode;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::StreamBody;
-use peerless_core::{Call, Input, Load, Name, Refusal, Tag, Time};
+use peerless_core::{Call, Input, Load, Name, Refusal, Stay, Tag, Time};
 use peerless_net::{Body, BoxError, CallHandler, PeerKey};
 use peerless_wasm::{Canceller, Failure, Head, Running};
 use tokio::sync::mpsc::error::TrySendError;
@@ -70,7 +70,7 @@ impl CallHandler for Host {
         request: http::Request<Body>,
     ) -> BoxFuture<'static, http::Response<Body>> {
         let Some(node) = self.0.get().cloned() else {
-            return async { plain(StatusCode::SERVICE_UNAVAILABLE, "starting") }.boxed();
+            return async { not_hosted() }.boxed();
         };
         serve(node, NodeId::new(from), request).boxed()
     }
@@ -106,7 +106,7 @@ pub(crate) async fn serve(
             caller.waits = !response.body().is_end_stream();
             response.map(|body| peerless_net::body(Watched { body, caller: Some(caller) }))
         }
-        Err(_) => plain(StatusCode::SERVICE_UNAVAILABLE, "going down"),
+        Err(_) => not_hosted(),
     }
 }
 
@@ -180,13 +180,14 @@ impl Served {
     }
 
     /// [`Effect::Respond`](peerless_core::Effect::Respond).
-    pub(crate) fn respond(&self, call: Call, load: &Load) {
+    pub(crate) fn respond(&self, call: Call, load: &Load, stay: Stay) {
         let Some(serving) = lock(&self.calls).remove(&call) else {
             return;
         };
         let response = match serving.answer {
             Some(Answer::Response(mut response)) => {
                 headers::set_load(response.headers_mut(), load);
+                headers::set_stay(response.headers_mut(), stay);
                 response
             }
             Some(Answer::NotStarted) | None => refusal(Refusal::Busy, load),
@@ -211,6 +212,13 @@ fn refusal(why: Refusal, load: &Load) -> http::Response<Body> {
     let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "refused");
     headers::set_refusal(response.headers_mut(), why);
     headers::set_load(response.headers_mut(), load);
+    response
+}
+
+/// A node that is starting, or going down, hosts nothing: the caller goes elsewhere.
+fn not_hosted() -> http::Response<Body> {
+    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "not up");
+    headers::set_refusal(response.headers_mut(), Refusal::NotHosted);
     response
 }
 
@@ -309,4 +317,17 @@ fn failed(node: &Node, failure: &Failure) -> http::Response<Body> {
     };
     let hop = format!("host {}", node.me);
     crate::api::error_body(status, code, &format!("the function failed: {failure}"), &hop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Its caller must not take the answer for the function's.
+    #[tokio::test]
+    async fn a_node_that_is_starting_refuses() {
+        let host = Host(std::sync::OnceLock::new());
+        let answer = host.call([1; 32], http::Request::new(peerless_net::empty())).await;
+        assert_eq!(headers::get_refusal(answer.headers()), Some(Refusal::NotHosted));
+    }
 }

@@ -137,6 +137,7 @@ impl Settings {
         let mut limits = Limits::standard();
         file.http_limits.apply(&mut limits);
         file.wasm.apply(&mut limits);
+        core.call_timeout_max = crate::clock::span(limits.call_timeout_max);
         Ok(Self {
             owner_key,
             network: args.network.or(file.network.name).unwrap_or_else(|| "main".into()),

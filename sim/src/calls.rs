@@ -1,7 +1,7 @@
 //! Calls between machines: a reliable transport that loses time instead of packets, and what either
 //! end sees when the other one dies.
 
-use peerless_core::{Ending, Input, Load, Name, Refusal, Span, Tag, Time};
+use peerless_core::{Ending, Input, Load, Name, Refusal, Span, Stay, Tag, Time};
 
 use crate::agenda::When;
 use crate::chance::Concern;
@@ -29,10 +29,13 @@ pub(crate) enum Packet {
     /// The caller is no longer there, or no longer wants the answer.
     Hangup { attempt: Tag },
     /// The answer begins.
-    Head { attempt: Tag, status: u16, load: Load },
+    Head { attempt: Tag, status: u16, load: Load, stay: Stay },
     /// The call is over.
     Ended { attempt: Tag, how: Ending },
 }
+
+/// Bodies are kept here, so that none is ever spent.
+const NOT_SENT: Ending = Ending::NotSent { spent: false };
 
 /// The status with which a runtime ends a run at its deadline.
 const TIMED_OUT: u16 = 504;
@@ -119,16 +122,17 @@ impl World {
                     self.turn(to, Input::Gone { call }, 0);
                 }
             }
-            Packet::Head { attempt, status, load } => {
+            Packet::Head { attempt, status, load, stay } => {
                 if let Some(outgoing) = self.desk(to).attempts.get_mut(&attempt) {
                     outgoing.status = Some(status);
-                    self.turn(to, Input::Head { attempt, status, load: Some(load) }, 0);
+                    let (load, stay) = (Some(load), Some(stay));
+                    self.turn(to, Input::Head { attempt, status, load, stay }, 0);
                 }
             }
             Packet::Ended { attempt, how } => {
                 if self.desk(to).attempts.remove(&attempt).is_some() {
                     self.turn(to, Input::Ended { attempt, how }, 0);
-                    if how == Ending::NotSent {
+                    if matches!(how, Ending::NotSent { .. }) {
                         self.turn(to, Input::Unreached { peer: Index(from) }, 0);
                     }
                 }
@@ -141,16 +145,16 @@ impl World {
         let settings = self.network.settings();
         let (time, how) = match (self.silence_of(to), connected) {
             (Silence::Process, true) => (self.now + settings.latency, Ending::MayHaveStarted),
-            (Silence::Process, false) => (self.now + settings.latency, Ending::NotSent),
+            (Silence::Process, false) => (self.now + settings.latency, NOT_SENT),
             (Silence::Machine, true) => (self.now + settings.keep_alive, Ending::MayHaveStarted),
-            (Silence::Machine, false) => (sent + settings.connect_timeout, Ending::NotSent),
+            (Silence::Machine, false) => (sent + settings.connect_timeout, NOT_SENT),
         };
         self.push_packet(to, from, time.max(self.now), Packet::Ended { attempt, how });
     }
 
     pub(crate) fn refuse(&mut self, me: u32, call: u64, why: Refusal, load: Load) {
         if let Some(incoming) = self.desk(me).end_call(call) {
-            let how = Ending::Refused { why, load, spent: false };
+            let how = Ending::Refused { why, load: Some(load), spent: false };
             self.end_at_caller(me, incoming, how);
         }
     }
@@ -219,14 +223,14 @@ impl World {
         }
     }
 
-    pub(crate) fn respond(&mut self, me: u32, call: u64, load: Load) {
+    pub(crate) fn respond(&mut self, me: u32, call: u64, load: Load, stay: Stay) {
         let Some(incoming) = self.desk(me).calls.get(&call).copied() else { return };
         let time = self.now + self.ride(me, incoming.from);
         if let Some(incoming) = self.desk(me).calls.get_mut(&call) {
             incoming.head_at = Some(time);
         }
         let Incoming { from, attempt, status, .. } = incoming;
-        self.push_packet(me, from, time, Packet::Head { attempt, status, load });
+        self.push_packet(me, from, time, Packet::Head { attempt, status, load, stay });
     }
 
     /// A peer is gone: those who call it and those whom it calls notice by and by.

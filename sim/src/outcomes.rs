@@ -80,6 +80,8 @@ pub struct Manycalls {
     pub doubled: u64,
     /// Dispatches.
     pub attempts: u64,
+    /// Of these, those that repeated an item that ran for long elsewhere.
+    pub hedged: u64,
     /// Nanoseconds.
     pub makespan: Vec<u64>,
     /// Nanoseconds.

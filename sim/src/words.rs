@@ -261,6 +261,7 @@ impl Words {
                     Reason::First => "the first attempt",
                     Reason::Refused => "again, since it was refused",
                     Reason::Retry => "again, since it failed",
+                    Reason::Straggler => "again, since it takes long",
                 };
                 format!("item {item} to {}: {why}", self.peer(*host))
             }
@@ -325,7 +326,7 @@ fn ending(how: Ending) -> String {
     match how {
         Ending::Complete => "complete".to_owned(),
         Ending::Cut => "cut off".to_owned(),
-        Ending::NotSent => "not sent".to_owned(),
+        Ending::NotSent { .. } => "not sent".to_owned(),
         Ending::MayHaveStarted => "broken off, it may have started".to_owned(),
         Ending::Refused { why, .. } => format!("refused, {}", refusal(why)),
     }

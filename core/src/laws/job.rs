@@ -123,6 +123,8 @@ impl<P: Copy + Ord + Debug> Job<P> {
         let repeats = self.may_repeat(allowed);
         self.running += 1;
         self.sum.attempts += 1;
+        let hedges = self.items.get(&item).is_some_and(|tried| tried.running > 0);
+        self.sum.hedged += u64::from(hedges);
         let tried = self.items.entry(item).or_default();
         let before = *tried;
         tried.attempts = tried.attempts.saturating_add(1);
@@ -149,7 +151,7 @@ impl<P: Copy + Ord + Debug> Job<P> {
                 true
             }
             (Ending::Complete | Ending::Cut | Ending::MayHaveStarted, _) => true,
-            (Ending::NotSent | Ending::Refused { .. }, _) => false,
+            (Ending::NotSent { .. } | Ending::Refused { .. }, _) => false,
         };
         self.over(item, started);
     }

@@ -279,7 +279,7 @@ impl<P: Copy + Ord + Debug> Laws<P> {
                 let what = (*call, *function, *version);
                 self.open().serving.run(now, slots, *job, what, *deadline)
             }
-            Effect::Respond { call, load } => {
+            Effect::Respond { call, load, .. } => {
                 let open = self.open();
                 open.owed.retain(|owed| *owed != Owed::Respond(*call));
                 open.serving.respond(*call)?;

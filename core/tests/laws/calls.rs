@@ -1,6 +1,6 @@
 //! Calls that are served, and what is installed for them.
 
-use peerless_core::{Call, Digest, Refusal};
+use peerless_core::{Call, Digest, Refusal, Stay};
 
 use super::*;
 
@@ -22,7 +22,8 @@ fn refuse(call: Call, running: u16, queued: u16) -> Effect<P> {
 }
 
 fn respond(call: Call) -> Effect<P> {
-    Effect::Respond { call, load: Load { slots: 1, running: 1, ..Load::default() } }
+    let (load, stay) = (Load { slots: 1, running: 1, ..Load::default() }, Stay::default());
+    Effect::Respond { call, load, stay }
 }
 
 fn head(job: u32) -> Input<P> {

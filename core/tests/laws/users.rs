@@ -44,7 +44,7 @@ fn dispatch(attempt: u32, item: u64, host: u8) -> Effect<P> {
 }
 
 fn head(attempt: u32) -> Input<P> {
-    Input::Head { attempt: tag(attempt), status: 200, load: None }
+    Input::Head { attempt: tag(attempt), status: 200, load: None, stay: None }
 }
 
 fn ended(attempt: u32, how: Ending) -> Input<P> {
@@ -70,7 +70,18 @@ fn fails(index: u64, why: Failure, attempts: u16) -> Effect<P> {
 
 fn finished(succeeded: u64, failed: u64, attempts: u64, hosts: u32) -> Effect<P> {
     let items = succeeded + failed;
-    tell(1, Event::Finished(Summary { items, succeeded, failed, unknown: 0, attempts, hosts }))
+    tell(
+        1,
+        Event::Finished(Summary {
+            items,
+            succeeded,
+            failed,
+            unknown: 0,
+            attempts,
+            hedged: 0,
+            hosts,
+        }),
+    )
 }
 
 fn failed(why: Failure) -> Effect<P> {
@@ -137,7 +148,7 @@ fn requests() -> Vec<Stream> {
 }
 
 fn attempts() -> Vec<Stream> {
-    let refused = Ending::Refused { why: Refusal::Busy, load: Load::default(), spent: false };
+    let refused = Ending::Refused { why: Refusal::Busy, load: None, spent: false };
     let other = Effect::Dispatch {
         attempt: tag(0),
         ticket: 1,
@@ -161,7 +172,7 @@ fn attempts() -> Vec<Stream> {
         let begin = steps![seen(idempotent), items(1, true)];
         all([many().into(), begin, again(how)])
     };
-    let not_sent = || ended(0, Ending::NotSent);
+    let not_sent = || ended(0, Ending::NotSent { spent: false });
     let (start, end) = aborted();
     vec![
         ("dispatched for nobody", steps![dispatch(0, 0, 1), not_sent()]),
@@ -227,7 +238,7 @@ fn attempts() -> Vec<Stream> {
             steps![call(true, true), dispatch(5, 0, 1), ended(5, refused), failed(Failure::Late)],
         ),
         ("lawful: again after it was not sent", {
-            all([steps![call(true, false)], again(Ending::NotSent)])
+            all([steps![call(true, false)], again(Ending::NotSent { spent: false })])
         }),
         ("lawful: again after it was refused", all([steps![call(true, false)], again(refused)])),
         ("lawful: again, the caller allows it", {

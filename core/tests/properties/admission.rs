@@ -1,4 +1,5 @@
-//! A host's slots and queue beside a model of them: first come, first served, and never too late.
+//! A host's slots and queue beside a model of them: callers take turns, each one's calls run in their
+//! order, and none too late.
 
 use std::collections::VecDeque;
 
@@ -11,6 +12,9 @@ use crate::world::{P, host, name, record, small};
 
 const FUNCTION: Name = name('f', 5);
 
+/// What [`record`] says of a call's time.
+const RECORDS_TIMEOUT: Span = Span::secs(10);
+
 /// A host of one function, and what it did last.
 struct Host {
     core: Core<P>,
@@ -21,7 +25,8 @@ struct Host {
 
 #[derive(PartialEq, Debug)]
 enum Did {
-    Runs(Call),
+    /// Until then.
+    Runs(Call, Time),
     Refuses(Call, Refusal),
     Stops(Call),
 }
@@ -44,9 +49,9 @@ impl Host {
         let mut did = Vec::new();
         for effect in effects {
             match effect {
-                Effect::Run { job, call, .. } => {
+                Effect::Run { job, call, deadline, .. } => {
                     self.jobs.push((call, job));
-                    did.push(Did::Runs(call));
+                    did.push(Did::Runs(call, deadline));
                 }
                 Effect::Refuse { call, why, .. } => did.push(Did::Refuses(call, why)),
                 Effect::Cancel { job } => {
@@ -73,36 +78,75 @@ struct Model {
     slots: usize,
     queue: usize,
     running: Vec<Call>,
-    waiting: VecDeque<(Call, Time)>,
+    waiting: Vec<Waits>,
+    /// Callers that have calls waiting, by their turns.
+    turns: VecDeque<P>,
+}
+
+#[derive(Copy, Clone)]
+struct Waits {
+    call: Call,
+    caller: P,
+    deadline: Time,
 }
 
 impl Model {
-    /// `None`: it waits, and hears nothing.
-    fn arrived(&mut self, call: Call, deadline: Time, now: Time) -> Option<Did> {
+    fn new(slots: u16, queue: u16) -> Self {
+        let (running, waiting, turns) = (Vec::new(), Vec::new(), VecDeque::new());
+        Self { slots: slots.into(), queue: queue.into(), running, waiting, turns }
+    }
+
+    fn of(&self, caller: P) -> usize {
+        self.waiting.iter().filter(|waits| waits.caller == caller).count()
+    }
+
+    /// Nothing: it waits, and nobody hears anything.
+    fn arrived(&mut self, call: Call, caller: P, deadline: Time, now: Time) -> Option<Did> {
         if deadline == now {
-            Some(Did::Refuses(call, Refusal::Late))
+            return Some(Did::Refuses(call, Refusal::Late));
         } else if self.running.len() < self.slots {
             self.running.push(call);
-            Some(Did::Runs(call))
-        } else if self.waiting.len() < self.queue {
-            self.waiting.push_back((call, deadline));
-            None
-        } else {
-            Some(Did::Refuses(call, Refusal::Busy))
+            return Some(Did::Runs(call, deadline));
         }
+        let mut did = None;
+        if self.waiting.len() == self.queue {
+            let longest = self.turns.iter().copied().max_by_key(|other| (self.of(*other), *other));
+            let longest = longest.filter(|other| self.of(*other) >= self.of(caller) + 2);
+            let Some(longest) = longest else {
+                return Some(Did::Refuses(call, Refusal::Busy));
+            };
+            let last = self.waiting.iter().rfind(|waits| waits.caller == longest).expect("two");
+            did = Some(Did::Refuses(last.call, Refusal::Busy));
+            self.leave(last.call);
+        }
+        if !self.turns.contains(&caller) {
+            self.turns.push_back(caller);
+        }
+        self.waiting.push(Waits { call, caller, deadline });
+        did
+    }
+
+    fn leave(&mut self, call: Call) {
+        self.waiting.retain(|waits| waits.call != call);
+        let callers: Vec<P> = self.waiting.iter().map(|waits| waits.caller).collect();
+        self.turns.retain(|caller| callers.contains(caller));
     }
 
     fn ended(&mut self, call: Call, now: Time) -> Vec<Did> {
         self.running.retain(|other| *other != call);
         let mut did = Vec::new();
         while self.running.len() < self.slots
-            && let Some((call, deadline)) = self.waiting.pop_front()
+            && let Some(caller) = self.turns.pop_front()
         {
+            self.turns.push_back(caller);
+            let first = self.waiting.iter().find(|waits| waits.caller == caller);
+            let Waits { call, deadline, .. } = *first.expect("who has a turn waits");
+            self.leave(call);
             if deadline <= now {
                 did.push(Did::Refuses(call, Refusal::Late));
             } else {
                 self.running.push(call);
-                did.push(Did::Runs(call));
+                did.push(Did::Runs(call, deadline));
             }
         }
         did
@@ -110,14 +154,12 @@ impl Model {
 
     /// Those whose deadline has passed, in its order.
     fn late(&mut self, now: Time) -> Vec<Did> {
-        let mut late: Vec<(Time, Call)> = Vec::new();
-        self.waiting.retain(|(call, deadline)| {
-            if *deadline <= now {
-                late.push((*deadline, *call));
-            }
-            *deadline > now
-        });
+        let passed = self.waiting.iter().filter(|waits| waits.deadline <= now);
+        let mut late: Vec<(Time, Call)> = passed.map(|w| (w.deadline, w.call)).collect();
         late.sort_unstable();
+        for (_, call) in &late {
+            self.leave(*call);
+        }
         late.into_iter().map(|(_, call)| Did::Refuses(call, Refusal::Late)).collect()
     }
 }
@@ -127,22 +169,23 @@ proptest! {
 
     #[test]
     fn slots_and_queue_are_what_the_model_says(
-        slots in 1..4u16, queue in 0..4u16,
-        steps in proptest::collection::vec((0..6u8, 0..8u64), 0..100),
+        slots in 1..4u16, queue in 0..6u16, cap in 5..15u64,
+        steps in proptest::collection::vec((0..6u8, 0..20u64), 0..100),
     ) {
         let mut host = Host::new(slots, queue);
-        let (running, waiting) = (Vec::new(), VecDeque::new());
-        let mut model = Model { slots: slots.into(), queue: queue.into(), running, waiting };
+        host.config.call_timeout_max = Span::secs(cap);
+        let mut model = Model::new(slots, queue);
         let mut calls = 0;
         for (what, n) in steps {
             match what {
                 0..3 => {
                     calls += 1;
                     let left = Span::secs(n);
-                    let deadline = host.now + left;
-                    let (call, from, function) = (calls, P(1), FUNCTION);
+                    // No longer than the record says, or this host, however long its caller would wait.
+                    let deadline = host.now + left.min(RECORDS_TIMEOUT).min(Span::secs(cap));
+                    let (call, from, function) = (calls, P(1 + what), FUNCTION);
                     let did = host.input(Input::Arrived { call, from, function, left });
-                    let expected = model.arrived(call, deadline, host.now);
+                    let expected = model.arrived(call, from, deadline, host.now);
                     prop_assert_eq!(did, Vec::from_iter(expected));
                 }
                 3 if !model.running.is_empty() => {
@@ -154,13 +197,13 @@ proptest! {
                 4 if calls > 0 => {
                     let call = n % calls + 1;
                     let did = host.input(Input::Gone { call });
-                    model.waiting.retain(|(other, _)| *other != call);
+                    model.leave(call);
                     // A run that nobody waits for is stopped once; its slot is free when it ends.
                     let stops = did.first() == Some(&Did::Stops(call));
                     prop_assert!(did.is_empty() || stops && model.running.contains(&call));
                 }
                 _ => {
-                    host.now = host.now + Span::secs(n);
+                    host.now = host.now + Span::secs(n % 8);
                     let did = host.input(Input::Wake);
                     prop_assert_eq!(did, model.late(host.now));
                 }
@@ -169,5 +212,39 @@ proptest! {
             prop_assert_eq!(usize::from(load.running), model.running.len());
             prop_assert_eq!(usize::from(load.queued), model.waiting.len());
         }
+    }
+
+    /// Whoever floods a host waits for itself: another's call is taken in, and runs when at most two
+    /// have ended.
+    #[test]
+    fn a_flood_does_not_keep_another_waiting(
+        slots in 1..4u16, queue in 2..9u16, before in 0..30u64, after in 0..30u64,
+    ) {
+        let mut host = Host::new(slots, queue);
+        let (flood, other, left) = (P(1), P(2), Span::secs(9));
+        let mut calls = 0;
+        let mut arrive = |host: &mut Host, from| {
+            calls += 1;
+            host.input(Input::Arrived { call: calls, from, function: FUNCTION, left })
+        };
+        for _ in 0..before {
+            arrive(&mut host, flood);
+        }
+        let did = arrive(&mut host, other);
+        let call = before + 1;
+        prop_assert!(!did.contains(&Did::Refuses(call, Refusal::Busy)));
+        let is_it = |did: &Did| matches!(did, Did::Runs(it, _) if *it == call);
+        let mut runs = did.iter().any(is_it);
+        for _ in 0..after {
+            let did = arrive(&mut host, flood);
+            prop_assert!(!did.contains(&Did::Refuses(call, Refusal::Busy)));
+        }
+        for _ in 0..2 {
+            if !runs {
+                let (_, job) = host.jobs.remove(0);
+                runs = host.input(Input::RanEnd { job }).iter().any(is_it);
+            }
+        }
+        prop_assert!(runs);
     }
 }

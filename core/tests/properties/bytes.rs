@@ -6,8 +6,8 @@ use std::sync::Arc;
 use peerless_core::random::Random;
 use peerless_core::{
     Answer, Config, Content, Core, Decline, Digest, Effect, Ending, Input, Item, Load, Message,
-    Name, Owner, Query, Rank, Record, Refusal, Request, Runtime, Span, Spec, Tag, Target, Ticket,
-    Time, Turn,
+    Name, Owner, Query, Rank, Record, Refusal, Request, Runtime, Span, Spec, Stay, Tag, Target,
+    Ticket, Time, Turn,
 };
 
 use crate::world::{OWNER, P, host, name};
@@ -214,11 +214,12 @@ impl Choices<'_> {
         match self.below(6) {
             0 => Ending::Complete,
             1 => Ending::Cut,
-            2 => Ending::NotSent,
+            2 => Ending::NotSent { spent: self.coin() },
             3 => Ending::MayHaveStarted,
             n => {
                 let why = [Refusal::Busy, Refusal::NotHosted, Refusal::Late][usize::from(n) % 3];
-                Ending::Refused { why, load: self.load(), spent: self.coin() }
+                let load = self.coin().then(|| self.load());
+                Ending::Refused { why, load, spent: self.coin() }
             }
         }
     }
@@ -247,7 +248,9 @@ impl Choices<'_> {
             13 => Input::Met { peer: P(self.below(16)), serves: self.coin() },
             14 => {
                 let (attempt, load) = (self.tag(), self.coin().then(|| self.load()));
-                Input::Head { attempt, status: self.short(), load }
+                let (waited, ran) = (Span(self.number()), Span(self.number()));
+                let stay = self.coin().then_some(Stay { waited, ran });
+                Input::Head { attempt, status: self.short(), load, stay }
             }
             15 => Input::Ended { attempt: self.tag(), how: self.ending() },
             16 => {

@@ -66,27 +66,24 @@ fn a_call_whose_answer_had_begun_is_not_begun_again() {
         let effects = caller.input(Input::Ask(1, call));
         let attempt = Caller::dispatched(&effects).expect("it is its own host");
         if begun {
-            caller.input(Input::Head { attempt, status: 200, load: Some(Load::default()) });
+            let load = Some(Load::default());
+            caller.input(Input::Head { attempt, status: 200, load, stay: None });
         }
-        // Ten seconds for a run, one for the word of it.
+        // Ten seconds for the call, whatever became of its attempt.
         let effects = caller.after(Span::secs(11));
-        let failed = effects.iter().find_map(|effect| match effect {
-            Effect::Tell(1, Event::Failed(why)) => Some(why),
-            _ => None,
-        });
-        assert_eq!(failed, begun.then_some(&Failure::Cut), "{effects:?}");
+        let late = Effect::Tell(1, Event::Failed(Failure::Late));
+        assert!(effects.contains(&late), "{effects:?}");
         assert!(effects.contains(&Effect::Abort { attempt }), "{effects:?}");
     }
 }
 
 #[test]
-fn a_deadline_that_is_past_is_due_now() {
+fn a_deadline_that_is_past_is_late_at_once() {
     let mut caller = Caller::new();
     caller.after(Span::secs(100));
     let (function, deadline) = (name('f', 5), Time(0) + Span::secs(50));
     let call = Request::Call { function, deadline, kept: true, idempotent: true };
     let effects = caller.input(Input::Ask(1, call));
-    assert!(effects.contains(&Effect::WakeAt(caller.now)), "{effects:?}");
-    let effects = caller.after(Span::ZERO);
     assert!(effects.contains(&Effect::Tell(1, Event::Failed(Failure::Late))), "{effects:?}");
+    assert_eq!(Caller::dispatched(&effects), None);
 }

@@ -2,6 +2,7 @@
 
 mod admission;
 mod bytes;
+mod calls;
 mod configs;
 mod deploying;
 mod endings;

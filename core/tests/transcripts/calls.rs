@@ -38,6 +38,40 @@ pub fn second_host() -> String {
     world.rest()
 }
 
+/// Hosts that never answer: the record's ten seconds are for the call, not for each attempt, and what
+/// may be run twice is late like any other.
+pub fn deadline() -> String {
+    let mut world = World::new(small());
+    world.converged(&[0, 1, 2, 4, 5, 6, 8, 9], &host(1, 1, 4));
+    world.service = Span::minutes(1);
+    let f = name('f', 5);
+    world.given(0, &record(f, 1, 2));
+    let (function, deadline) = (f, world.now + Span::minutes(60));
+    for idempotent in [false, true] {
+        world.ask(9, Request::Call { function, deadline, kept: true, idempotent });
+        world.pass(Span::secs(15));
+    }
+    world.rest()
+}
+
+/// What was never sent has not been tried: the call goes elsewhere though it has no attempt left.
+pub fn not_sent() -> String {
+    let mut world = World::new(Config { call_retries: 0, ..small() });
+    world.converged(&[0, 1, 2, 4, 5, 6, 8, 9], &host(1, 1, 4));
+    let f = name('f', 5);
+    world.given(0, &record(f, 1, 2));
+    world.quietly(|world| {
+        world.call(9, f, Span::secs(5));
+        world.pass(Span::secs(1));
+    });
+    world.crash(5);
+    for _ in 0..2 {
+        world.call(9, f, Span::secs(5));
+        world.pass(Span::secs(1));
+    }
+    world.rest()
+}
+
 /// A host whose slot and queue are taken refuses at once, and the call goes elsewhere.
 pub fn refused() -> String {
     let mut world = World::new(small());

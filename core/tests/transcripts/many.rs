@@ -1,6 +1,8 @@
 //! Many calls: windows over hosts, and hosts that die.
 
-use peerless_core::Span;
+use std::sync::Arc;
+
+use peerless_core::{Record, Span};
 
 use crate::world::{World, function, host, name, record, small};
 
@@ -41,5 +43,65 @@ pub fn runs_once() -> String {
     world.pass(Span::ms(150));
     world.crash(4);
     world.pass(Span::secs(3));
+    world.rest()
+}
+
+/// At a job's deadline what runs is aborted: what may be run twice has failed; of anything else
+/// nobody knows whether it was run. What was not begun has failed either way.
+pub fn deadline() -> String {
+    let mut world = World::new(small());
+    let setup = |peer| if peer == 5 { host(1, 1, 4) } else { host(0, 0, 0) };
+    world.converged_as(&[0, 1, 4, 5, 8, 9], setup);
+    world.service = Span::secs(2);
+    for (letter, twice) in [('f', true), ('g', false)] {
+        let mut record = function(name(letter, 5), 1, (1, 1));
+        record.spec.as_mut().expect("it can run").idempotent = Some(twice);
+        let record: Arc<Record> = Arc::new(record);
+        world.given(0, &record);
+        world.many_until(9, record.function, 4, Span::secs(3));
+        world.pass(Span::secs(5));
+    }
+    world.rest()
+}
+
+/// Items that never left are no failures of theirs, even where none may be tried twice. When no host
+/// can be reached for a minute, they fail.
+pub fn not_sent() -> String {
+    let mut world = World::new(small());
+    world.converged(&[0, 1, 4, 5, 8, 9], &host(1, 1, 4));
+    let f = name('f', 5);
+    world.given(0, &record(f, 1, 2));
+    world.quietly(|world| {
+        world.call(9, f, Span::secs(5));
+        world.pass(Span::secs(1));
+    });
+    world.crash(5);
+    world.many(9, f, 3, 0);
+    world.pass(Span::secs(5));
+    world.crash(4);
+    world.quietly(|world| {
+        world.many(9, f, 3, 0);
+        world.pass(Span::secs(62));
+    });
+    world.say("a minute passes without a host");
+    world.pass(Span::secs(5));
+    world.rest()
+}
+
+/// One host is twenty times as slow as the others: near the end these repeat what it runs, and each
+/// item has one result. What must not be run twice is waited for.
+pub fn straggler() -> String {
+    let mut world = World::new(small());
+    let setup = |peer| if peer < 8 { host(1, 1, 4) } else { host(0, 0, 0) };
+    world.converged_as(&[0, 1, 4, 5, 8, 9], setup);
+    world.slow.insert(5, Span::secs(2));
+    for (letter, twice) in [('f', true), ('g', false)] {
+        let mut record = function(name(letter, 5), 1, (2, 2));
+        record.spec.as_mut().expect("it can run").idempotent = Some(twice);
+        let record: Arc<Record> = Arc::new(record);
+        world.given(0, &record);
+        world.many(9, record.function, 6, 3);
+        world.pass(Span::secs(5));
+    }
     world.rest()
 }

@@ -52,11 +52,16 @@ pub const ALL: &[(&str, Play)] = &[
     ("ignorance_is_not_absence", calls::unknown),
     ("anycall_second_host", calls::second_host),
     ("anycall_refused", calls::refused),
+    ("anycall_deadline", calls::deadline),
+    ("anycall_not_sent", calls::not_sent),
     ("admission_queue", calls::queue),
     ("cancel", calls::cancel),
     ("manycall_windows", many::with_windows),
     ("manycall_host_dies", many::host_dies),
     ("manycall_runs_once", many::runs_once),
+    ("manycall_deadline", many::deadline),
+    ("manycall_straggler", many::straggler),
+    ("manycall_not_sent", many::not_sent),
 ];
 
 #[cfg(not(feature = "planted"))]

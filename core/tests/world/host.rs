@@ -130,19 +130,20 @@ impl World {
             Effect::Abort { attempt } => self.abort(me, attempt),
             Effect::Refuse { call, why, load } => {
                 if let Some(Call { caller, attempt, .. }) = self.calls.remove(&call) {
-                    let how = Ending::Refused { why, load, spent: false };
+                    let how = Ending::Refused { why, load: Some(load), spent: false };
                     self.end_attempt(me, caller, attempt, how);
                 }
             }
             Effect::Run { job, call, .. } => {
-                let ends = self.now + self.service;
+                let ends = self.now + self.slow.get(&me.0).copied().unwrap_or(self.service);
                 self.node(me).runs.push((ends, job, call));
             }
-            Effect::Respond { call, load } => {
+            Effect::Respond { call, load, stay } => {
                 if let Some(call) = self.calls.get_mut(&call) {
                     call.headed = true;
                     let (to, attempt) = (call.caller, call.attempt);
-                    self.post(me, to, Input::Head { attempt, status: 200, load: Some(load) });
+                    let (load, stay) = (Some(load), Some(stay));
+                    self.post(me, to, Input::Head { attempt, status: 200, load, stay });
                 }
             }
             Effect::Cancel { job } => {
@@ -210,6 +211,7 @@ impl World {
             Reason::First => "",
             Reason::Refused => ", refused before",
             Reason::Retry => ", failed before",
+            Reason::Straggler => ", since it takes long",
         };
         self.line(&format!(
             "{caller:?} ⇒ {host:?}  call c{id}: {} item {item}{again}",
@@ -220,7 +222,7 @@ impl World {
             let left = deadline.since(self.now);
             self.post(caller, host, Input::Arrived { call: id, from: caller, function, left });
         } else {
-            self.end_attempt(host, caller, attempt, Ending::NotSent);
+            self.end_attempt(host, caller, attempt, Ending::NotSent { spent: false });
         }
     }
 

@@ -2,7 +2,7 @@
 //! writes down what was done and what that caused.
 //!
 //! Time stands still while letters are delivered and moves only by [`World::pass`]. Calls take
-//! `service` to run; everything else at a host is done at once.
+//! `service` to run, on slow hosts longer; everything else at a host is done at once.
 
 mod bench;
 mod host;
@@ -26,6 +26,8 @@ pub struct World {
     pub config: Config,
     pub now: Time,
     pub service: Span,
+    /// Hosts that take longer.
+    pub slow: BTreeMap<u8, Span>,
     /// Peers that are up.
     nodes: BTreeMap<P, Node>,
     /// What each peer has on its disk, and which start this is.
@@ -105,6 +107,7 @@ impl World {
             config,
             now: Time(0),
             service: Span::ms(100),
+            slow: BTreeMap::new(),
             nodes: BTreeMap::new(),
             disks: BTreeMap::new(),
             liars: BTreeMap::new(),
@@ -201,6 +204,14 @@ impl World {
         let ticket = self.next + 1;
         self.node(P(peer)).feeds.insert(ticket, items);
         self.ask(peer, Request::Many { function, deadline: None, retries })
+    }
+
+    /// The same, all of it too late after `deadline`.
+    pub fn many_until(&mut self, peer: u8, function: Name, items: u32, deadline: Span) -> Ticket {
+        let ticket = self.next + 1;
+        self.node(P(peer)).feeds.insert(ticket, items);
+        let deadline = Some(self.now + deadline);
+        self.ask(peer, Request::Many { function, deadline, retries: 3 })
     }
 
     pub fn deploy(&mut self, peer: u8, record: &Arc<Record>) -> Ticket {

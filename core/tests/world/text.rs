@@ -162,8 +162,8 @@ pub fn event(event: &Event<P>) -> String {
             format!("item {index}: failed, {why:?}, attempts {attempts}")
         }
         Event::Finished(sum) => format!(
-            "finished: {} items, {} succeeded, {} failed, {} unknown, {} attempts, {} hosts",
-            sum.items, sum.succeeded, sum.failed, sum.unknown, sum.attempts, sum.hosts
+            "finished: {} items, {} succeeded, {} failed, {} unknown, {} attempts ({} hedged), {} hosts",
+            sum.items, sum.succeeded, sum.failed, sum.unknown, sum.attempts, sum.hedged, sum.hosts
         ),
         Event::Cancelled(true) => "cancelled".into(),
         Event::Cancelled(false) => "nothing to cancel".into(),
@@ -187,10 +187,12 @@ fn reasons(declined: &[(P, Decline)]) -> String {
 
 pub fn ending(how: &Ending) -> String {
     match how {
-        Ending::Refused { why: Refusal::Busy, load, .. } => {
+        Ending::Refused { why: Refusal::Busy, load: Some(load), .. } => {
             format!("refused, busy {}", busy(*load))
         }
         Ending::Refused { why, .. } => format!("refused, {why:?}"),
+        Ending::NotSent { spent: false } => "not sent".into(),
+        Ending::NotSent { spent: true } => "not sent, body spent".into(),
         other => format!("{other:?}"),
     }
 }

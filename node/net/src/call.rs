@@ -408,6 +408,7 @@ fn is_violation(error: &hyper::Error) -> bool {
     false
 }
 
+/// A node on its way down says in HTTP/2's words that it never looked at the call.
 async fn answer(
     shared: Arc<Shared>,
     conn: Arc<Conn>,

@@ -139,7 +139,7 @@ impl Manycall {
             lost: many.lost,
             doubled: many.doubled,
             attempts: many.attempts,
-            hedged: 0,
+            hedged: many.hedged,
             makespan_ms: Spread::of(&many.makespan, MS),
             ideal_makespan_ms: Spread::of(&many.ideal, MS),
             efficiency: if makespan == 0 { 0.0 } else { ideal as f64 / makespan as f64 },

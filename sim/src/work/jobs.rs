@@ -98,6 +98,7 @@ impl World {
     ) {
         let tally = self.laws.tally(peer, ticket);
         if let Event::Finished(summary) = event {
+            self.work.manycalls.hedged += summary.hedged;
             let counted = (job.given, job.succeeded, job.failed, job.unknown, attempts);
             let said = (
                 summary.items,

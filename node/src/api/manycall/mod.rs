@@ -364,7 +364,7 @@ impl Job {
         json!({
             "items": summary.items + self.malformed, "succeeded": summary.succeeded,
             "failed": summary.failed + self.malformed, "unknown": summary.unknown,
-            "attempts": summary.attempts, "hedged": 0, "hosts": summary.hosts,
+            "attempts": summary.attempts, "hedged": summary.hedged, "hosts": summary.hosts,
             "seconds": self.watch.seconds(),
         })
     }
