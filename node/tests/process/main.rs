@@ -7,4 +7,5 @@ mod calls;
 mod common;
 mod fuzz;
 mod spine;
+mod start;
 mod store;
