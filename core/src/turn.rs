@@ -460,6 +460,13 @@ pub enum Failure {
     TooMany,
 }
 
+impl Failure {
+    /// Whether it may have been run all the same: a manycall counts such an item as unknown.
+    pub fn may_have_run(&self) -> bool {
+        matches!(self, Self::MayHaveStarted | Self::Cut)
+    }
+}
+
 /// How a dispatched call ended.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

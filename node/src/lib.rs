@@ -23,6 +23,7 @@ pub mod wire;
 
 mod api;
 mod asks;
+mod budget;
 mod bytes32;
 mod calls;
 mod cli;
