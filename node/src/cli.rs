@@ -188,7 +188,7 @@ pub(crate) struct DemoArgs {
     /// A configuration file for every node of it.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Start node 0 on this module in place of the sample `echo`, and deploy from there: a demo that must fail.
+    /// Put this module in the place of the sample `echo` on node 0's disk: a demo that must fail.
     #[arg(long, value_name = "FILE", hide = true)]
     pub(crate) tamper: Option<PathBuf>,
 }
