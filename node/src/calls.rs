@@ -125,7 +125,8 @@ pub(crate) enum Answer {
     Whole(Bytes, Share),
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// Whoever panicked while it held a lock left the maps here whole.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
