@@ -151,7 +151,7 @@ pub(crate) mod tests {
             owner_key,
             settings,
             inputs: inputs.clone(),
-            functions: Functions::new(peerless_wasm::Sandbox::new(sandbox).unwrap()),
+            functions: Functions::new(peerless_wasm::Sandbox::new(sandbox).unwrap(), 1 << 20),
             modules: Modules::open(dir.join("modules"), 1 << 20, 1 << 20).unwrap(),
             store: Store::start(store, inputs).unwrap(),
         });

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::check::{Tally, count_words, median, pieces};
 use super::network::{Network, Node, digest};
 use super::{Demo, Trouble, heal};
-use crate::bytes32::{base64, hex};
+use crate::bytes32::base64;
 use crate::client::deploy;
 use crate::client::http::{Gateway, Request, streamed, whole};
 use crate::client::manycall::{self, Line, Results};
