@@ -308,9 +308,10 @@ impl<P: Peer> Core<P> {
         };
         let ticket = job.ticket;
         let attempts = job.done(item, None);
-        match why {
-            Failure::MayHaveStarted | Failure::Cut if job.is_many() => job.summary.unknown += 1,
-            _ => job.summary.failed += 1,
+        if job.is_many() && why.may_have_run() {
+            job.summary.unknown += 1;
+        } else {
+            job.summary.failed += 1;
         }
         if job.is_many() {
             turn.tell(ticket, Event::Item { index: item, result: Err(why), attempts });

@@ -483,6 +483,13 @@ pub enum Failure {
     TooMany,
 }
 
+impl Failure {
+    /// Whether it may have been run all the same: a manycall counts such an item as unknown.
+    pub fn may_have_run(&self) -> bool {
+        matches!(self, Self::MayHaveStarted | Self::Cut)
+    }
+}
+
 /// How long a call was at its host until its answer began.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

@@ -12,11 +12,12 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use peerless_core::{Ending, Input, Load, Name, Stay, Tag, Ticket, Time};
+use peerless_core::{Ending, Input, Load, Name, Refusal, Stay, Tag, Ticket, Time};
 use peerless_net::{Body, BoxError, CallError};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
+use crate::budget::{Budget, Share};
 use crate::headers;
 use crate::id::NodeId;
 use crate::node::Node;
@@ -42,7 +43,13 @@ pub(crate) enum Source {
     /// A stream, which can be read once.
     Once(Arc<Once>),
     /// Each item has its own.
-    Items(Mutex<HashMap<u64, Bytes>>),
+    Items(Items),
+}
+
+/// A manycall's bodies, and how much its answers may take until they are written.
+pub(crate) struct Items {
+    pub(crate) bodies: Mutex<HashMap<u64, Bytes>>,
+    pub(crate) results: Budget,
 }
 
 /// A body that is read once, by whichever attempt begins to.
@@ -114,11 +121,12 @@ struct Attempt {
 pub(crate) enum Answer {
     /// To a call: head, and the body as it comes.
     Stream(http::Response<Body>),
-    /// To an item: all of it.
-    Whole(Bytes),
+    /// To an item: all of it, and what it takes of its job's budget.
+    Whole(Bytes, Share),
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// Whoever panicked while it held a lock left the maps here whole.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -214,7 +222,9 @@ fn request(node: &Node, dispatch: &Dispatch, out: &Outgoing) -> Option<http::Req
     let body = match &out.source {
         Source::Kept(bytes) => peerless_net::full(bytes.clone()),
         Source::Once(once) => peerless_net::body(OnceBody(once.clone())),
-        Source::Items(items) => peerless_net::full(lock(items).get(&dispatch.item)?.clone()),
+        Source::Items(items) => {
+            peerless_net::full(lock(&items.bodies).get(&dispatch.item)?.clone())
+        }
     };
     let mut request = http::Request::new(body);
     request.method_mut().clone_from(&out.method);
@@ -246,7 +256,7 @@ async fn make(
         // Nothing is known of the host: it counts as busy, not as away.
         Err(CallError::NoRoom { .. }) => {
             tracing::debug!(host = %dispatch.to, "no room for a call");
-            return Ending::Refused { why: Refusal::Busy, load: Load::default(), spent: spent() };
+            return Ending::Refused { why: Refusal::Busy, load: None, spent: spent() };
         }
         Err(CallError::MayHaveStarted { why }) => {
             tracing::debug!(host = %dispatch.to, why, "call broke off");
@@ -259,7 +269,9 @@ async fn make(
         return Ending::Refused { why, load, spent: spent() };
     }
     match &outgoing.source {
-        Source::Items(_) => collect(node, dispatch.attempt, response, (load, stay)).await,
+        Source::Items(items) => {
+            collect(node, dispatch.attempt, &items.results, response, (load, stay)).await
+        }
         Source::Kept(_) | Source::Once(_) => {
             stream(node, dispatch.attempt, response, (load, stay)).await
         }
@@ -296,15 +308,18 @@ async fn stream(
     }
 }
 
-/// Takes the whole answer to an item, then reports it.
+/// Takes the whole answer to an item, then reports it. While the job's user reads slowly it is read
+/// slowly, too, which in the end holds up the host.
 async fn collect(
     node: &Node,
     attempt: Tag,
+    budget: &Budget,
     response: http::Response<Body>,
     (load, stay): (Option<Load>, Option<Stay>),
 ) -> Ending {
     let (parts, mut body) = response.into_parts();
     let (mut status, mut whole) = (parts.status.as_u16(), BytesMut::new());
+    let mut share = budget.share();
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
             return Ending::Cut;
@@ -318,9 +333,10 @@ async fn collect(
             whole = BytesMut::from(why.as_bytes());
             break;
         }
+        share.grow(data.len()).await;
         whole.extend_from_slice(data);
     }
-    node.calls.put(attempt, Answer::Whole(whole.freeze()));
+    node.calls.put(attempt, Answer::Whole(whole.freeze(), share));
     node.tell(Input::Head { attempt, status, load, stay }).await;
     Ending::Complete
 }

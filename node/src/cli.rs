@@ -1,9 +1,11 @@
 //! What was typed. What it means is in `settings.rs` and in each command's own file.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::BoolishValueParser;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::units;
 
@@ -28,6 +30,8 @@ pub(crate) enum Command {
     Up(UpCommand),
     /// Run a whole network on this machine and show what it can do.
     Demo(DemoArgs),
+    /// Print a script by which a shell completes this command.
+    Completions(CompletionsArgs),
     #[command(flatten)]
     Client(ClientCommand),
 }
@@ -62,6 +66,23 @@ pub(crate) enum ClientCommand {
     Key(KeyCommand),
     /// Step a recorded node through the core again, and compare every effect.
     Replay(ReplayArgs),
+}
+
+/// What a command line says, with the environment. A variable that is empty counts as absent.
+pub(crate) fn parse(
+    line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+) -> Result<Cli, clap::Error> {
+    let command = without_empty_variables(Cli::command());
+    Cli::from_arg_matches(&command.try_get_matches_from(line)?)
+}
+
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &std::ffi::OsStr| std::env::var_os(name).is_some_and(|it| it.is_empty());
+    let command = command.mut_args(|arg| {
+        let empty = arg.get_env().is_some_and(is_empty);
+        if empty { arg.env(None::<&'static str>) } else { arg }
+    });
+    command.mut_subcommands(without_empty_variables)
 }
 
 /// Where a client's node is.
@@ -130,8 +151,9 @@ pub(crate) struct UpArgs {
     #[arg(long, env = "PEERLESS_BASIC_AUTH_PASSWORD_FILE", value_name = "FILE")]
     pub(crate) basic_auth_password_file: Option<PathBuf>,
     /// Let the API listen beyond loopback.
-    #[arg(long, env = "PEERLESS_INSECURE_HTTP")]
-    pub(crate) insecure_http: bool,
+    #[arg(long, env = "PEERLESS_INSECURE_HTTP", value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub(crate) insecure_http: Option<bool>,
 }
 
 /// What runs functions.
@@ -143,9 +165,22 @@ pub(crate) enum RuntimeName {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct CompletionsArgs {
+    /// Which shell.
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// The script for `completions`.
+pub(crate) fn completions(shell: clap_complete::Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "peerless", &mut script);
+    script
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct DemoArgs {
-    /// How many nodes.
-    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u16).range(3..=64))]
+    /// How many nodes, at least 4: the one that deploys, one that only calls, and two hosts.
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u16).range(4..=64))]
     pub(crate) peers: u16,
     /// Leave the network up and print its gateways.
     #[arg(long)]
@@ -153,7 +188,7 @@ pub(crate) struct DemoArgs {
     /// A configuration file for every node of it.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Start one node with this module in place of the sample `echo` in its store: a demo that must fail.
+    /// Put this module in the place of the sample `echo` on node 0's disk: a demo that must fail.
     #[arg(long, value_name = "FILE", hide = true)]
     pub(crate) tamper: Option<PathBuf>,
 }
@@ -336,6 +371,14 @@ mod tests {
     #[test]
     fn the_flags_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_shell_has_its_completions() {
+        for shell in clap_complete::Shell::value_variants() {
+            let script = String::from_utf8(completions(*shell)).unwrap();
+            assert!(script.contains("manycall") && script.contains("data-dir"), "{shell}");
+        }
     }
 
     #[test]

@@ -5,11 +5,12 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::StreamExt as _;
 use http_body_util::BodyExt as _;
-use peerless_core::{Input, Name, Record, Tag};
+use peerless_core::{Digest, Input, Name, Record, Tag};
 use peerless_net::Body;
-use peerless_wasm::{Invocation, Limits, Module, Running, Sandbox};
+use peerless_wasm::{CompileError, Invocation, Limits, Module, Running, Sandbox};
 
 use crate::headers;
 use crate::modules::Pin;
@@ -48,6 +49,11 @@ impl Functions {
     /// How many functions are installed.
     pub(crate) fn count(&self) -> usize {
         self.lock().len()
+    }
+
+    /// Compiles a module, or finds it compiled, to see whether it can be run.
+    pub(crate) async fn compile(&self, digest: Digest, module: Bytes) -> Result<(), CompileError> {
+        self.sandbox.compile(digest.0, module).await.map(drop)
     }
 
     /// Starts a call; `None` if that version is not installed.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use peerless_core::Owner;
 use peerless_net::identity::{self, Keypair};
@@ -48,13 +49,24 @@ pub enum KeyError {
     Exists(PathBuf),
 }
 
-/// Reads a key, or makes one where there is no file.
+impl KeyError {
+    /// Whether there is no file at all.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::File { cause, .. } if cause.kind() == std::io::ErrorKind::NotFound)
+    }
+}
+
+/// Reads a key, or makes one where there is no file. Of several that do so at once, one makes it and
+/// all have it.
 pub fn load_or_create(path: &Path) -> Result<Keypair, KeyError> {
     match load(path) {
-        Err(KeyError::File { cause, .. }) if cause.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if error.is_absence() => {
             let key = Keypair::generate_ed25519();
-            create(path, &key)?;
-            Ok(key)
+            match create(path, &key) {
+                Ok(()) => Ok(key),
+                Err(KeyError::Exists(_)) => load(path),
+                Err(error) => Err(error),
+            }
         }
         other => other,
     }
@@ -82,22 +94,52 @@ pub fn decode(bytes: &[u8]) -> Result<Keypair, String> {
     Ok(key)
 }
 
-/// Writes a key to a file that is not there yet.
+/// Writes a key to a file that is not there yet. It appears whole, and is on the disk, or not at
+/// all.
 pub fn create(path: &Path, key: &Keypair) -> Result<(), KeyError> {
     let failed = |cause: std::io::Error| match cause.kind() {
         std::io::ErrorKind::AlreadyExists => KeyError::Exists(path.into()),
         _ => file_error("write", path, cause),
     };
     let bytes = key.to_protobuf_encoding().expect("an Ed25519 key has an encoding");
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::create_dir_all(parent).map_err(failed)?;
-    }
+    let dir = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(dir).map_err(failed)?;
+    let partial = Partial::new(path);
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path).map_err(failed)?;
-    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(failed)
+    let mut file = options.open(&partial.0).map_err(failed)?;
+    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(failed)?;
+    // Unlike a rename, a link never takes the place of what is there.
+    fs::hard_link(&partial.0, path).map_err(failed)?;
+    if cfg!(unix) {
+        fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// The name of a key file that is being written, beside it; the file goes with it.
+struct Partial(PathBuf);
+
+impl Partial {
+    fn new(path: &Path) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let now = crate::clock::unix_ms();
+        name.push(format!(".{}-{now}-{number}.tmp", std::process::id()));
+        Self(path.with_file_name(name))
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 fn file_error(what: &'static str, path: &Path, cause: std::io::Error) -> KeyError {
@@ -159,6 +201,26 @@ mod tests {
         let key = load_or_create(&path).unwrap();
         assert_eq!(public(&load_or_create(&path).unwrap()), public(&key));
         assert!(matches!(create(&path, &key), Err(KeyError::Exists(_))));
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn of_many_that_make_a_key_all_have_the_same() {
+        for _ in 0..20 {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("owner.key");
+            let start = std::sync::Barrier::new(8);
+            let keys: Vec<_> = std::thread::scope(|scope| {
+                let make = || {
+                    start.wait();
+                    public(&load_or_create(&path).unwrap())
+                };
+                let threads: Vec<_> = (0..8).map(|_| scope.spawn(make)).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            assert!(keys.iter().all(|key| *key == keys[0]));
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        }
     }
 
     #[test]

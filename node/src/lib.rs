@@ -23,6 +23,7 @@ pub mod wire;
 
 mod api;
 mod asks;
+mod budget;
 mod bytes32;
 mod calls;
 mod cli;
@@ -50,9 +51,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser as _;
-
-use crate::cli::{Cli, Command, UpCommand};
+use crate::cli::{Command, UpCommand};
 use crate::settings::Settings;
 
 /// Bad usage, input or configuration.
@@ -62,13 +61,17 @@ const EXIT_FAILED: u8 = 1;
 
 /// The program: parses the command line, runs the command, says how it ended.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = cli::parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
     log_to_stderr();
     #[cfg(feature = "planted")]
     plant();
     match cli.command {
         Command::Up(args) => up(args, cli.json),
         Command::Demo(args) => demo::run(args, cli.json),
+        Command::Completions(args) => {
+            say(String::from_utf8_lossy(&cli::completions(args.shell)).trim_end());
+            ExitCode::SUCCESS
+        }
         Command::Client(command) => client::run(command, cli.json),
     }
 }
@@ -127,7 +130,9 @@ pub(crate) fn say(line: &str) {
 /// What to log: `PEERLESS_LOG`, as `RUST_LOG` elsewhere.
 fn log_to_stderr() {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("PEERLESS_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let wanted = std::env::var("PEERLESS_LOG").ok().filter(|wanted| !wanted.is_empty());
+    let filter = wanted.and_then(|wanted| EnvFilter::try_new(wanted).ok());
+    let filter = filter.unwrap_or_else(|| EnvFilter::new("warn"));
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi);
     log.with_writer(std::io::stderr).init();

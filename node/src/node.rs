@@ -6,9 +6,11 @@ use std::sync::{Arc, OnceLock};
 use peerless_core::{Input, Owner};
 use peerless_net::identity::Keypair;
 use peerless_net::{Multiaddr, Net};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{Semaphore, broadcast, mpsc};
 
+use crate::api;
 use crate::asks::Asks;
+use crate::budget::Budget;
 use crate::calls::Calls;
 use crate::clock::Clock;
 use crate::fetch::Given;
@@ -44,6 +46,10 @@ pub(crate) struct Node {
     pub(crate) modules: Modules,
     pub(crate) store: Store,
     pub(crate) notes: broadcast::Sender<Arc<str>>,
+    /// Memory of users' JSON documents and of the results that wait for their end.
+    pub(crate) documents: Budget,
+    /// Places for modules that are being checked.
+    pub(crate) checks: Semaphore,
     /// Set once the network has started, before anything else runs.
     pub(crate) net: OnceLock<Net>,
     versions: AtomicU64,
@@ -81,6 +87,8 @@ impl Node {
             modules,
             store,
             notes: broadcast::channel(NOTES_MAX).0,
+            documents: Budget::new(api::DOCUMENTS_BYTES_MAX),
+            checks: Semaphore::new(api::CHECKS_MAX),
             net: OnceLock::new(),
             versions: AtomicU64::new(0),
         }
@@ -115,5 +123,38 @@ impl Addresses for Node {
         } else {
             self.net().addresses_of(peer.key_bytes())
         }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::{keys, settings, store};
+
+    /// A node without a core or a network: what it tells the core comes out of the receiver, which
+    /// holds `inputs_max`.
+    pub(crate) fn a_node(
+        dir: &std::path::Path,
+        inputs_max: usize,
+    ) -> (Arc<Node>, mpsc::Receiver<Input<NodeId>>) {
+        let args = crate::cli::UpArgs { data_dir: Some(dir.to_owned()), ..Default::default() };
+        let settings = settings::Settings::read(args).unwrap();
+        let owner_key = Keypair::generate_ed25519();
+        let owner = keys::owner(&owner_key);
+        let (inputs, received) = mpsc::channel(inputs_max);
+        let mut sandbox = peerless_wasm::Settings::standard();
+        sandbox.instances_max = 1;
+        let store = store::open(&dir.join("store.redb")).unwrap();
+        let node = Node::new(Parts {
+            me: NodeId::new(owner.0),
+            owner,
+            owner_key,
+            settings,
+            inputs: inputs.clone(),
+            functions: Functions::new(peerless_wasm::Sandbox::new(sandbox).unwrap(), 1 << 20),
+            modules: Modules::open(dir.join("modules"), 1 << 20, 1 << 20).unwrap(),
+            store: Store::start(store, inputs).unwrap(),
+        });
+        (Arc::new(node), received)
     }
 }

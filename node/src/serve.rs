@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -27,6 +27,7 @@ use peerless_wasm::{Canceller, Failure, Head, Running};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
+use crate::calls::lock;
 use crate::clock::span;
 use crate::headers;
 use crate::id::NodeId;
@@ -54,10 +55,6 @@ enum Answer {
     Response(http::Response<Body>),
     /// The sandbox could not even start it: another host may.
     NotStarted,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Takes other nodes' calls.

@@ -1,20 +1,24 @@
 //! What a node is told: flags before environment before file, checked once.
 
+mod file;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use peerless_core::{Accept, Config, Span};
+use peerless_core::{Accept, Config};
 use peerless_net::Multiaddr;
-use serde::Deserialize;
+use toml::Spanned;
 
 use crate::cli::UpArgs;
-use crate::clock::span;
 use crate::keys;
 use crate::record;
-use crate::units::{parse_duration, parse_size};
+use file::{File, Text};
 
-/// The commented file that `peerless up --help` speaks of.
+/// The most calls that run at once: each has address space of its own for its memory.
+const SLOTS_MAX: u16 = 4096;
+
+/// The commented file that `peerless up --print-config` prints.
 pub(crate) const EXAMPLE: &str = include_str!("peerless.toml");
 
 /// Everything that `up` was told, with what it leaves out filled in.
@@ -50,13 +54,15 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// The limits of this machine: sections `[http]` and `[wasm]`.
+/// The limits of this machine: sections `[api]` and `[wasm]`.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     /// Connections to the HTTP API at once.
     pub(crate) http_connections_max: usize,
     /// A request's head, and until the next request on a kept connection.
     pub(crate) http_idle: Duration,
+    /// How long a client may send nothing of a request's body.
+    pub(crate) body_idle: Duration,
     /// A manycall's JSON document.
     pub(crate) json_bytes_max: u64,
     /// A body of `/function`; `None`: any.
@@ -79,7 +85,8 @@ impl Limits {
     fn standard() -> Self {
         Self {
             http_connections_max: 1024,
-            http_idle: Duration::from_secs(75),
+            http_idle: Duration::from_secs(30),
+            body_idle: Duration::from_secs(30),
             json_bytes_max: 64 << 20,
             body_bytes_max: None,
             call_timeout_max: Duration::from_hours(1),
@@ -101,61 +108,119 @@ impl Settings {
     /// Flags (which hold the environment, too), then the file, then the defaults.
     pub(crate) fn read(args: UpArgs) -> Result<Self, Wrong> {
         let file = args.config.as_deref().map(File::read).transpose()?.unwrap_or_default();
+        let text = &file.text;
         let data_dir = args.data_dir.or(file.data_dir).map_or_else(default_data_dir, Ok)?;
         let owner_key =
             args.owner_key.or(file.owner_key).unwrap_or_else(|| data_dir.join("owner.key"));
-        let listen = addresses("listen", &first(args.listen, file.listen))?
+        let listen = addresses("listen", &list(args.listen, file.listen, text), &LISTENING)?
             .unwrap_or_else(|| vec!["/ip4/0.0.0.0/tcp/4001".parse().expect("an address")]);
-        let bootstrap = addresses("bootstrap", &first(args.bootstrap, file.bootstrap))?;
-        let http = args.http.or(file.http).unwrap_or_else(|| "127.0.0.1:8080".into());
-        let http = http.parse::<SocketAddr>().map_err(|_| {
-            Wrong(format!("http: {http:?} is not ADDRESS:PORT, such as 127.0.0.1:8080"))
-        })?;
-        let labels = first(args.label, file.label);
-        for label in &labels {
+        let bootstrap = list(args.bootstrap, file.bootstrap, text);
+        let bootstrap = addresses("bootstrap", &bootstrap, &DIALLED)?.unwrap_or_default();
+        let http = one(args.http, file.http, text, || "127.0.0.1:8080".into());
+        let insecure = args.insecure_http.or(file.insecure_http).unwrap_or(false);
+        let http = http_address(&http, insecure)?;
+        let labels = list(args.label, file.label, text);
+        for label in &labels.value {
             if !record::is_label(label) {
-                return Err(Wrong(format!("label: {label:?} is not KEY=VALUE")));
+                return Err(labels.wrong(&format!("label: {label:?} is not KEY=VALUE")));
             }
         }
-        let _runtimes = first(args.runtime, file.runtime);
-        let accept = args.accept.or(file.accept).unwrap_or_else(|| "owner".into());
+        if args.runtime.is_empty()
+            && let Some(runtime) = &file.runtime
+            && runtime.get_ref().is_empty()
+        {
+            let place = text.place(runtime.span().start);
+            return Err(Wrong(format!("{place}runtime: [] names none; expected [\"wasm\"]")));
+        }
+        let accept = one(args.accept, file.accept, text, || "owner".into());
+        let accept = parse_accept(&accept)?;
         let credentials = credentials(
             args.basic_auth_user_file.or(file.basic_auth_user_file),
             args.basic_auth_password_file.or(file.basic_auth_password_file),
         )?;
-        let insecure = args.insecure_http || file.insecure_http.unwrap_or(false);
-        if !http.ip().is_loopback() && !insecure {
-            return Err(Wrong(format!(
-                "http: {http} can be reached from other machines, without TLS; \
-                 add --insecure-http if that is meant"
-            )));
+        let slots = one(args.slots, file.slots, text, default_slots);
+        if slots.value > SLOTS_MAX {
+            let why = format!("slots: {} is not within 0..={SLOTS_MAX}", slots.value);
+            return Err(slots.wrong(&why));
         }
-        let slots = args.slots.or(file.slots).unwrap_or_else(default_slots);
+        let slots = slots.value;
+        let queue = one(args.queue, file.queue, text, || slots.saturating_mul(4)).value;
         let mut core = Config::standard();
         core.notes = true;
-        file.core.apply(&mut core)?;
+        file.core.apply(&mut core, text)?;
         let mut limits = Limits::standard();
-        file.http_limits.apply(&mut limits);
-        file.wasm.apply(&mut limits);
+        file.api.apply(&mut limits, text)?;
+        file.wasm.apply(&mut limits, text)?;
+        let connections_max = text.within(file.network.connections_max, &1, &65_536)?;
         core.call_timeout_max = crate::clock::span(limits.call_timeout_max);
         Ok(Self {
             owner_key,
             network: args.network.or(file.network.name).unwrap_or_else(|| "main".into()),
             listen,
-            bootstrap: bootstrap.unwrap_or_default(),
+            bootstrap,
             http,
             slots,
-            queue: args.queue.or(file.queue).unwrap_or(slots.saturating_mul(4)),
-            accept: parse_accept(&accept)?,
-            labels,
+            queue,
+            accept,
+            labels: labels.value,
             journal: args.journal.or(file.journal),
             credentials,
             core,
-            connections_max: file.network.connections_max.unwrap_or(256),
+            connections_max: connections_max.unwrap_or(256),
             limits,
             data_dir,
         })
     }
+}
+
+/// A value, and where it was given.
+struct Given<T> {
+    value: T,
+    /// `FILE:LINE: `, or nothing for a flag, a variable or a default.
+    place: String,
+}
+
+impl<T> Given<T> {
+    fn wrong(&self, why: &str) -> Wrong {
+        Wrong(format!("{}{why}", self.place))
+    }
+
+    fn filed(value: Spanned<T>, text: &Text) -> Self {
+        let place = text.place(value.span().start);
+        Self { value: value.into_inner(), place }
+    }
+}
+
+/// A flag's value, else the file's, else another.
+fn one<T>(
+    flag: Option<T>,
+    filed: Option<Spanned<T>>,
+    text: &Text,
+    default: impl FnOnce() -> T,
+) -> Given<T> {
+    match (flag, filed) {
+        (None, Some(filed)) => Given::filed(filed, text),
+        (flag, _) => Given { value: flag.unwrap_or_else(default), place: String::new() },
+    }
+}
+
+/// A flag's values, else the file's, else none.
+fn list<T>(flags: Vec<T>, filed: Option<Spanned<Vec<T>>>, text: &Text) -> Given<Vec<T>> {
+    one((!flags.is_empty()).then_some(flags), filed, text, Vec::new)
+}
+
+fn http_address(given: &Given<String>, insecure: bool) -> Result<SocketAddr, Wrong> {
+    let text = &given.value;
+    let http = text.parse::<SocketAddr>().map_err(|_| {
+        given.wrong(&format!("http: {text:?} is not ADDRESS:PORT, such as 127.0.0.1:8080"))
+    })?;
+    if !http.ip().is_loopback() && !insecure {
+        return Err(given.wrong(&format!(
+            "http: {http} can be reached from other machines, without TLS; \
+             add --insecure-http if that is meant"
+        )));
+    }
+    Ok(http)
 }
 
 fn default_slots() -> u16 {
@@ -173,29 +238,62 @@ pub(crate) fn default_data_dir() -> Result<PathBuf, Wrong> {
         .ok_or_else(|| Wrong("data-dir: neither XDG_DATA_HOME nor HOME is set; name one".into()))
 }
 
-fn first<T>(flags: Vec<T>, file: Option<Vec<T>>) -> Vec<T> {
-    if flags.is_empty() { file.unwrap_or_default() } else { flags }
+/// What an address begins with, and whether it may name a peer.
+struct Kind {
+    hosts: &'static [&'static str],
+    peer: bool,
+    example: &'static str,
 }
 
-fn addresses(key: &str, texts: &[String]) -> Result<Option<Vec<Multiaddr>>, Wrong> {
+const LISTENING: Kind =
+    Kind { hosts: &["ip4", "ip6"], peer: false, example: "/ip4/0.0.0.0/tcp/4001" };
+const DIALLED: Kind = Kind {
+    hosts: &["ip4", "ip6", "dns", "dns4", "dns6"],
+    peer: true,
+    example: "/ip4/192.0.2.1/tcp/4001/p2p/12D3…",
+};
+
+impl Kind {
+    /// Whether this version of Peerless can use an address.
+    fn fits(&self, address: &Multiaddr) -> bool {
+        let text = address.to_string();
+        match text.split('/').skip(1).collect::<Vec<_>>()[..] {
+            [host, _, "tcp", _] => self.hosts.contains(&host),
+            [host, _, "tcp", _, "p2p", _] => self.peer && self.hosts.contains(&host),
+            _ => false,
+        }
+    }
+}
+
+fn addresses(
+    key: &str,
+    given: &Given<Vec<String>>,
+    kind: &Kind,
+) -> Result<Option<Vec<Multiaddr>>, Wrong> {
+    let example = kind.example;
     let parse = |text: &String| {
-        text.parse().map_err(|error| {
-            let example = "/ip4/192.0.2.1/tcp/4001";
-            Wrong(format!("{key}: {text:?} is not a multiaddr such as {example}: {error}"))
-        })
+        let address: Multiaddr = text.parse().map_err(|error| {
+            given.wrong(&format!("{key}: {text:?} is not a multiaddr such as {example}: {error}"))
+        })?;
+        if !kind.fits(&address) {
+            let why = format!("{key}: {text:?} is not supported; expected one such as {example}");
+            return Err(given.wrong(&why));
+        }
+        Ok(address)
     };
-    let parsed = texts.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+    let parsed = given.value.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
     Ok((!parsed.is_empty()).then_some(parsed))
 }
 
-fn parse_accept(text: &str) -> Result<Accept, Wrong> {
-    match text {
+fn parse_accept(given: &Given<String>) -> Result<Accept, Wrong> {
+    match given.value.as_str() {
         "owner" => Ok(Accept::Owner),
         "anyone" => Ok(Accept::Anyone),
         list => {
             let owner = |text: &str| {
                 keys::parse_owner(text.trim()).ok_or_else(|| {
-                    Wrong(format!("accept: {text:?} is neither owner, anyone nor an owner (k51…)"))
+                    let expected = "expected owner, anyone or owners (k51…)";
+                    given.wrong(&format!("accept: {text:?} is none; {expected}"))
                 })
             };
             list.split(',').map(owner).collect::<Result<_, _>>().map(Accept::These)
@@ -225,196 +323,12 @@ fn credentials(
     }
 }
 
-/// The file as it is written; every key is a flag's name with underscores, or in a section.
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[expect(clippy::struct_field_names, reason = "they are the keys")]
-struct File {
-    data_dir: Option<PathBuf>,
-    owner_key: Option<PathBuf>,
-    network: NetworkFile,
-    listen: Option<Vec<String>>,
-    bootstrap: Option<Vec<String>>,
-    http: Option<String>,
-    runtime: Option<Vec<crate::cli::RuntimeName>>,
-    slots: Option<u16>,
-    queue: Option<u16>,
-    accept: Option<String>,
-    label: Option<Vec<String>>,
-    journal: Option<PathBuf>,
-    basic_auth_user_file: Option<PathBuf>,
-    basic_auth_password_file: Option<PathBuf>,
-    insecure_http: Option<bool>,
-    core: CoreFile,
-    #[serde(rename = "api")]
-    http_limits: HttpFile,
-    wasm: WasmFile,
-}
-
-impl File {
-    fn read(path: &Path) -> Result<Self, Wrong> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Wrong(format!("cannot read {}: {error}", path.display())))?;
-        toml::from_str(&text).map_err(|error| {
-            let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
-            let message = error.message().lines().collect::<Vec<_>>().join(" ");
-            Wrong(format!("{}:{line}: {message}", path.display()))
-        })
-    }
-}
-
-/// A duration in the file.
-struct Lasting(Span);
-
-impl<'de> Deserialize<'de> for Lasting {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        parse_duration(&text).map(|length| Self(span(length))).map_err(serde::de::Error::custom)
-    }
-}
-
-/// A size in the file.
-struct Size(u64);
-
-impl<'de> Deserialize<'de> for Size {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        parse_size(&text).map(Self).map_err(serde::de::Error::custom)
-    }
-}
-
-macro_rules! core_keys {
-    (numbers { $($number:ident: $type:ty),* $(,)? } durations { $($length:ident),* $(,)? }) => {
-        /// Section `[core]`: the limits of the protocols, which should agree in a network.
-        #[derive(Default, Deserialize)]
-        #[serde(default, deny_unknown_fields)]
-        struct CoreFile {
-            $($number: Option<$type>,)*
-            $($length: Option<Lasting>,)*
-        }
-
-        impl CoreFile {
-            fn apply(self, config: &mut Config) -> Result<(), Wrong> {
-                $(if let Some(value) = self.$number { config.$number = value; })*
-                $(if let Some(Lasting(value)) = self.$length { config.$length = value; })*
-                config.check().map_err(|(key, expected)| {
-                    Wrong(format!("core.{key}: expected {expected}"))
-                })
-            }
-        }
-    };
-}
-
-core_keys! {
-    numbers {
-        k: u16, alpha: u16, misses_max: u8, hosts_max: u16, records_max: u32, known_max: u16,
-        offers_max: u16, loads_min: u16, busier_permille: u32, busier_max: u16,
-        probes_missed_max: u8, repair: bool, siblings_max: u16, sync_have_max: u16,
-        sync_records_max: u16, call_retries: u8, asks_max: u32, items_ahead_max: u32, notes: bool,
-    }
-    durations {
-        reply_timeout, search_timeout, refresh_period, renew_period, host_life, known_life,
-        reserve_life, install_timeout, deploy_grace, place_timeout, probe_period, rank_delay,
-        repair_backoff, retire_after, sync_period, host_pause, hostless_max, rehost_period,
-    }
-}
-
-/// Section `[network]`, or its name alone: `network = "main"`.
-#[derive(Default)]
-struct NetworkFile {
-    name: Option<String>,
-    connections_max: Option<usize>,
-}
-
-impl<'de> Deserialize<'de> for NetworkFile {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Default, Deserialize)]
-        #[serde(default, deny_unknown_fields)]
-        struct Section {
-            name: Option<String>,
-            connections_max: Option<usize>,
-        }
-        struct NameOrSection;
-        impl<'de> serde::de::Visitor<'de> for NameOrSection {
-            type Value = NetworkFile;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("the network's name, or a section with name and connections_max")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<NetworkFile, E> {
-                Ok(NetworkFile { name: Some(name.to_owned()), connections_max: None })
-            }
-
-            fn visit_map<A: serde::de::MapAccess<'de>>(
-                self,
-                map: A,
-            ) -> Result<NetworkFile, A::Error> {
-                let map = serde::de::value::MapAccessDeserializer::new(map);
-                let Section { name, connections_max } = Section::deserialize(map)?;
-                Ok(NetworkFile { name, connections_max })
-            }
-        }
-        deserializer.deserialize_any(NameOrSection)
-    }
-}
-
-/// Section `[api]`.
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct HttpFile {
-    connections_max: Option<usize>,
-    idle: Option<Lasting>,
-    json_max: Option<Size>,
-    body_max: Option<Size>,
-    call_timeout_max: Option<Lasting>,
-}
-
-impl HttpFile {
-    fn apply(self, limits: &mut Limits) {
-        set(&mut limits.http_connections_max, self.connections_max);
-        set(&mut limits.http_idle, self.idle.map(|Lasting(it)| crate::clock::duration(it)));
-        set(&mut limits.json_bytes_max, self.json_max.map(|Size(it)| it));
-        limits.body_bytes_max = self.body_max.map(|Size(it)| it);
-        let longest = self.call_timeout_max.map(|Lasting(it)| crate::clock::duration(it));
-        set(&mut limits.call_timeout_max, longest);
-    }
-}
-
-/// Section `[wasm]`.
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[expect(clippy::struct_field_names, reason = "they are the keys")]
-struct WasmFile {
-    functions_max: Option<u16>,
-    memory_max: Option<Size>,
-    output_max: Option<Size>,
-    module_max: Option<Size>,
-    modules_max: Option<Size>,
-}
-
-impl WasmFile {
-    fn apply(self, limits: &mut Limits) {
-        set(&mut limits.functions_max, self.functions_max);
-        set(&mut limits.memory_max, self.memory_max.map(|Size(it)| it));
-        set(&mut limits.output_bytes_max, self.output_max.map(|Size(it)| it));
-        set(&mut limits.module_bytes_max, self.module_max.map(|Size(it)| it));
-        set(&mut limits.modules_bytes_max, self.modules_max.map(|Size(it)| it));
-    }
-}
-
-fn set<T>(place: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *place = value;
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use clap::Parser as _;
+    use peerless_core::Span;
 
     use super::*;
-    use crate::cli::{Cli, Command};
+    use crate::cli::{self, Command};
 
     fn read(flags: &[&str], file: &str) -> Result<Settings, String> {
         let dir = tempfile::tempdir().unwrap();
@@ -422,7 +336,7 @@ mod tests {
         std::fs::write(&path, file).unwrap();
         let path = path.to_str().unwrap();
         let line = ["peerless", "up", "--data-dir", "/d", "--config", path];
-        let cli = Cli::try_parse_from(line.iter().chain(flags)).map_err(|e| e.to_string())?;
+        let cli = cli::parse(line.iter().chain(flags)).map_err(|error| error.to_string())?;
         let Command::Up(args) = cli.command else { panic!("it is up") };
         Settings::read(args.node).map_err(|wrong| wrong.to_string())
     }
@@ -446,18 +360,66 @@ mod tests {
     fn a_wrong_key_is_named_with_its_line() {
         let error = read(&[], "slots = 4\n\n[core]\nkay = 4\n").unwrap_err();
         assert!(error.contains("peerless.toml:4: unknown field `kay`, expected"), "{error}");
-        let error = read(&[], "slots = \"many\"\n").unwrap_err();
-        assert!(error.contains("peerless.toml:1: "), "{error}");
-        let error = read(&[], "[core]\nreply_timeout = \"soon\"").unwrap_err();
-        assert!(error.contains("peerless.toml:2: \"soon\" is not a duration"), "{error}");
-        let error = read(&[], "[core]\nk = 1000").unwrap_err();
-        assert!(error.contains("core.k: expected from 1 to 64"), "{error}");
+        for (file, words) in [
+            ("slots = \"many\"", ":1: slots: invalid type: string \"many\", expected u16"),
+            ("http = \"here\"", ":1: http: \"here\" is not ADDRESS:PORT"),
+            ("http = \"0.0.0.0:1\"", ":1: http: 0.0.0.0:1 can be reached from other machines"),
+            ("\n\nlabel = [\n\"gpu\",\n]", ":3: label: \"gpu\" is not KEY=VALUE"),
+            ("accept = \"me\"", ":1: accept: \"me\" is none; expected owner, anyone or owners"),
+            ("runtime = []", ":1: runtime: [] names none; expected [\"wasm\"]"),
+            ("slots = 5000", ":1: slots: 5000 is not within 0..=4096"),
+            ("listen = [\"/ip4/0.0.0.0/udp/1/quic-v1\"]", ":1: listen: \"/ip4/0.0.0.0/udp/1/quic"),
+            ("[core]\nreply_timeout = \"soon\"", ":2: core.reply_timeout: \"soon\" is not a dur"),
+            (
+                "[core]\nreply_timeout = \"90s\"",
+                ":2: core.reply_timeout: 90s is not within 1ms..=60s",
+            ),
+            ("[core]\nk = 1000", ":2: core.k: 1000 is not within 1..=64"),
+            (
+                "[core]\nprobe_period = \"0s\"",
+                ":2: core.probe_period: 0s is not within 10ms..=3600s",
+            ),
+            ("[core]\nsync_period = \"0s\"", ":2: core.sync_period: 0s"),
+            ("[core]\nrehost_period = \"0s\"", ":2: core.rehost_period: 0s"),
+            ("[core]\nrenew_period = \"0s\"", ":2: core.renew_period: 0s"),
+            ("[network]\nconnections_max = 0", ":2: network.connections_max: 0 is not within 1..="),
+            (
+                "[wasm]\nmemory_max = \"1B\"",
+                ":2: wasm.memory_max: 1 B is not within 64.0 KiB..=4.0 GiB",
+            ),
+            (
+                "# one\n[api]\nconnections_max = 0",
+                ":3: api.connections_max: 0 is not within 1..=65536",
+            ),
+            (
+                "[api]\nconnections_max = 9223372036854775807",
+                ":2: api.connections_max: 9223372036854775807",
+            ),
+            ("[api]\njson_max = \"1TB\"", ":2: api.json_max: \"1TB\" is not a size"),
+        ] {
+            let error = read(&[], file).unwrap_err();
+            assert!(error.contains(&format!("peerless.toml{words}")), "{file}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_switch_can_be_turned_off_again() {
+        let loud = "http = \"0.0.0.0:1\"\ninsecure_http = true";
+        assert!(read(&[], loud).is_ok());
+        assert!(read(&["--insecure-http=false"], loud).unwrap_err().contains("--insecure-http"));
+        let quiet = "http = \"0.0.0.0:1\"\ninsecure_http = false";
+        for yes in ["--insecure-http", "--insecure-http=1", "--insecure-http=true"] {
+            assert!(read(&[yes], quiet).is_ok(), "{yes}");
+        }
     }
 
     #[test]
     fn bad_values_are_named() {
         for (flags, word) in [
             (&["--bootstrap", "nowhere"][..], "bootstrap: \"nowhere\""),
+            (&["--listen", "/ip4/127.0.0.1/udp/1/quic-v1"], "quic-v1\" is not supported"),
+            (&["--listen", "/dns/localhost/tcp/1"], "localhost/tcp/1\" is not supported"),
+            (&["--slots", "5000"], "slots: 5000"),
             (&["--http", "here"], "http: \"here\""),
             (&["--http", "0.0.0.0:80"], "--insecure-http"),
             (&["--label", "gpu"], "label: \"gpu\""),

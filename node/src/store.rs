@@ -15,6 +15,7 @@ use redb::{
     Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction,
 };
 use tokio::sync::mpsc::Sender;
+use tokio::sync::watch;
 
 use crate::clock::{self, Stopwatch};
 use crate::id::NodeId;
@@ -175,6 +176,8 @@ pub(crate) struct Store {
     /// What was written down of peers met lately, and when.
     lately: Mutex<BTreeMap<PeerKey, (Stopwatch, Vec<Multiaddr>)>>,
     thread: Option<JoinHandle<()>>,
+    /// Its other end lives as long as the thread.
+    ended: watch::Receiver<()>,
 }
 
 impl Store {
@@ -182,7 +185,9 @@ impl Store {
     pub(crate) fn start(opened: Opened, inputs: Sender<Input<NodeId>>) -> std::io::Result<Self> {
         let queue = Arc::new(Queue::default());
         let writes = queue.clone();
+        let (alive, ended) = watch::channel(());
         let run = move || {
+            let _alive = alive;
             while let Some(batch) = writes.take() {
                 let kept = write(&opened.database, &batch);
                 if let Err(error) = &kept {
@@ -198,7 +203,14 @@ impl Store {
             }
         };
         let thread = std::thread::Builder::new().name("store".into()).spawn(run)?;
-        Ok(Self { queue, lately: Mutex::default(), thread: Some(thread) })
+        Ok(Self { queue, lately: Mutex::default(), thread: Some(thread), ended })
+    }
+
+    /// Waits for the end of the thread, which only a fault of ours can bring about before the store
+    /// is dropped.
+    pub(crate) fn ended(&self) -> impl Future<Output = ()> + use<> {
+        let mut ended = self.ended.clone();
+        async move { while ended.changed().await.is_ok() {} }
     }
 
     /// Keeps an item; `Kept` or `NotKept` follows.

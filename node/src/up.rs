@@ -2,15 +2,16 @@
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use peerless_core::{Core, Input, Setup};
-use peerless_net::{Multiaddr, Net};
+use anyhow::{Context as _, anyhow, bail};
+use peerless_core::{Core, Input, Query, Setup, Target};
+use peerless_net::{Multiaddr, Net, PeerKey, RequestError};
 use peerless_wasm::Sandbox;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::api;
 use crate::daemon::Daemon;
@@ -19,41 +20,103 @@ use crate::id::NodeId;
 use crate::journal::{Header, Journal};
 use crate::keys;
 use crate::modules::Modules;
-use crate::node::{INPUTS_MAX, Node, Parts};
+use crate::node::{self, INPUTS_MAX, Node};
 use crate::peers;
 use crate::record;
 use crate::serve::Host;
 use crate::settings::Settings;
 use crate::store::{self, Opened, Store};
+use crate::wire;
 
 /// Known peers that are dialled at the start, beside those the user named.
 const REDIALS_MAX: usize = 8;
 
-/// Runs a node until it is told to stop.
+/// How long a bootstrap node may take to be reached and to answer one question.
+const GREET_WITHIN: Duration = Duration::from_secs(20);
+/// How often it is asked when it closes the connection without an answer, as a busy node may.
+const GREETINGS_MAX: usize = 3;
+/// How long a node that has lost a part may take to close its connections.
+const CLOSE_WITHIN: Duration = Duration::from_secs(3);
+
+/// Runs a node until it is told to stop, or until a part of it ends by itself.
 pub(crate) async fn up(settings: Settings, json: bool) -> anyhow::Result<()> {
-    let stop = stop_signal()?;
-    let running = start(settings).await?;
+    let mut stop = Box::pin(stop_signal()?);
+    let mut running = tokio::select! {
+        running = start(settings) => running?,
+        // What has been started goes with the process.
+        () = &mut stop => return Ok(()),
+    };
     announce(&running, json);
-    stop.await;
+    let fallen = tokio::select! {
+        () = stop => None,
+        why = running.parts.fallen() => Some(why),
+    };
     tracing::info!("going down");
-    running.stop().await;
-    Ok(())
+    match fallen {
+        None => {
+            running.stop().await;
+            Ok(())
+        }
+        Some(why) => {
+            let _ = tokio::time::timeout(CLOSE_WITHIN, running.stop()).await;
+            bail!(why)
+        }
+    }
 }
 
 struct Running {
     node: Arc<Node>,
     http: std::net::SocketAddr,
     stop: oneshot::Sender<()>,
-    daemon: tokio::task::JoinHandle<()>,
-    server: tokio::task::JoinHandle<()>,
+    parts: Parts,
 }
 
 impl Running {
-    async fn stop(self) {
-        self.server.abort();
+    async fn stop(mut self) {
+        self.parts.abort(SERVER);
         self.node.net().close().await;
         drop(self.stop);
-        let _ = self.daemon.await;
+        self.parts.wait(CORE).await;
+    }
+}
+
+const CORE: &str = "core";
+const SERVER: &str = "HTTP API";
+
+/// What a node cannot be without: none of these ends before the node does.
+#[derive(Default)]
+struct Parts(Vec<(&'static str, JoinHandle<()>)>);
+
+impl Parts {
+    fn start(&mut self, name: &'static str, part: impl Future<Output = ()> + Send + 'static) {
+        self.0.push((name, tokio::spawn(part)));
+    }
+
+    /// Waits until one of them ends, and says which and why.
+    async fn fallen(&mut self) -> String {
+        let tasks = self.0.iter_mut().map(|(_, task)| task);
+        let (ended, at, _) = futures::future::select_all(tasks).await;
+        let (name, _) = self.0.remove(at);
+        match ended.err().and_then(|error| error.try_into_panic().ok()) {
+            None => format!("the node's {name} ended by itself"),
+            Some(panic) => {
+                let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+                let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+                let text = text.unwrap_or_else(|| "without a word".into());
+                format!("the node's {name} failed, which is a bug: {text}")
+            }
+        }
+    }
+
+    fn abort(&mut self, name: &str) {
+        self.0.iter().filter(|(other, _)| *other == name).for_each(|(_, task)| task.abort());
+    }
+
+    /// Waits for the end of one, unless it has fallen.
+    async fn wait(&mut self, name: &str) {
+        for (_, task) in self.0.iter_mut().filter(|(other, _)| *other == name) {
+            let _ = task.await;
+        }
     }
 }
 
@@ -97,7 +160,7 @@ async fn start(settings: Settings) -> anyhow::Result<Running> {
     let (items, known) = (opened.items.clone(), opened.peers.clone());
     let store = start_store(opened, &inputs)?;
     let net_settings = net_settings(&settings, identity);
-    let parts = Parts { me, owner, owner_key, settings, inputs, functions, modules, store };
+    let parts = node::Parts { me, owner, owner_key, settings, inputs, functions, modules, store };
     let node = Arc::new(Node::new(parts));
     let host = Arc::new(Host(OnceLock::new()));
     let (net, events) = peerless_net::start(net_settings, host.clone()).await?;
@@ -109,12 +172,18 @@ async fn start(settings: Settings) -> anyhow::Result<Running> {
     let mut daemon = Daemon::new(node.clone(), core, received, journal);
     daemon.restore(items);
     let (stop, stopped) = oneshot::channel();
-    let daemon = tokio::spawn(daemon.run(stopped));
-    tokio::spawn(peers::listen(node.clone(), events));
-    let server = tokio::spawn(api::serve(node.clone(), listener));
-    let running = Running { node, http, stop, daemon, server };
-    if let Err(error) = join(&running.node, &net, known).await {
-        running.stop().await;
+    let mut parts = Parts::default();
+    parts.start(CORE, daemon.run(stopped));
+    parts.start("network", peers::listen(node.clone(), events));
+    parts.start(SERVER, api::serve(node.clone(), listener));
+    parts.start("store", node.store.ended());
+    let mut running = Running { node, http, stop, parts };
+    let joined = tokio::select! {
+        joined = join(&running.node, &net, known) => joined,
+        why = running.parts.fallen() => Err(anyhow!(why)),
+    };
+    if let Err(error) = joined {
+        let _ = tokio::time::timeout(CLOSE_WITHIN, running.stop()).await;
         return Err(error);
     }
     Ok(running)
@@ -204,10 +273,12 @@ async fn join(
         .map(|address| (address, true))
         .chain(known_addresses.iter().map(|address| (address, false)))
     {
-        let (net, address) = (net.clone(), address.clone());
+        let (node, address) = (node.clone(), address.clone());
         dials.spawn(async move {
-            let dialled = net.dial(address.clone()).await;
-            (address, is_named, dialled)
+            let greeted = tokio::time::timeout(GREET_WITHIN, greet(&node, &address)).await;
+            let within = GREET_WITHIN.as_secs();
+            let greeted = greeted.unwrap_or_else(|_| Err(format!("no answer within {within} s")));
+            (address, is_named, greeted)
         });
     }
     let (mut answered, mut failures) = (0, Vec::new());
@@ -220,16 +291,36 @@ async fn join(
                 node.tell(Input::Met { peer: NodeId::new(peer), serves: true }).await;
             }
             (address, true, Err(error)) => {
-                tracing::warn!(%address, %error, "a bootstrap node does not answer");
+                tracing::warn!(%address, error, "a bootstrap node is of no use");
                 failures.push(format!("{address}: {error}"));
             }
-            (address, false, Err(error)) => tracing::debug!(%address, %error, "not there"),
+            (address, false, Err(error)) => tracing::debug!(%address, error, "not there"),
         }
     }
     if answered == 0 && !failures.is_empty() {
         bail!("no bootstrap node answers: {}", failures.join("; "));
     }
     Ok(())
+}
+
+/// Connects to an address and asks whoever is there one question. A connection alone says little:
+/// nodes of all networks have the same handshake, and only one of ours has our protocol.
+async fn greet(node: &Arc<Node>, address: &Multiaddr) -> Result<PeerKey, String> {
+    let net = node.net();
+    let peer = net.dial(address.clone()).await.map_err(|error| error.to_string())?;
+    let (kind, question) = wire::encode_query(&Query::Find(Target::Peer(node.me)), node.as_ref());
+    let mut last = RequestError::Cut;
+    for _ in 0..GREETINGS_MAX {
+        match net.request(&peer, kind, question.clone(), GREET_WITHIN).await {
+            // One that is too busy to answer says so in our protocol.
+            Ok(_) | Err(RequestError::Refused | RequestError::TooLarge) => return Ok(peer),
+            Err(RequestError::Unsupported) => {
+                return Err(format!("is not in network {:?}", node.settings.network));
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(format!("connected, and then: {last}"))
 }
 
 /// Ends when the user or the system asks this process to.
@@ -250,4 +341,24 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     Ok(async {
         let _ = tokio::signal::ctrl_c().await;
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_part_that_ends_is_named_with_its_reason() {
+        let mut parts = Parts::default();
+        parts.start("store", std::future::pending());
+        parts.start(CORE, async { panic!("an invariant in {} words", "three") });
+        let why = parts.fallen().await;
+        assert_eq!(why, "the node's core failed, which is a bug: an invariant in three words");
+        parts.start("network", async {});
+        assert_eq!(parts.fallen().await, "the node's network ended by itself");
+        // What has fallen is not waited for.
+        parts.wait(CORE).await;
+        parts.abort("store");
+        assert_eq!(parts.fallen().await, "the node's store ended by itself");
+    }
 }

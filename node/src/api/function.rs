@@ -10,10 +10,10 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt as _, Limited, StreamBody};
-use peerless_core::{Event, Request as Ask};
+use peerless_core::{Event, Failure, Request as Ask};
 use peerless_net::Body as NetBody;
 
-use super::{ApiError, resolve, unexpected};
+use super::{ApiError, auth, resolve, unexpected};
 use crate::asks::Asking;
 use crate::calls::{Answer, Once, Outgoing, Source};
 use crate::clock::span;
@@ -53,8 +53,16 @@ pub(super) async fn function(
     let call_id = call_id(request.headers())?;
     let idempotent = request.headers().contains_key("idempotency-key");
     let bodiless = request.method() == Method::HEAD;
-    let (parts, body) = request.into_parts();
-    let (source, kept) = keep(&node, body).await?;
+    // The time runs from here, whether or not the body comes.
+    let deadline = node.clock.now() + span(time);
+    let (mut parts, body) = request.into_parts();
+    if auth::carries_credentials(&node, &parts.headers) {
+        // They are for this gateway: a function has no business with them.
+        parts.headers.remove(header::AUTHORIZATION);
+    }
+    let late = || ApiError::from_failure(&Failure::Late, &name);
+    let kept = tokio::time::timeout(time, keep(&node, body)).await;
+    let (source, kept) = kept.map_err(|_| late())??;
     let outgoing = Outgoing {
         method: parts.method,
         path,
@@ -63,7 +71,6 @@ pub(super) async fn function(
     };
     let mut asking = Asking::new(&node);
     node.calls.prepare(asking.ticket, outgoing);
-    let deadline = node.clock.now() + span(time);
     asking.ask(Ask::Call { function: function.key, deadline, kept, idempotent }).await;
     match asking.event().await {
         Event::Head { attempt, host, attempts } => {
@@ -140,10 +147,10 @@ pub(super) fn forwarded(mut given: HeaderMap, call_id: &HeaderValue) -> HeaderMa
     given
 }
 
-/// Takes a body that is short and comes at once; any other is streamed to whichever attempt first
+/// Takes a body that is short and comes soon; any other is streamed to whichever attempt first
 /// begins to read it.
 async fn keep(node: &Node, body: Body) -> Result<(Source, bool), ApiError> {
-    let max = node.settings.limits.body_bytes_max;
+    let (max, idle) = (node.settings.limits.body_bytes_max, node.settings.limits.body_idle);
     let known = body.size_hint().exact();
     if known.zip(max).is_some_and(|(size, max)| size > max) {
         return Err(too_large(max.unwrap_or(0)));
@@ -156,19 +163,18 @@ async fn keep(node: &Node, body: Body) -> Result<(Source, bool), ApiError> {
         return Ok((Source::Once(Once::new(body)), false));
     }
     let mut kept = BytesMut::new();
-    let reading = read(&mut body, &mut kept);
-    let whole = if known.is_some() {
-        reading.await
-    } else {
-        tokio::time::timeout(KEEPING_TIME, reading).await.unwrap_or(Ok(false))
-    };
-    match whole {
-        Ok(true) => Ok((Source::Kept(kept.freeze()), true)),
-        Ok(false) => Ok((Source::Once(Once::new(rejoined(kept.freeze(), body))), false)),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+    let patience = if known.is_some() { idle } else { KEEPING_TIME };
+    match tokio::time::timeout(patience, read(&mut body, &mut kept)).await {
+        Ok(Ok(true)) => Ok((Source::Kept(kept.freeze()), true)),
+        // Whoever announces a body and sends nothing of it only holds a connection.
+        Err(_) if known.is_some() && kept.is_empty() => Err(ApiError::silent(idle)),
+        Ok(Ok(false)) | Err(_) => {
+            Ok((Source::Once(Once::new(rejoined(kept.freeze(), body))), false))
+        }
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
             Err(too_large(max.unwrap_or(0)))
         }
-        Err(error) => Err(ApiError::bad(format!("the body broke off: {error}"))),
+        Ok(Err(error)) => Err(ApiError::bad(format!("the body broke off: {error}"))),
     }
 }
 

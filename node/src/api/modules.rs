@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
 use http::StatusCode;
-use http_body_util::BodyExt as _;
 use peerless_core::Digest;
+use peerless_wasm::CompileError;
 use serde_json::json;
 
-use super::{ApiError, answer};
+use super::body::piece;
+use super::{ApiError, Segment, answer};
 use crate::bytes32::{hex, unhex32};
 use crate::fetch;
 use crate::modules::ModuleError;
@@ -24,15 +25,12 @@ pub(super) async fn put(
     let mut writer = node.modules.writer().await.map_err(|error| refused(&error))?;
     let mut body = request.into_body();
     let mut first = true;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| ApiError::bad(format!("the body broke off: {error}")))?;
-        if let Some(data) = frame.data_ref() {
-            if first && !data.starts_with(&b"\0asm"[..data.len().min(4)]) {
-                return Err(ApiError::bad("the body is no WebAssembly module"));
-            }
-            first &= data.is_empty();
-            writer.write(data).await.map_err(|error| refused(&error))?;
+    while let Some(data) = piece(&mut body, node.settings.limits.body_idle).await? {
+        if first && !data.starts_with(&b"\0asm"[..data.len().min(4)]) {
+            return Err(ApiError::bad("the body is no WebAssembly module"));
         }
+        first &= data.is_empty();
+        writer.write(&data).await.map_err(|error| refused(&error))?;
     }
     if first {
         return Err(ApiError::bad("the body is no WebAssembly module: it is empty"));
@@ -40,6 +38,32 @@ pub(super) async fn put(
     let (digest, size) = writer.finish(None).await.map_err(|error| refused(&error))?;
     let digest = format!("sha256:{}", hex(&digest.0));
     Ok(answer(StatusCode::OK, &json!({ "digest": digest, "size_bytes": size })))
+}
+
+/// Whether a module that is here can be run: it is compiled, which every host would have to do, and
+/// what the compiler has against it is said.
+pub(super) async fn check(node: &Node, digest: Digest) -> Result<(), ApiError> {
+    let _place = node.checks.acquire().await.expect("it is never closed");
+    let bytes = node.modules.read(&digest).await.map_err(|error| {
+        let why = format!("cannot read the module: {error}");
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "store", why)
+    })?;
+    let name = format!("wasm:sha256:{}", hex(&digest.0));
+    match node.functions.compile(digest, bytes.into()).await {
+        Ok(()) => Ok(()),
+        Err(CompileError::Timeout(_) | CompileError::Failed(_)) if node.settings.slots == 0 => {
+            // This machine hosts nothing; others may be quicker.
+            Ok(())
+        }
+        Err(error @ (CompileError::Timeout(_) | CompileError::Failed(_))) => {
+            let why = format!("image: {name}: {error}");
+            Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "compiler", why))
+        }
+        Err(error) => {
+            let why = format!("image: {name}: {error}");
+            Err(ApiError::new(StatusCode::BAD_REQUEST, "bad-module", why))
+        }
+    }
 }
 
 fn refused(error: &ModuleError) -> ApiError {
@@ -55,7 +79,7 @@ fn refused(error: &ModuleError) -> ApiError {
 /// `GET /modules/{digest}`.
 pub(super) async fn get(
     State(node): State<Arc<Node>>,
-    Path(digest): Path<String>,
+    Segment(digest): Segment,
 ) -> Result<Response, ApiError> {
     let wanted = parse_digest(&digest)
         .ok_or_else(|| ApiError::bad(format!("{digest:?} is not sha256:HEX")))?;

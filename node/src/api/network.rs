@@ -2,9 +2,10 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::stream;
@@ -13,11 +14,15 @@ use peerless_core::{Event, Load, Request as Ask};
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 
-use super::{ApiError, answer, resolve, unexpected};
+use super::{ApiError, Segment, answer, resolve, unexpected};
 use crate::asks::ask;
 use crate::id::NodeId;
 use crate::keys;
 use crate::node::Node;
+
+/// A watcher of events hears at least so often that the connection stands, and a proxy on the way
+/// does not take it for dead.
+const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// `GET /network/status`.
 pub(super) async fn status(State(node): State<Arc<Node>>) -> Response {
@@ -64,7 +69,7 @@ pub(super) async fn peers(State(node): State<Arc<Node>>) -> Response {
 /// `GET /network/functions/{name}/hosts`.
 pub(super) async fn hosts(
     State(node): State<Arc<Node>>,
-    Path(name): Path<String>,
+    Segment(name): Segment,
 ) -> Result<Response, ApiError> {
     let function = resolve(&node, &name, None)?;
     let (hosts, cost) = match ask(&node, Ask::Hosts(function.key)).await {
@@ -114,12 +119,13 @@ pub(super) async fn events(State(node): State<Arc<Node>>) -> Response {
         if let Some(hello) = hello {
             return Some((Ok::<_, Infallible>(hello), (notes, None)));
         }
-        let line = match notes.recv().await {
-            Ok(note) => format!("data: {note}\n\n"),
-            Err(RecvError::Lagged(missed)) => {
+        let line = match tokio::time::timeout(HEARTBEAT, notes.recv()).await {
+            Ok(Ok(note)) => format!("data: {note}\n\n"),
+            Ok(Err(RecvError::Lagged(missed))) => {
                 format!("data: {{\"event\":\"missed\",\"count\":{missed}}}\n\n")
             }
-            Err(RecvError::Closed) => return None,
+            Ok(Err(RecvError::Closed)) => return None,
+            Err(_) => ": nothing new\n\n".to_owned(),
         };
         Some((Ok(line.into()), (notes, None)))
     });

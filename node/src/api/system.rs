@@ -1,10 +1,9 @@
 //! OpenFaaS's `/system`: the owner's functions.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt as _;
 use http::StatusCode;
@@ -12,10 +11,10 @@ use peerless_core::{Event, Record, Request as Ask};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::modules::parse_digest;
+use super::deployment::{Deployment, image_digest, own};
 use super::{
-    ApiError, DEFAULT_NAMESPACE, DOCUMENT_BYTES_MAX, FunctionRef, answer, document, not_placed,
-    parameter, resolve, unexpected,
+    ApiError, DEFAULT_NAMESPACE, DOCUMENT_BYTES_MAX, FunctionRef, Segment, answer, document,
+    modules, not_placed, parameter, resolve, unexpected,
 };
 use crate::asks::ask;
 use crate::bytes32::hex;
@@ -23,174 +22,14 @@ use crate::clock;
 use crate::keys;
 use crate::node::Node;
 use crate::record::{self, Details, What};
-use crate::units::{parse_duration, parse_size};
+use crate::units::rfc3339;
 
 /// How long a record lives unless it is renewed.
 const LIFE_MS: u64 = 90 * 86_400_000;
-const MEMORY_BYTES: u64 = 128 << 20;
-const TIMEOUT: Duration = Duration::from_mins(1);
-const REPLICAS: (u16, u16) = (3, 5);
 
 /// Functions whose hosts a listing asks for at once, and how long it waits for all of them.
 const COUNTED_AT_ONCE: usize = 16;
 const COUNTING_MAX: Duration = Duration::from_secs(3);
-
-/// Annotations that say what OpenFaaS has no field for.
-const REPLICAS_ANNOTATION: &str = "peerless.replicas";
-const TIMEOUT_ANNOTATION: &str = "peerless.timeout";
-const IDEMPOTENT_ANNOTATION: &str = "peerless.idempotent";
-
-/// OpenFaaS's `FunctionDeployment`. What has no meaning here must be empty.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Deployment {
-    service: String,
-    image: String,
-    namespace: Option<String>,
-    env_process: Option<String>,
-    env_vars: Option<BTreeMap<String, String>>,
-    constraints: Option<Vec<String>>,
-    secrets: Option<Vec<String>>,
-    labels: Option<BTreeMap<String, String>>,
-    annotations: Option<BTreeMap<String, String>>,
-    limits: Option<Resources>,
-    requests: Option<Resources>,
-    /// A guest has no file system at all.
-    #[serde(rename = "readOnlyRootFilesystem")]
-    _read_only_root_filesystem: Option<bool>,
-    /// Deprecated by OpenFaaS.
-    #[serde(rename = "registryAuth")]
-    _registry_auth: Option<String>,
-    /// Deprecated by OpenFaaS.
-    #[serde(rename = "network")]
-    _network: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Resources {
-    memory: Option<String>,
-    cpu: Option<String>,
-}
-
-impl Deployment {
-    fn read(self, node: &Node, size: u64) -> Result<(FunctionRef, What), ApiError> {
-        let function = own(node, &self.service, self.namespace.as_deref())?;
-        refuse("envProcess", self.env_process.as_deref().unwrap_or(""))?;
-        refuse("secrets", &self.secrets.unwrap_or_default().join(","))?;
-        if let Some(requests) = self.requests {
-            refuse("requests.memory", requests.memory.as_deref().unwrap_or(""))?;
-            refuse("requests.cpu", requests.cpu.as_deref().unwrap_or(""))?;
-        }
-        let limits = self.limits.unwrap_or(Resources { memory: None, cpu: None });
-        refuse("limits.cpu", limits.cpu.as_deref().unwrap_or(""))?;
-        let memory = limits.memory.filter(|text| !text.is_empty());
-        let memory_bytes = memory.map_or(Ok(MEMORY_BYTES), |text| parse_size(&text));
-        let memory_bytes =
-            memory_bytes.map_err(|why| ApiError::bad(format!("limits.memory: {why}")))?;
-        let labels = self.labels.unwrap_or_default();
-        let annotations = self.annotations.unwrap_or_default();
-        let constraints = self.constraints.unwrap_or_default();
-        if let Some(bad) = constraints.iter().find(|label| !record::is_label(label)) {
-            return Err(ApiError::bad(format!("constraints: {bad:?} is not KEY=VALUE")));
-        }
-        if constraints.len() > record::CONSTRAINTS_MAX {
-            return Err(ApiError::bad("constraints: there are too many"));
-        }
-        let what = What {
-            digest: image_digest(&self.image)?,
-            size,
-            timeout: timeout(&annotations)?,
-            replicas: replicas(&annotations, &labels)?,
-            idempotent: idempotent(&annotations)?,
-            memory_bytes,
-            env: self.env_vars.unwrap_or_default(),
-            labels,
-            annotations,
-            constraints,
-        };
-        Ok((function, what))
-    }
-}
-
-fn refuse(field: &str, value: &str) -> Result<(), ApiError> {
-    if value.is_empty() {
-        return Ok(());
-    }
-    Err(ApiError::bad(format!("{field}: WebAssembly modules have no use for it")))
-}
-
-fn image_digest(image: &str) -> Result<peerless_core::Digest, ApiError> {
-    image.strip_prefix("wasm:").and_then(parse_digest).ok_or_else(|| {
-        ApiError::bad(format!("image: {image:?} is not wasm:sha256:HEX of a module put here"))
-    })
-}
-
-fn timeout(annotations: &BTreeMap<String, String>) -> Result<Duration, ApiError> {
-    let Some(text) = annotations.get(TIMEOUT_ANNOTATION) else {
-        return Ok(TIMEOUT);
-    };
-    let timeout = parse_duration(text)
-        .map_err(|why| ApiError::bad(format!("{TIMEOUT_ANNOTATION}: {why}")))?;
-    if timeout.is_zero() || timeout > Duration::from_hours(24) {
-        let why = format!("{TIMEOUT_ANNOTATION}: {text:?} is not between 1ms and 24h");
-        return Err(ApiError::bad(why));
-    }
-    Ok(timeout)
-}
-
-/// Ours, else OpenFaaS's labels, else the default.
-fn replicas(
-    annotations: &BTreeMap<String, String>,
-    labels: &BTreeMap<String, String>,
-) -> Result<(u16, u16), ApiError> {
-    let check = |key: &str, text: &str, range: Option<(u16, u16)>| {
-        range
-            .filter(|(min, max)| 1 <= *min && min <= max && *max <= record::REPLICAS_MAX)
-            .ok_or_else(|| ApiError::bad(format!("{key}: {text:?} is not MIN..MAX")))
-    };
-    if let Some(text) = annotations.get(REPLICAS_ANNOTATION) {
-        let (min, max) = text.split_once("..").unwrap_or((text, text));
-        let range = min.parse().ok().zip(max.parse().ok());
-        return check(REPLICAS_ANNOTATION, text, range);
-    }
-    let (min_key, max_key) = ("com.openfaas.scale.min", "com.openfaas.scale.max");
-    let (min, max) = (labels.get(min_key), labels.get(max_key));
-    if min.is_none() && max.is_none() {
-        return Ok(REPLICAS);
-    }
-    let number = |text: Option<&String>, default| text.map_or(Some(default), |t| t.parse().ok());
-    let min_number: Option<u16> = number(min, 1);
-    let max_number = number(max, min_number.unwrap_or(1).max(REPLICAS.1));
-    let text = format!("{min:?}..{max:?}");
-    check(min_key, &text, min_number.zip(max_number))
-}
-
-fn idempotent(annotations: &BTreeMap<String, String>) -> Result<Option<bool>, ApiError> {
-    match annotations.get(IDEMPOTENT_ANNOTATION).map(String::as_str) {
-        None => Ok(None),
-        Some("true") => Ok(Some(true)),
-        Some("false") => Ok(Some(false)),
-        Some(other) => {
-            let why = format!("{IDEMPOTENT_ANNOTATION}: {other:?} is neither true nor false");
-            Err(ApiError::bad(why))
-        }
-    }
-}
-
-/// A function that this node's owner may change.
-fn own(node: &Node, name: &str, namespace: Option<&str>) -> Result<FunctionRef, ApiError> {
-    let function = resolve(node, name, namespace).map_err(|_| {
-        ApiError::bad(format!(
-            "service: {name:?} is no function's name: a-z, 0-9 and -, at most 63 characters"
-        ))
-    })?;
-    if function.owner != node.owner {
-        let why = format!("{name} is another owner's");
-        return Err(ApiError::new(StatusCode::FORBIDDEN, "not-owner", why));
-    }
-    Ok(function)
-}
 
 /// The owner's functions, with the hosts that live. This node knows those of the functions that it
 /// hosts or has lately called; for the others it asks, as far as there is time.
@@ -241,8 +80,11 @@ pub(super) async fn list(
         None | Some("" | DEFAULT_NAMESPACE) => {}
         Some(namespace) if keys::parse_owner(namespace) == Some(node.owner) => {}
         Some(namespace) => {
-            let why = format!("the functions of {namespace} cannot be listed from here");
-            return Err(ApiError::new(StatusCode::NOT_FOUND, "not-found", why));
+            let why = format!(
+                "namespace: {namespace:?} is not this node's owner, whose functions alone can be \
+                 listed here: leave it out, or ask one of that owner's nodes"
+            );
+            return Err(ApiError::bad(why));
         }
     }
     let mut functions: Vec<Value> = Vec::new();
@@ -286,22 +128,6 @@ fn status(node: &Node, record: &Record, available: u16) -> Option<Value> {
     }))
 }
 
-/// Milliseconds since the Unix epoch as RFC 3339 in UTC; days to dates as Howard Hinnant does it.
-fn rfc3339(ms: u64) -> String {
-    let (days, second) = (ms / 86_400_000, ms / 1000 % 86_400);
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
 /// `POST /system/functions`: a function that is not there yet.
 pub(super) async fn create(
     State(node): State<Arc<Node>>,
@@ -319,7 +145,7 @@ pub(super) async fn update(
 }
 
 async fn deploy(node: &Arc<Node>, request: Request, replace: bool) -> Result<Response, ApiError> {
-    let deployment: Deployment = document(request, DOCUMENT_BYTES_MAX).await?;
+    let deployment: Deployment = document(node, request, DOCUMENT_BYTES_MAX).await?;
     let digest = image_digest(&deployment.image)?;
     // Read whole: what is signed must be so, and a damaged file is no module.
     let size = node.modules.sound_size(&digest).await;
@@ -338,6 +164,8 @@ async fn deploy(node: &Arc<Node>, request: Request, replace: bool) -> Result<Res
         let why = format!("image: module sha256:{digest} is not here; PUT it to /modules first");
         return Err(ApiError::bad(why));
     }
+    // Better heard here than from every peer that would have fetched it.
+    modules::check(node, digest).await?;
     let seen = before.map_or(0, |(record, _)| record.version);
     publish(node, &function, seen, what).await
 }
@@ -396,7 +224,8 @@ pub(super) async fn remove(
     request: Request,
 ) -> Result<Response, ApiError> {
     let beside = parameter(&request, "namespace");
-    let Deletion { function_name, namespace } = document(request, DOCUMENT_BYTES_MAX).await?;
+    let Deletion { function_name, namespace } =
+        document(&node, request, DOCUMENT_BYTES_MAX).await?;
     let function = own(&node, &function_name, namespace.or(beside).as_deref())?;
     let Some((before, _)) = current(&node, &function).await? else {
         return Err(ApiError::not_found(&function.name));
@@ -424,7 +253,7 @@ pub(super) async fn remove(
 /// `GET /system/function/{name}`.
 pub(super) async fn describe(
     State(node): State<Arc<Node>>,
-    Path(name): Path<String>,
+    Segment(name): Segment,
     request: Request,
 ) -> Result<Response, ApiError> {
     let namespace = parameter(&request, "namespace");
@@ -457,11 +286,11 @@ struct Scaling {
 /// `POST /system/scale-function/{name}`.
 pub(super) async fn scale(
     State(node): State<Arc<Node>>,
-    Path(name): Path<String>,
+    Segment(name): Segment,
     request: Request,
 ) -> Result<Response, ApiError> {
     let beside = parameter(&request, "namespace");
-    let scaling: Scaling = document(request, DOCUMENT_BYTES_MAX).await?;
+    let scaling: Scaling = document(&node, request, DOCUMENT_BYTES_MAX).await?;
     if scaling.service_name.is_some_and(|other| !other.is_empty() && other != name) {
         return Err(ApiError::bad("serviceName is not the function in the path"));
     }
@@ -498,34 +327,4 @@ pub(super) async fn info() -> Response {
 /// `GET /system/namespaces`.
 pub(super) async fn namespaces() -> Response {
     answer(StatusCode::OK, &[DEFAULT_NAMESPACE]).into_response()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates_are_those_of_the_calendar() {
-        for (ms, text) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_827_696_000, "2000-02-29T12:34:56Z"),
-            (1_795_392_000_000, "2026-11-23T00:00:00Z"),
-            (4_102_444_799_000, "2099-12-31T23:59:59Z"),
-        ] {
-            assert_eq!(rfc3339(ms), text);
-        }
-    }
-
-    #[test]
-    fn replicas_are_ours_or_openfaas_s() {
-        let map = |pairs: &[(&str, &str)]| {
-            pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
-        };
-        let none = map(&[]);
-        assert_eq!(replicas(&none, &none).unwrap(), (3, 5));
-        assert_eq!(replicas(&map(&[(REPLICAS_ANNOTATION, "2..4")]), &none).unwrap(), (2, 4));
-        assert_eq!(replicas(&none, &map(&[("com.openfaas.scale.min", "2")])).unwrap(), (2, 5));
-        assert_eq!(replicas(&none, &map(&[("com.openfaas.scale.min", "9")])).unwrap(), (9, 9));
-        assert!(replicas(&map(&[(REPLICAS_ANNOTATION, "0")]), &none).is_err());
-    }
 }

@@ -107,7 +107,8 @@ impl Gateway {
     }
 
     fn complete(&self, mut request: Request) -> Result<Request, Failure> {
-        let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        let path = request.uri().path_and_query();
+        let path = path.map_or("/", http::uri::PathAndQuery::as_str).to_owned();
         let uri = format!("{}{path}", self.prefix).parse::<Uri>();
         *request.uri_mut() = uri.map_err(|_| Failure::usage(format!("{path:?} is no path")))?;
         let authority = self.url["http://".len()..].trim_end_matches(&self.prefix);
@@ -120,7 +121,10 @@ impl Gateway {
             let agent = HeaderValue::from_static(concat!("peerless/", env!("CARGO_PKG_VERSION")));
             headers.insert(USER_AGENT, agent);
         }
+        // Functions are open, and what is sent to them is theirs to read.
+        let is_function = ["/function/", "/async-function/"].iter().any(|it| path.starts_with(it));
         if let Some(value) = &self.authorization
+            && !is_function
             && !headers.contains_key(AUTHORIZATION)
         {
             headers.insert(AUTHORIZATION, value.clone());
@@ -230,7 +234,14 @@ impl Reply {
             ),
             _ => error,
         };
-        Failure::failed(format!("cannot {doing}: {error} ({url} answered {status}{code})"))
+        let message = format!("cannot {doing}: {error} ({url} answered {status}{code})");
+        match self.status {
+            // What the node takes for bad input was typed or named here.
+            StatusCode::BAD_REQUEST
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::UNSUPPORTED_MEDIA_TYPE => Failure::usage(message),
+            _ => Failure::failed(message),
+        }
     }
 
     /// The error's text and code.
@@ -328,6 +339,8 @@ mod tests {
         assert_eq!(request.uri(), "/x/a?b=c");
         assert_eq!(request.headers()[HOST], "[::1]:81");
         assert_eq!(request.headers()[AUTHORIZATION], "Basic bWU6YUBi");
+        let call = http::Request::get("/function/f").body(whole("")).unwrap();
+        assert!(!gateway.complete(call).unwrap().headers().contains_key(AUTHORIZATION));
         assert_eq!(Gateway::parse("localhost:8080").unwrap().url(), "http://localhost:8080");
         assert_eq!(Gateway::parse("http://node").unwrap().port, 80);
     }
@@ -362,6 +375,9 @@ mod tests {
         let expected =
             "cannot find x: 4 of 20 (at gateway) (http://node:1 answered 503 lookup-incomplete)";
         assert_eq!(text, expected);
+        for (status, exit) in [(400, 2), (413, 2), (415, 2), (401, 1), (404, 1), (503, 1)] {
+            assert_eq!(reply(status, "").failure(&gateway, "find x").exit, exit, "{status}");
+        }
         let text = reply(500, "broken\nhere\n").failure(&gateway, "find x").message;
         assert_eq!(text, "cannot find x: broken here (http://node:1 answered 500)");
         let text = reply(404, "").failure(&gateway, "find x").message;

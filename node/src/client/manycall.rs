@@ -33,11 +33,15 @@ pub(super) async fn manycall(args: ManycallArgs, output: Output) -> Result<(), F
     let name = FullName::parse(&args.name)?.path();
     let sent = Arc::new(Sent::default());
     let items = Counted { inner: items(&args.items).await?, sent: sent.clone() };
-    let mut out = Out::open(args.out.as_deref()).await?;
+    if let Some(out) = &args.out {
+        check_out(out, &args.items).await?;
+    }
     let path = path(&name, args.retries, args.deadline);
     let mut progress = Progress::new(sent);
     let job = async {
         let mut results = Results::open(&gateway, &path, streamed(items)).await?;
+        // What is in the file stays there until something comes in its place.
+        let mut out = Out::open(args.out.as_deref()).await?;
         copy(&mut results, &mut out, &mut progress).await
     };
     let ended = tokio::select! {
@@ -59,6 +63,27 @@ pub(super) async fn manycall(args: ManycallArgs, output: Output) -> Result<(), F
     }
 }
 
+/// Results must not go where the items come from, nor where nothing can be written.
+async fn check_out(out: &Path, items: &Path) -> Result<(), Failure> {
+    let what = out.display();
+    match (tokio::fs::canonicalize(out).await, tokio::fs::canonicalize(items).await) {
+        (Ok(file), Ok(items)) if file == items => {
+            Err(Failure::usage(format!("--out {what} is the file that --items reads")))
+        }
+        (Ok(file), _) if file.is_dir() => {
+            Err(Failure::usage(format!("--out {what} is a directory; expected a file")))
+        }
+        (Err(_), _) => {
+            let dir = out.parent().filter(|dir| !dir.as_os_str().is_empty());
+            match dir.map(std::fs::metadata) {
+                Some(Err(error)) => Err(Failure::usage(format!("--out {what}: {error}"))),
+                Some(Ok(_)) | None => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Where a manycall is asked for.
 pub(crate) fn path(name: &str, retries: Option<u8>, deadline: Option<Duration>) -> String {
     let retries = retries.map(|retries| format!("retries={retries}"));
@@ -74,24 +99,26 @@ async fn copy(
     out: &mut Out,
     progress: &mut Progress,
 ) -> Result<Value, Failure> {
+    let mut failed = None;
     while let Some(text) = results.next().await? {
         out.write(&text).await?;
         match Line::read(&text)? {
             Line::Summary(summary) => {
                 out.flush().await?;
-                return Ok(summary);
+                return failed.map_or(Ok(summary), Err);
             }
             Line::Result(result) => progress.add(result.status),
-            Line::Failed(failure) => {
-                out.flush().await?;
-                return Err(failure);
-            }
+            // The summary says how far it came.
+            Line::Failed(failure) => failed = Some(failure),
         }
         if !results.holds_line() {
             out.flush().await?;
         }
     }
     out.flush().await?;
+    if let Some(failure) = failed {
+        return Err(failure);
+    }
     let done = count(progress.done as usize, "result");
     Err(Failure::failed(format!("the answer broke off after {done}, without a summary")))
 }
@@ -119,7 +146,7 @@ fn finish(summary: &Value, in_file: bool, output: Output) -> Result<(), Failure>
 pub(crate) enum Line {
     Result(ItemResult),
     Summary(Value),
-    /// The whole job failed after it had begun; nothing follows.
+    /// The whole job failed after it had begun; the summary follows.
     Failed(Failure),
 }
 

@@ -4,7 +4,7 @@
 //! - `deploy` puts the module under `/modules`, then the function under `/system/functions` as
 //!   `wasm:sha256:HEX`: replicas as the labels `com.openfaas.scale.min` and `.max`, timeout and
 //!   idempotence as the annotations `peerless.timeout` and `peerless.idempotent`, memory as
-//!   `limits.memory` in bytes. It says `Accept: application/json` to be told version and hosts.
+//!   `limits.memory` in bytes. A Peerless node answers with version and hosts.
 //! - `call` sends its `--timeout` as `X-Timeout`.
 //! - `manycall` streams NDJSON both ways over one request.
 //!

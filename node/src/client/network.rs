@@ -48,12 +48,20 @@ pub(super) async fn id(args: &IdArgs, output: Output) -> Result<(), Failure> {
 }
 
 fn kept_id(dir: &Path) -> Result<Value, Failure> {
-    let load = |name| keys::load(&dir.join(name)).map_err(|error| key::failure(&error));
-    let me = NodeId::new(keys::public(&load("identity.key")?));
-    // A node may share an owner key that is kept elsewhere.
-    let owner = load("owner.key").ok().map(|key| keys::owner_text(&keys::owner(&key)));
-    let version = env!("CARGO_PKG_VERSION");
-    Ok(json!({ "peer_id": me.to_string(), "owner": owner, "version": version }))
+    let load = |name| keys::load(&dir.join(name));
+    let me = load("identity.key").map_err(|error| key::failure(&error))?;
+    let me = NodeId::new(keys::public(&me));
+    let owner = match load("owner.key") {
+        Ok(key) => Some(keys::owner_text(&keys::owner(&key))),
+        // A node may share an owner key that is kept elsewhere.
+        Err(error) if error.is_absence() => None,
+        Err(error) => return Err(key::failure(&error)),
+    };
+    // What only a running node knows is null.
+    Ok(json!({
+        "peer_id": me.to_string(), "owner": owner, "addresses": null,
+        "version": env!("CARGO_PKG_VERSION"), "functions": null, "peers": null,
+    }))
 }
 
 fn shown(status: &Value) -> String {

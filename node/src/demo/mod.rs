@@ -143,7 +143,7 @@ impl Demo {
         if let Some(trouble) = &failed {
             self.explain(trouble);
         }
-        if self.args.keep {
+        if self.args.keep && self.network.live().next().is_some() {
             self.network.leave_up();
             if !self.json {
                 line(&self.how_to_use_and_stop())?;

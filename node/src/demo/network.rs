@@ -140,7 +140,8 @@ impl Network {
             }
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-        command.kill_on_drop(!self.keep);
+        // Until the network is left up: a start that fails leaves nobody behind.
+        command.kill_on_drop(true);
         #[cfg(unix)]
         if self.keep {
             // Out of the terminal's reach, whose Ctrl-C is for what comes after the demo.
@@ -213,6 +214,10 @@ impl Network {
 impl Drop for Network {
     fn drop(&mut self) {
         if self.left_up {
+            for node in self.nodes.drain(..) {
+                // Dropped, it would be killed.
+                std::mem::forget(node.child);
+            }
             return;
         }
         for node in &mut self.nodes {

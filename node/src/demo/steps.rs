@@ -6,8 +6,10 @@ use std::io::{self, Cursor};
 use std::path::Path;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::{join_all, try_join_all};
 use http::header::CONTENT_TYPE;
+use http::response::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
@@ -17,7 +19,7 @@ use super::network::{Network, Node, digest};
 use super::{Demo, Trouble, heal};
 use crate::bytes32::base64;
 use crate::client::deploy;
-use crate::client::http::{Gateway, streamed, whole};
+use crate::client::http::{Gateway, Request, streamed, whole};
 use crate::client::manycall::{self, Line, Results};
 use crate::clock::Stopwatch;
 
@@ -127,8 +129,8 @@ async fn deploy(demo: &mut Demo) -> Result<Deployed, Trouble> {
     let names = SAMPLES.map(|(name, _)| name).join(", ");
     demo.begin("deploy", &format!("{names} through node 0"));
     let watch = Stopwatch::start();
-    // One node must be left that hosts nothing, and one to take the place of the one that dies.
-    let min = 3.min(usize::from(demo.args.peers) - 1);
+    // Beside the deployer one node must be left that hosts nothing.
+    let min = 3.min(usize::from(demo.args.peers) - 2);
     let network = &demo.network;
     let gateway = &network.node(0).gateway;
     let deploying = SAMPLES.map(|(name, module)| deploy_one(demo, name, module, min));
@@ -193,53 +195,84 @@ pub(super) async fn live_hosts(
     Ok(hosts.filter(|host| network.is_live(host)).map(str::to_owned).collect())
 }
 
-/// A live node that does not host a function, the first one last.
+/// A live node that neither hosts a function nor deployed it.
 pub(super) fn stranger<'a>(
     network: &'a Network,
     deployed: &Deployed,
     name: &str,
 ) -> Result<&'a Node, Trouble> {
     let hosts = &deployed.hosts[name];
-    let mut strangers = network.live().filter(|node| !hosts.contains(&node.peer_id));
-    let first = strangers.next();
-    let other = strangers.next();
-    other.or(first).ok_or_else(|| Trouble::new(format!("every node hosts {name}")))
+    let mut others = network.live().filter(|node| node.number != 0);
+    let stranger = others.find(|node| !hosts.contains(&node.peer_id));
+    stranger.ok_or_else(|| Trouble::new(format!("every node but the deployer hosts {name}")))
 }
 
 async fn call(demo: &mut Demo, deployed: &Deployed) -> Result<(), Trouble> {
     let number = stranger(&demo.network, deployed, ECHO)?.number;
     demo.begin("call", &format!("{ECHO} through node {number}, which does not host it"));
-    let node = demo.network.node(number);
+    let gateway = demo.network.node(number).gateway.clone();
     let body: Vec<u8> = (0..=255_u8).cycle().take(100_000).collect();
     let (mut times, mut hosts) = (Vec::new(), BTreeSet::new());
     for _ in 0..CALLS {
         let watch = Stopwatch::start();
-        let host = call_once(&node.gateway, &body).await;
-        let host = host.map_err(|trouble| Trouble { node: Some(number), ..trouble })?;
+        let host = call_echo(&gateway, &body).await;
+        let host = host.and_then(|host| a_host(deployed, ECHO, host));
+        hosts.insert(host.map_err(|trouble| Trouble { node: Some(number), ..trouble })?);
         times.push(watch.seconds() * 1000.0);
-        if host == node.peer_id || !deployed.hosts[ECHO].contains(&host) {
-            return Err(Trouble::at(
-                number,
-                format!("{host} answered, which is no host of {ECHO}"),
-            ));
-        }
-        hosts.insert(host);
     }
     let size = body.len();
     demo.row("calls, each echoed whole", CALLS.to_string());
     demo.row("body of each", format!("{size} bytes of all values"));
     demo.row("hosts that answered", hosts.len().to_string());
     demo.row("median time of a call", format!("{:.1} ms", median(&mut times)));
+
+    let piece = &TEXT[..PIECE_BYTES];
+    let words = count_words(piece).to_string();
+    for (name, body, expected) in [(WORDS, piece, words.as_str()), (SLEEP, b"20", "20")] {
+        let number = stranger(&demo.network, deployed, name)?.number;
+        let gateway = demo.network.node(number).gateway.clone();
+        let watch = Stopwatch::start();
+        let called = call_plain(&gateway, name, body).await.and_then(|(host, answer)| {
+            if answer.trim() != expected {
+                return Err(Trouble::new(format!("{name} answered {answer:?}, not {expected}")));
+            }
+            a_host(deployed, name, host)
+        });
+        called.map_err(|trouble| Trouble { node: Some(number), ..trouble })?;
+        let seconds = watch.seconds();
+        demo.row(
+            format!("{name} through node {number}, answered rightly in"),
+            format!("{:.1} ms", seconds * 1000.0),
+        );
+    }
     Ok(())
 }
 
-/// Calls `echo` and checks that everything arrived; returns who answered.
-async fn call_once(gateway: &Gateway, body: &[u8]) -> Result<String, Trouble> {
-    let request = http::Request::patch("/function/echo/deep/path?x=1&y=two")
-        .header(CONTENT_TYPE, "application/x-demo")
-        .header("X-Demo", "one, two")
+/// Whoever answered must be one of the hosts that were deployed to.
+fn a_host(deployed: &Deployed, name: &str, host: String) -> Result<String, Trouble> {
+    if deployed.hosts[name].contains(&host) {
+        return Ok(host);
+    }
+    Err(Trouble::new(format!("{host} answered, which is no host of {name}")))
+}
+
+/// Calls a function; returns who answered, and what.
+async fn call_plain(
+    gateway: &Gateway,
+    name: &str,
+    body: &[u8],
+) -> Result<(String, String), Trouble> {
+    let request = http::Request::post(format!("/function/{name}"))
+        .header(CONTENT_TYPE, "application/octet-stream")
         .body(whole(body.to_vec()))
         .expect("constant parts of a request");
+    let (head, answer) = exchange(gateway, request).await?;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    Ok((text(&head.headers, "x-peerless-host"), answer))
+}
+
+/// Sends a call that must go well; returns the answer's head and body.
+async fn exchange(gateway: &Gateway, request: Request) -> Result<(Parts, Bytes), Trouble> {
     let response = tokio::time::timeout(ANSWER_WITHIN, gateway.send(request)).await;
     let response = response.map_err(|_| Trouble::new("a call was not answered"))??;
     let (head, answer) = response.into_parts();
@@ -248,6 +281,17 @@ async fn call_once(gateway: &Gateway, body: &[u8]) -> Result<String, Trouble> {
         let text = String::from_utf8_lossy(&answer[..answer.len().min(300)]).into_owned();
         return Err(Trouble::new(format!("a call was answered with {}: {text}", head.status)));
     }
+    Ok((head, answer))
+}
+
+/// Calls `echo` and checks that everything arrived; returns who answered.
+async fn call_echo(gateway: &Gateway, body: &[u8]) -> Result<String, Trouble> {
+    let request = http::Request::patch("/function/echo/deep/path?x=1&y=two")
+        .header(CONTENT_TYPE, "application/x-demo")
+        .header("X-Demo", "one, two")
+        .body(whole(body.to_vec()))
+        .expect("constant parts of a request");
+    let (head, answer) = exchange(gateway, request).await?;
     for (name, value) in [
         ("x-echo-method", "PATCH"),
         ("x-echo-path", "/deep/path"),

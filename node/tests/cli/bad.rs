@@ -43,7 +43,8 @@ async fn wrong_words_end_with_2() {
         &["scale", "echo", "many"],
         &["replay", "none"],
         &["replay", "Cargo.toml"],
-        &["demo", "--peers", "2"],
+        &["demo", "--peers", "3"],
+        &["completions", "none"],
         &["nonsense"],
     ] {
         let ended = server.run(line).await;

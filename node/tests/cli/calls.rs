@@ -194,6 +194,41 @@ async fn an_answer_that_breaks_off_is_no_success() {
     assert_eq!(asked.headers["content-type"], "application/x-ndjson");
 }
 
+#[tokio::test]
+async fn a_file_is_not_emptied_before_there_is_something_to_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("items");
+    std::fs::write(&file, "1\n").unwrap();
+    let path = file.to_str().unwrap();
+    let url = serve(many).await;
+    let ended = run(&url, &["manycall", "f", "--items", path, "--out", path], b"").await;
+    assert!(ended.error(2).contains("is the file that --items reads"), "{ended:?}");
+    let missing = dir.path().join("none/out");
+    let line = ["manycall", "f", "--items", path, "--out", missing.to_str().unwrap()];
+    assert!(run(&url, &line, b"").await.error(2).contains("none/out"));
+    let nowhere = "http://127.0.0.1:1";
+    let ended = run(nowhere, &["manycall", "f", "--items", "-", "--out", path], b"").await;
+    assert!(ended.error(1).contains("connection refused"), "{ended:?}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "1\n");
+}
+
+#[tokio::test]
+async fn a_job_that_failed_is_passed_on_with_its_summary() {
+    let text = "{\"index\":0,\"status\":200}\n{\"error\":\"no host\",\"code\":\"no-host\",\
+                \"hop\":\"gateway\"}\n{\"summary\":{\"items\":2,\"unknown\":1}}\n";
+    let server = Server::start(move |_| answer(200, text)).await;
+    let ended = server.run(&["manycall", "f", "--items", "-"]).await;
+    assert_eq!(ended.error(1), "the manycall failed: no host (no-host)");
+    assert_eq!(ended.out, text);
+}
+
+#[tokio::test]
+async fn completions_are_printed() {
+    let ended = run("", &["completions", "bash"], b"").await;
+    assert_eq!(ended.status, Some(0));
+    assert!(ended.out.contains("complete -F _peerless"), "{ended:?}");
+}
+
 #[cfg(unix)]
 fn interrupt(child: &Child) {
     let pid = i32::try_from(child.id().unwrap()).unwrap();

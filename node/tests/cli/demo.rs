@@ -29,6 +29,8 @@ async fn every_step_holds() {
     let ended = demo(&["demo", "--json"]).await;
     let report = ended.json();
     assert_eq!(report["ok"], true);
+    assert!(report["seconds"].as_f64().unwrap() < 90.0, "{report:#}");
+    assert!(figure(&report, "all", "time").ends_with(" s"));
     assert_eq!(figure(&report, "count", "words, counted by the network"), "251491");
     assert_eq!(figure(&report, "count", "words, counted without it"), "251491");
     assert_eq!(figure(&report, "kill", "results in all, none lost, none twice"), "600");
@@ -64,7 +66,9 @@ async fn a_node_with_another_module_is_not_believed() {
     let ended = demo(&["demo", "--json", "--tamper", other.to_str().unwrap()]).await;
     let report = failed(&ended, "deploy");
     let reason = report["failed"]["reason"].as_str().unwrap();
-    assert!(reason.contains("echo") && reason.contains("module sha256:"), "{report}");
+    let digest = std::fs::read_to_string(functions.join("echo/echo.wasm.sha256")).unwrap();
+    let digest = format!("module sha256:{}", digest.split_whitespace().next().unwrap());
+    assert!(reason.contains("echo") && reason.contains(&digest), "{reason}");
 }
 
 #[tokio::test]
@@ -88,7 +92,7 @@ fn signal(pid: u64, signal: rustix::process::Signal) -> bool {
 #[tokio::test]
 async fn a_network_that_is_kept_answers_after_the_demo() {
     let dir = tempfile::tempdir().unwrap();
-    let line = ["demo", "--json", "--keep", "--peers", "3"];
+    let line = ["demo", "--json", "--keep", "--peers", "4"];
     let output = peerless("", &line).env("TMPDIR", dir.path()).output().await.unwrap();
     let report = Ended::from(output).json();
     let pids: Vec<u64> =
@@ -100,7 +104,7 @@ async fn a_network_that_is_kept_answers_after_the_demo() {
     }
     // Whatever came of it, they must not stay.
     let killed = pids.iter().all(|pid| signal(*pid, rustix::process::Signal::KILL));
-    assert!(killed && pids.len() == 2 && gateways.len() == 2, "{report:#}");
+    assert!(killed && pids.len() == 3 && gateways.len() == 3, "{report:#}");
     assert!(ended.iter().all(|ended| ended.status == Some(0) && ended.out == "1\n"), "{ended:?}");
     assert!(Path::new(report["directory"].as_str().unwrap()).starts_with(dir.path()));
 }
@@ -109,7 +113,7 @@ async fn a_network_that_is_kept_answers_after_the_demo() {
 #[tokio::test]
 async fn ctrl_c_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
-    let mut command = peerless("", &["demo", "--peers", "3"]);
+    let mut command = peerless("", &["demo", "--peers", "4"]);
     let mut child = command.env("TMPDIR", dir.path()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     loop {

@@ -76,6 +76,14 @@ async fn a_deployment_that_fails_says_what_the_node_said() {
     assert!(ended.error(1).starts_with(expected), "{ended:?}");
     assert!(ended.err.contains("answered 503 not-placed"), "{ended:?}");
 
+    let server = Server::start(|asked| match asked.target.as_str() {
+        "/modules" => fresh(asked),
+        _ => json(400, &json!({"error": "image: not a command", "code": "bad-module"})),
+    })
+    .await;
+    let ended = server.run(&["deploy", &file]).await;
+    assert!(ended.error(2).contains("image: not a command"), "{ended:?}");
+
     let server =
         Server::start(|_| json(200, &json!({"digest": "sha256:00", "size_bytes": 8}))).await;
     let ended = server.run(&["deploy", &file]).await;
@@ -196,6 +204,13 @@ async fn credentials_and_gateways_are_taken_from_where_they_are_named() {
     let ended = run(&with_user, &["list"], b"").await;
     assert_eq!(ended.status, Some(0), "{ended:?}");
     assert_eq!(server.asked()[0].headers["authorization"], "Basic bWU6YSBi");
+    // What is sent to a function is the function's to read.
+    let ended = run(&with_user, &["call", "echo"], b"").await;
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    assert!(!server.asked()[1].headers.contains_key("authorization"));
+    let own = ["call", "echo", "--header", "Authorization: Bearer x"];
+    run(&with_user, &own, b"").await;
+    assert_eq!(server.asked()[2].headers["authorization"], "Bearer x");
     // A flag stands before the variable.
     let ended = run("http://127.0.0.1:1", &["--json", "list", "-g", &server.url], b"").await;
     assert!(ended.json().is_array());

@@ -61,4 +61,14 @@ async fn an_id_is_read_from_the_keys() {
     let id = key(&["id", "--data-dir", path, "--json"], "").await.json();
     assert!(id["peer_id"].as_str().unwrap().starts_with("12D3"), "{id}");
     assert_eq!(id["owner"], made["owner"]);
+    for field in ["addresses", "version", "functions", "peers"] {
+        assert!(id.get(field).is_some(), "{field}: {id}");
+    }
+    let owner = dir.path().join("owner.key");
+    std::fs::write(&owner, "no key").unwrap();
+    let ended = key(&["id", "--data-dir", path], "").await;
+    assert!(ended.error(2).contains("owner.key"), "{ended:?}");
+    std::fs::remove_file(&owner).unwrap();
+    let id = key(&["id", "--data-dir", path, "--json"], "").await.json();
+    assert!(id["owner"].is_null(), "{id}");
 }

@@ -45,6 +45,7 @@ async fn what_is_wrong_is_named() {
         (&["--listen", &taken_tcp], 1, &taken_tcp),
         (&["--bootstrap", nobody], 1, nobody),
         (&["--hedge"], 2, "--hedge"),
+        (&["--listen", "/ip4/127.0.0.1/udp/0/quic-v1"], 2, "quic-v1\" is not supported"),
     ];
     for (flags, code, word) in cases {
         let mut args = vec!["up", "--data-dir", &data];
@@ -64,13 +65,13 @@ async fn the_api_says_what_is_wrong() {
     let put = |path: &str, body: &str| node.send(request(Method::PUT, path, body.to_owned()));
     let reply = put("/modules", "no module").await;
     assert_eq!((reply.status.as_u16(), reply.json()["code"].as_str()), (400, Some("bad-request")));
-    // A header that is right and nothing behind it: the hosts cannot install it.
+    // A header that is right and nothing behind it: it is told before any host is asked.
     let reply = node.send(request(Method::PUT, "/modules", &b"\0asm\x01\0\0\0"[..])).await.json();
     let image = format!("wasm:{}", reply["digest"].as_str().unwrap());
     let deployment = format!("{{\"service\":\"empty\",\"image\":\"{image}\"}}");
     let reply = node.post("/system/functions", deployment).await;
-    assert_eq!(reply.status, 503, "{}", reply.text());
-    assert!(reply.text().contains("install"), "{}", reply.text());
+    assert_eq!(reply.status, 400, "{}", reply.text());
+    assert!(reply.text().contains("it exports no function `_start`"), "{}", reply.text());
 
     for (body, word) in [
         ("{", "bad JSON"),
@@ -111,6 +112,12 @@ async fn lines_that_are_no_items_have_their_own_results() {
     assert_eq!((at(1)["status"].as_u64(), at(1)["line"].as_u64()), (Some(400), Some(2)));
     assert_eq!(at(2)["body"]["base64"], "/w==");
     assert_eq!(at(3)["body"], "[1,2]");
+    for result in &results[..4] {
+        for field in ["index", "status", "body", "host", "attempts", "seconds"] {
+            assert!(result.get(field).is_some(), "{field}: {result}");
+        }
+    }
+    assert!(at(1)["host"].is_null() && at(0)["host"].is_string());
     let summary = &results[4]["summary"];
     assert_eq!((summary["items"].as_u64(), summary["failed"].as_u64()), (Some(4), Some(1)));
 

@@ -6,5 +6,7 @@ mod bytes;
 mod calls;
 mod common;
 mod fuzz;
+mod gateway;
 mod spine;
+mod start;
 mod store;

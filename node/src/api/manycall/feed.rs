@@ -1,21 +1,26 @@
 //! Brings a manycall's items to the core, as many as it wants and as the results are taken.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use peerless_core::{Input, Ticket};
 use tokio::sync::{Semaphore, mpsc};
 
-use super::items::{Items, Line};
+use super::items::{Found, Items};
 use crate::calls::{Outgoing, Source};
 use crate::node::Node;
 
 /// Items whose results were not taken. The core allows more; this bounds the memory of a user who
 /// sends fast and reads slowly.
 const ITEMS_MAX: usize = 4096;
-/// KiB of such items.
+/// KiB of such items and of the results that they are expected to have.
 const KIB_MAX: usize = 64 * 1024;
+/// The size of a result while none has come.
+const EXPECTED_BYTES: usize = 256 * 1024;
+/// Results over which their size is averaged.
+const AVERAGED: usize = 8;
 /// Items told to the core at once.
 const BATCH_MAX: u32 = 256;
 
@@ -42,8 +47,13 @@ pub(super) struct Feed {
     wanted: Semaphore,
     items: Semaphore,
     kib: Semaphore,
-    /// By the core's number: the user's number and the item's KiB.
+    /// By the core's number: the user's number and the KiB that were taken.
     open: Mutex<HashMap<u64, (u64, u32)>>,
+    /// Items and lines that were none, so far.
+    came: AtomicU64,
+    /// How many bytes a result has, going by those that came. Items are fed only as fast as their
+    /// results find room, so that a host seldom waits with an answer for a user who reads slowly.
+    expected: AtomicUsize,
 }
 
 impl Feed {
@@ -56,6 +66,8 @@ impl Feed {
             items: Semaphore::new(ITEMS_MAX),
             kib: Semaphore::new(KIB_MAX),
             open: Mutex::default(),
+            came: AtomicU64::new(0),
+            expected: AtomicUsize::new(EXPECTED_BYTES),
         }
     }
 
@@ -67,7 +79,7 @@ impl Feed {
         let Source::Items(items) = &self.outgoing.source else {
             unreachable!("a manycall's bodies are its items");
         };
-        items.lock().unwrap_or_else(PoisonError::into_inner)
+        items.bodies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The core has room for more.
@@ -75,13 +87,20 @@ impl Feed {
         self.wanted.add_permits(n as usize);
     }
 
-    /// The user's number of an item.
-    pub(super) fn at(&self, number: u64) -> u64 {
-        self.open().get(&number).map_or(number, |(at, _)| *at)
+    /// How many items and lines that were none came so far.
+    pub(super) fn came(&self) -> u64 {
+        self.came.load(Ordering::Relaxed)
     }
 
-    /// An item has its result: it is dropped, and another may come.
-    pub(super) fn done(&self, number: u64) -> u64 {
+    /// An item has its result, of so many bytes if it was answered: it is dropped, and another may
+    /// come. Returns the user's number of it.
+    pub(super) fn done(&self, number: u64, bytes: Option<usize>) -> u64 {
+        if let Some(bytes) = bytes {
+            // One task reads results, so nothing comes between.
+            let before = self.expected.load(Ordering::Relaxed);
+            let now = before - before / AVERAGED + bytes / AVERAGED;
+            self.expected.store(now, Ordering::Relaxed);
+        }
         self.bodies().remove(&number);
         let Some((at, kib)) = self.open().remove(&number) else {
             return number;
@@ -89,6 +108,12 @@ impl Feed {
         self.items.add_permits(1);
         self.kib.add_permits(kib as usize);
         at
+    }
+
+    /// KiB that an item takes, with its result.
+    fn kib(&self, item: &Bytes) -> u32 {
+        let bytes = item.len() + self.expected.load(Ordering::Relaxed);
+        (bytes / 1024 + 1).min(KIB_MAX) as u32
     }
 }
 
@@ -124,12 +149,13 @@ pub(super) async fn run(feed: Arc<Feed>, mut items: Items, bad: mpsc::Sender<Bad
     let (mut number, mut at) = (0, 0);
     let mut batch = Batch { feed: &feed, n: 0 };
     loop {
-        while let Some(Line { number: line, item }) = items.ready() {
+        while let Some(Found { line, item }) = items.ready() {
+            feed.came.store(at + 1, Ordering::Relaxed);
             match item {
                 Ok(bytes) => {
-                    let kib = (bytes.len() / 1024 + 1).min(KIB_MAX) as u32;
                     batch.take(&feed.wanted, 1).await;
                     batch.take(&feed.items, 1).await;
+                    let kib = feed.kib(&bytes);
                     batch.take(&feed.kib, kib).await;
                     feed.open().insert(number, (at, kib));
                     feed.bodies().insert(number, bytes);

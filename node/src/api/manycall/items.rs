@@ -5,6 +5,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 use crate::bytes32::unbase64;
 
@@ -13,22 +14,43 @@ const LINE_BYTES_MAX: usize = 8 << 20;
 
 /// Where items come from.
 pub(super) enum Items {
-    /// All at once, as JSON texts.
-    Whole(std::vec::IntoIter<String>),
+    /// All at once.
+    Whole(Whole),
     /// One a line.
     Lines(Box<Lines>),
 }
 
 /// One item, or why a line is none.
-pub(super) struct Line {
+pub(super) struct Found {
     /// Counted from 1; 0 where items are no lines.
-    pub(super) number: u64,
+    pub(super) line: u64,
     pub(super) item: Result<Bytes, String>,
 }
 
+/// The elements of a JSON array, which are looked for one by one: an array of many small ones would
+/// take a multiple of its size as anything else.
+pub(super) struct Whole {
+    /// What is left of the array, of which it is known that it is one.
+    rest: Bytes,
+}
+
+impl Whole {
+    fn next(&mut self) -> Option<Bytes> {
+        let between = |byte: &u8| byte.is_ascii_whitespace() || *byte == b',';
+        let start = self.rest.iter().position(|byte| !between(byte))?;
+        self.rest.advance(start);
+        let mut values = serde_json::Deserializer::from_slice(&self.rest).into_iter::<&RawValue>();
+        // The array's own end is no value.
+        let text = values.next()?.ok()?.get().len();
+        Some(self.rest.split_to(text))
+    }
+}
+
 impl Items {
-    pub(super) fn whole(items: impl Iterator<Item = String>) -> Self {
-        Self::Whole(items.collect::<Vec<_>>().into_iter())
+    /// The elements of `array`, which lies in `document`; `None` if it is none.
+    pub(super) fn whole(document: &Bytes, array: &RawValue) -> Option<Self> {
+        let inside = array.get().strip_prefix('[')?;
+        Some(Self::Whole(Whole { rest: document.slice_ref(inside.as_bytes()) }))
     }
 
     pub(super) fn lines(body: Body) -> Self {
@@ -43,12 +65,9 @@ impl Items {
     }
 
     /// An item that is here already.
-    pub(super) fn ready(&mut self) -> Option<Line> {
+    pub(super) fn ready(&mut self) -> Option<Found> {
         match self {
-            Self::Whole(items) => {
-                let text = items.next()?;
-                Some(Line { number: 0, item: read(text.as_bytes()) })
-            }
+            Self::Whole(whole) => Some(Found { line: 0, item: read(&whole.next()?) }),
             Self::Lines(lines) => lines.ready(),
         }
     }
@@ -75,7 +94,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    fn ready(&mut self) -> Option<Line> {
+    fn ready(&mut self) -> Option<Found> {
         loop {
             let end = self.buffer[self.seen..].iter().position(|byte| *byte == b'\n');
             let line = match end {
@@ -91,7 +110,7 @@ impl Lines {
                     if !std::mem::replace(&mut self.skipping, true) {
                         self.number += 1;
                         let why = format!("longer than {LINE_BYTES_MAX} bytes");
-                        return Some(Line { number: self.number, item: Err(why) });
+                        return Some(Found { line: self.number, item: Err(why) });
                     }
                     return None;
                 }
@@ -109,7 +128,7 @@ impl Lines {
             }
             self.number += 1;
             if !line.trim_ascii().is_empty() {
-                return Some(Line { number: self.number, item: read(&line) });
+                return Some(Found { line: self.number, item: read(&line) });
             }
         }
     }
@@ -181,8 +200,8 @@ mod tests {
         let mut items = Items::lines(Body::from_stream(futures::stream::iter(chunks)));
         let mut found = Vec::new();
         loop {
-            while let Some(Line { number, item }) = items.ready() {
-                found.push((number, item.map(|b| String::from_utf8_lossy(&b).into_owned())));
+            while let Some(Found { line, item }) = items.ready() {
+                found.push((line, item.map(|b| String::from_utf8_lossy(&b).into_owned())));
             }
             if !items.more().await.unwrap() {
                 return found;
@@ -201,6 +220,25 @@ mod tests {
         assert!(found[3].1.as_ref().unwrap_err().starts_with("no JSON"), "{:?}", found[3]);
         assert_eq!(found[4], (6, Ok("2.50".into())));
         assert_eq!(found.len(), 5);
+    }
+
+    #[test]
+    fn elements_of_an_array_are_found_one_by_one() {
+        let elements = |text: &'static str| {
+            let document = Bytes::from_static(text.as_bytes());
+            let array: &RawValue = serde_json::from_str(text).unwrap();
+            let mut items = Items::whole(&document, array)?;
+            let mut found = Vec::new();
+            while let Some(Found { item, .. }) = items.ready() {
+                found.push(String::from_utf8(item.unwrap().to_vec()).unwrap());
+            }
+            Some(found)
+        };
+        let found = elements("[ 1,2.50 ,\"],\",[ 3, [] ],{\"a\" : [4]}\n,null ]").unwrap();
+        assert_eq!(found, ["1", "2.50", "\"],\"", "[3,[]]", "{\"a\":[4]}", "null"]);
+        assert_eq!(elements("[]"), Some(Vec::new()));
+        assert_eq!(elements("[ ]"), Some(Vec::new()));
+        assert_eq!(elements("{}"), None);
     }
 
     #[test]

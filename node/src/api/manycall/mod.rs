@@ -5,42 +5,40 @@
 
 mod feed;
 mod items;
+mod job;
+mod line;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::stream;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
-use peerless_core::{Answered, Event, Failure, Input, Request as Ask, Summary};
+use http::{StatusCode, header};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::{ApiError, FunctionRef, document, of_failure, parameters, resolve, unexpected};
-use crate::asks::{Asking, Told};
-use crate::bytes32::base64;
-use crate::calls::{Answer, Outgoing, Source};
-use crate::clock::{Stopwatch, span};
-use crate::id::NodeId;
+use super::{ApiError, FunctionRef, Segment, parameters, read_body, resolve};
+use crate::budget::{Budget, Share};
 use crate::node::Node;
-use crate::units::parse_duration;
-use feed::{Bad, Feed};
+use items::Items;
+use job::{Job, Next};
 
 /// Further attempts of an item unless said.
 const RETRIES: u8 = 3;
-/// Lines of results between the core and a user who reads slowly.
+/// Lines of results between the core and a user who reads slowly, and their bytes.
 const LINES_MAX: usize = 64;
+const LINES_BYTES_MAX: usize = 16 << 20;
 /// How long the status of an NDJSON answer waits for the first thing to be known: an unknown
 /// function is 404 within this, and a user who sends slowly still gets a head.
 const HEAD_TIME: Duration = Duration::from_secs(3);
 /// Results of a JSON document, together.
 const DOCUMENT_RESULTS_MAX: usize = 256 << 20;
+/// What a result takes beside its text while others are waited for.
+const RESULT_BYTES: usize = 64;
 
 /// What a user can choose.
 #[derive(Default, Deserialize)]
@@ -74,7 +72,7 @@ impl Options {
 #[serde(deny_unknown_fields)]
 struct Document<'a> {
     #[serde(borrow)]
-    items: Vec<&'a RawValue>,
+    items: &'a RawValue,
     #[serde(default)]
     options: Options,
 }
@@ -82,7 +80,7 @@ struct Document<'a> {
 /// The route.
 pub(super) async fn manycall(
     State(node): State<Arc<Node>>,
-    Path(name): Path<String>,
+    Segment(name): Segment,
     request: Request,
 ) -> Result<Response, ApiError> {
     let function = resolve(&node, &name, None)?;
@@ -109,38 +107,58 @@ async fn whole(
     if let Some((key, _)) = parameters(&request).first() {
         return Err(ApiError::bad(format!("option {key:?} belongs into the document's options")));
     }
+    // What all documents take together, this one's own bytes first.
+    let mut share = node.documents.share();
     let max = node.settings.limits.json_bytes_max as usize;
-    let text: Box<RawValue> = document(request, max).await?;
-    let parsed: Document<'_> = serde_json::from_str(text.get())
+    let text = read_body(node, request, max, &mut share).await?;
+    let document: Document<'_> = serde_json::from_slice(&text)
         .map_err(|error| ApiError::bad(format!("the document: {error}")))?;
-    let source = items::Items::whole(parsed.items.iter().map(|item| item.get().to_owned()));
-    let mut job = Job::begin(node, function, &parsed.options, source).await?;
+    let source = Items::whole(&text, document.items)
+        .ok_or_else(|| ApiError::bad("the document: items: expected an array"))?;
+    let mut job = Job::begin(node, function, &document.options, source).await?;
     let (mut results, mut bytes) = (Vec::new(), 0);
     loop {
         match job.next().await {
-            Next::Result(index, value) => {
-                let text = value.to_string();
-                bytes += text.len();
+            Next::Result(result) => {
+                let size = result.text.len() + RESULT_BYTES;
+                bytes += size;
                 if bytes > DOCUMENT_RESULTS_MAX {
                     let why =
                         "the results are too large for one document; use application/x-ndjson";
                     return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", why));
                 }
-                results.push((index, text));
+                if !share.try_grow(size) {
+                    return Err(ApiError::too_many("documents"));
+                }
+                let end = result.text.len() - 1;
+                results.push((result.index, result.text.slice(..end)));
             }
-            Next::Failed(failure) => {
-                return Err(ApiError::from_failure(&failure, &function.name));
-            }
-            Next::Broken(error) => return Err(error),
-            Next::Finished(summary) => {
-                results.sort_unstable();
-                let results: Vec<String> = results.into_iter().map(|(_, text)| text).collect();
-                let text = format!("{{\"results\":[{}],\"summary\":{summary}}}", results.join(","));
-                let json = [(header::CONTENT_TYPE, "application/json")];
-                return Ok((StatusCode::OK, json, text).into_response());
+            Next::Failed(error) => return Err(error),
+            Next::Finished => {
+                results.sort_unstable_by_key(|(index, _)| *index);
+                return Ok(written(results, &job.summary(), share));
             }
         }
     }
+}
+
+/// The document of all results, written piece by piece. The share is given back with its last.
+fn written(results: Vec<(u64, Bytes)>, summary: &str, share: Share) -> Response {
+    let last = Bytes::from(format!("],\"summary\":{summary}}}"));
+    let pieces = results.into_iter().enumerate().flat_map(|(n, (_, text))| {
+        let before = if n == 0 { "" } else { "," };
+        [Bytes::from_static(before.as_bytes()), text]
+    });
+    let pieces = std::iter::once(Bytes::from_static(b"{\"results\":["))
+        .chain(pieces)
+        .chain(std::iter::once(last))
+        .filter(|piece| !piece.is_empty());
+    let body = stream::unfold((pieces, share), |(mut pieces, share)| async move {
+        let piece = pieces.next()?;
+        Some((Ok::<_, std::convert::Infallible>(piece), (pieces, share)))
+    });
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    (StatusCode::OK, json, Body::from_stream(body)).into_response()
 }
 
 /// Lines in, lines out, in the order of their completion.
@@ -150,228 +168,71 @@ async fn streaming(
     request: Request,
 ) -> Result<Response, ApiError> {
     let options = Options::from_query(&request)?;
-    let source = items::Items::lines(request.into_body());
+    let source = Items::lines(request.into_body());
     let mut job = Job::begin(node, function, &options, source).await?;
     let first = match tokio::time::timeout(HEAD_TIME, job.next()).await {
-        Ok(Next::Failed(failure)) => {
-            return Err(ApiError::from_failure(&failure, &function.name));
-        }
-        Ok(Next::Broken(error)) => return Err(error),
+        Ok(Next::Failed(error)) => return Err(error),
         Ok(next) => Some(next),
         Err(_) => None,
     };
     let (lines, receiver) = mpsc::channel(LINES_MAX);
     tokio::spawn(write(job, first, lines));
-    let body = stream::unfold(receiver, |mut receiver| async move {
-        let line: Bytes = receiver.recv().await?;
-        Some((Ok::<_, std::convert::Infallible>(line), receiver))
+    let body = stream::unfold((receiver, None), |(mut receiver, written)| async move {
+        // The line before has been taken over by the connection.
+        drop::<Option<Line>>(written);
+        let line: Line = receiver.recv().await?;
+        Some((Ok::<_, std::convert::Infallible>(line.text.clone()), (receiver, Some(line))))
     });
     let ndjson = [(header::CONTENT_TYPE, "application/x-ndjson")];
     Ok((StatusCode::OK, ndjson, Body::from_stream(body)).into_response())
 }
 
+/// A line on its way, with what it takes of the job's budget and of that for lines.
+struct Line {
+    text: Bytes,
+    _shares: (Option<Share>, Share),
+}
+
 /// Writes lines until the end, or until the user hangs up, which cancels the job.
-async fn write(mut job: Job, first: Option<Next>, lines: mpsc::Sender<Bytes>) {
-    let mut pending = first;
-    loop {
-        let next = match pending.take() {
-            Some(next) => next,
-            None => {
-                tokio::select! {
-                    next = job.next() => next,
-                    () = lines.closed() => return,
-                }
-            }
-        };
-        let (value, ended) = match next {
-            Next::Result(_, value) => (value, false),
-            Next::Finished(summary) => (json!({ "summary": summary }), true),
-            Next::Failed(failure) => {
-                let error = ApiError::from_failure(&failure, &job.name);
-                (json!({ "error": error.error, "code": error.code }), true)
-            }
-            Next::Broken(error) => (json!({ "error": error.error, "code": error.code }), true),
-        };
-        if lines.send(format!("{value}\n").into()).await.is_err() || ended {
-            return;
-        }
-    }
-}
-
-/// One manycall under way.
-struct Job {
-    node: Arc<Node>,
-    name: String,
-    asking: Asking,
-    feed: Arc<Feed>,
-    bad: mpsc::Receiver<Bad>,
-    feeder: tokio::task::JoinHandle<()>,
-    watch: Stopwatch,
-    /// Lines that were no items, and how the items ended, if badly.
-    malformed: u64,
-    /// What the core said last, while lines that were no items are still to be told.
-    finished: Option<Summary>,
-    /// When each dispatched item's result came; hosts' names are spelled once.
-    hosts: HashMap<NodeId, String>,
-}
-
-/// What a job has next.
-enum Next {
-    /// An item's result.
-    Result(u64, Value),
-    /// All of them were told.
-    Finished(Value),
-    /// The job as a whole failed.
-    Failed(Failure),
-    /// The items broke off, or another fault.
-    Broken(ApiError),
-}
-
-impl Job {
-    async fn begin(
-        node: &Arc<Node>,
-        function: &FunctionRef,
-        options: &Options,
-        source: items::Items,
-    ) -> Result<Self, ApiError> {
-        let deadline = options.deadline.as_deref().map(parse_duration).transpose();
-        let deadline = deadline.map_err(|why| ApiError::bad(format!("deadline: {why}")))?;
-        let asking = Asking::new(node);
-        let mut headers = HeaderMap::new();
-        let json = HeaderValue::from_static("application/json");
-        headers.insert(header::CONTENT_TYPE, json);
-        let outgoing = node.calls.prepare(
-            asking.ticket,
-            Outgoing {
-                method: Method::POST,
-                path: Uri::from_static("/"),
-                headers,
-                source: Source::Items(std::sync::Mutex::default()),
-            },
-        );
-        let request = Ask::Many {
-            function: function.key,
-            deadline: deadline.map(|length| node.clock.now() + span(length)),
-            retries: options.retries.unwrap_or(RETRIES),
-        };
-        asking.ask(request).await;
-        let feed = Arc::new(Feed::new(node.clone(), asking.ticket, outgoing));
-        let (sender, bad) = mpsc::channel(LINES_MAX);
-        let feeder = tokio::spawn(feed::run(feed.clone(), source, sender));
-        Ok(Self {
-            node: node.clone(),
-            name: function.name.clone(),
-            asking,
-            feed,
-            bad,
-            feeder,
-            watch: Stopwatch::start(),
-            malformed: 0,
-            finished: None,
-            hosts: HashMap::new(),
-        })
-    }
-
-    /// The next result, or the end. May be dropped while it waits.
-    async fn next(&mut self) -> Next {
+async fn write(mut job: Job, first: Option<Next>, lines: mpsc::Sender<Line>) {
+    let writing = async {
+        let mut out = Out { budget: Budget::new(LINES_BYTES_MAX), lines: lines.clone() };
+        let mut pending = first;
         loop {
-            if let Some(summary) = self.finished {
-                // The feeder has ended before the core could finish: what it said is all there.
-                return match self.bad.try_recv() {
-                    Ok(bad) => self.bad_item(bad),
-                    Err(_) => Next::Finished(self.summary(&summary)),
-                };
-            }
-            tokio::select! {
-                told = self.asking.told() => if let Some(next) = self.heard(told).await {
-                    return next;
-                },
-                Some(bad) = self.bad.recv() => return self.bad_item(bad),
-            }
-        }
-    }
-
-    async fn heard(&mut self, told: Told) -> Option<Next> {
-        match told {
-            Told::Want(n) => {
-                self.feed.want(n);
-                None
-            }
-            Told::Event(Event::Item { index, result, attempts }) => {
-                let value = match result {
-                    Ok(answered) => self.answered(index, &answered, attempts),
-                    Err(failure) => self.failed(index, &failure, attempts),
-                };
-                let at = self.feed.done(index);
-                let taken = Input::Taken { ticket: self.asking.ticket, n: 1 };
-                self.node.tell(taken).await;
-                Some(Next::Result(at, value))
-            }
-            Told::Event(Event::Finished(summary)) => {
-                self.finished = Some(summary);
-                None
-            }
-            Told::Event(Event::Failed(failure)) => Some(Next::Failed(failure)),
-            Told::Event(other) => Some(Next::Broken(unexpected(&other))),
-        }
-    }
-
-    fn answered(&mut self, index: u64, answered: &Answered<NodeId>, attempts: u16) -> Value {
-        let body = match self.node.calls.take(answered.attempt) {
-            Some(Answer::Whole(bytes)) => bytes,
-            Some(Answer::Stream(_)) | None => Bytes::new(),
-        };
-        self.node.calls.done(answered.attempt);
-        let body = match std::str::from_utf8(&body) {
-            Ok(text) => json!(text),
-            Err(_) => json!({ "base64": base64(&body) }),
-        };
-        let host = self.hosts.entry(answered.host).or_insert_with(|| answered.host.to_string());
-        json!({
-            "index": self.feed.at(index), "status": answered.status, "body": body, "host": host,
-            "attempts": attempts, "seconds": answered.took.0 as f64 / 1e9,
-        })
-    }
-
-    fn failed(&self, index: u64, failure: &Failure, attempts: u16) -> Value {
-        let (status, code) = of_failure(failure);
-        let unknown = matches!(failure, Failure::MayHaveStarted | Failure::Cut);
-        let error = ApiError::from_failure(failure, &self.name).error;
-        json!({
-            "index": self.feed.at(index), "status": status.as_u16(), "error": error,
-            "code": if unknown { "unknown" } else { code }, "attempts": attempts,
-        })
-    }
-
-    fn bad_item(&mut self, bad: Bad) -> Next {
-        match bad {
-            Bad::Item { at, line, why } => {
-                self.malformed += 1;
-                let mut value = json!({
-                    "index": at, "status": 400, "error": why, "code": "bad-item", "attempts": 0,
-                });
-                if line > 0 {
-                    value["line"] = json!(line);
-                    value["error"] = json!(format!("line {line}: {why}"));
+            let next = match pending.take() {
+                Some(next) => next,
+                None => job.next().await,
+            };
+            match next {
+                Next::Result(result) => out.line(result.text, result.share).await?,
+                Next::Failed(error) => {
+                    out.line(line::error(&error), None).await?;
+                    break;
                 }
-                Next::Result(at, value)
+                Next::Finished => break,
             }
-            Bad::Broken(why) => Next::Broken(ApiError::bad(format!("the items broke off: {why}"))),
         }
-    }
-
-    fn summary(&self, summary: &Summary) -> Value {
-        json!({
-            "items": summary.items + self.malformed, "succeeded": summary.succeeded,
-            "failed": summary.failed + self.malformed, "unknown": summary.unknown,
-            "attempts": summary.attempts, "hedged": summary.hedged, "hosts": summary.hosts,
-            "seconds": self.watch.seconds(),
-        })
+        let summary = format!("{{\"summary\":{}}}\n", job.summary());
+        out.line(summary.into(), None).await
+    };
+    tokio::select! {
+        // It ends with what it wrote, or because nobody reads.
+        _ = writing => {}
+        () = lines.closed() => {}
     }
 }
 
-impl Drop for Job {
-    fn drop(&mut self) {
-        self.feeder.abort();
+/// Where lines go.
+struct Out {
+    budget: Budget,
+    lines: mpsc::Sender<Line>,
+}
+
+impl Out {
+    /// Sends a line, as soon as those before leave room for it.
+    async fn line(&mut self, text: Bytes, held: Option<Share>) -> Option<()> {
+        let mut share = self.budget.share();
+        share.grow(text.len()).await;
+        self.lines.send(Line { text, _shares: (held, share) }).await.ok()
     }
 }
