@@ -76,7 +76,7 @@ async fn the_api_says_what_is_wrong() {
     for (body, word) in [
         ("{", "bad JSON"),
         ("{\"service\":\"x\"}", "image"),
-        ("{\"service\":\"x\",\"image\":\"docker.io/x\"}", "wasm:sha256"),
+        ("{\"service\":\"x\",\"image\":\"images/x\"}", "wasm:sha256"),
         ("{\"service\":\"X y\",\"image\":\"wasm:sha256:00\"}", "wasm:sha256"),
         ("{\"service\":\"x\",\"image\":\"x\",\"replicaz\":3}", "replicaz"),
     ] {

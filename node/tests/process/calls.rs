@@ -1,11 +1,12 @@
 //! Calls through a node that does not host the function: everything arrives as it was sent.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
 
-use crate::common::{Network, Plan, now, request};
+use crate::common::{Network, Node, Plan, now, request};
 
 async fn network() -> Network {
     Network::start(5, Plan::default()).await
@@ -46,6 +47,8 @@ async fn faults_stay_with_who_made_them() {
     let network = network().await;
     network.deploy(0, "echo", &[]).await;
     network.deploy(0, "fail", &[]).await;
+    let cgi = ["--name", "fail-cgi", "--annotation", "peerless.output=cgi"];
+    network.deploy(0, "fail", &cgi).await;
     network.deploy(0, "spin", &["--timeout", "1s"]).await;
     network.deploy(0, "greedy", &["--memory", "16MiB"]).await;
     let node = &network.nodes[4];
@@ -56,20 +59,38 @@ async fn faults_stay_with_who_made_them() {
     assert_eq!(reply.json()["code"], "not-found");
     assert!(start.elapsed() < Duration::from_secs(2));
 
-    let beside = async {
-        for _ in 0..20 {
+    // Calls go on beside the faults until the last of them has ended.
+    let (ended, mut beside) = (Cell::new(false), 0);
+    let well = async {
+        while !ended.get() {
             let reply = node.post("/function/echo", "beside").await;
             assert_eq!((reply.status.as_u16(), reply.text().as_str()), (200, "beside"));
+            beside += 1;
         }
     };
     let faults = async {
-        let start = now();
-        let reply = node.post("/function/spin", "").await;
-        assert_eq!(reply.status, 504, "{}", reply.text());
-        assert_eq!(reply.json()["code"], "deadline");
-        let took = start.elapsed();
-        assert!((Duration::from_millis(900)..Duration::from_secs(4)).contains(&took), "{took:?}");
+        tokio::join!(spins(node), spins(node), eats_and_fails(node));
+        ended.set(true);
+    };
+    tokio::join!(well, faults);
+    assert!(beside >= 20, "{beside} calls were answered beside a second of spinning");
+    for node in &network.nodes {
+        assert_eq!(node.get("/healthz").await.status, 200);
+        assert!(!node.log().contains("panicked"), "{}", node.log());
+    }
+}
 
+async fn spins(node: &Node) {
+    let start = now();
+    let reply = node.post("/function/spin", "").await;
+    assert_eq!(reply.status, 504, "{}", reply.text());
+    assert_eq!(reply.json()["code"], "deadline");
+    let took = start.elapsed();
+    assert!((Duration::from_millis(900)..Duration::from_secs(4)).contains(&took), "{took:?}");
+}
+
+async fn eats_and_fails(node: &Node) {
+    for _ in 0..5 {
         let reply = node.post("/function/greedy", "").await;
         assert_eq!(reply.status, 500, "{}", reply.text());
         assert_eq!(reply.json()["code"], "memory");
@@ -78,17 +99,17 @@ async fn faults_stay_with_who_made_them() {
         let reply = node.post("/function/fail", "").await;
         assert_eq!(reply.status, 500);
         assert!(reply.text().contains("this function fails"), "{}", reply.text());
-
-        let mut short = request(Method::POST, "/function/sleep-not-here", "");
-        short.headers_mut().insert("x-timeout", "soon".parse().unwrap());
-        let reply = node.send(short).await;
-        assert_eq!(reply.status, 400);
-        assert!(reply.text().contains("X-Timeout"), "{}", reply.text());
-    };
-    tokio::join!(beside, faults);
-    for node in &network.nodes {
-        assert_eq!(node.get("/healthz").await.status, 200);
+        // With the annotation it sets a status and headers of its own.
+        let reply = node.post("/function/fail-cgi?status=418", "").await;
+        assert_eq!(reply.status, 418, "{}", reply.text());
+        assert_eq!(reply.header("content-type"), "text/plain; charset=utf-8");
+        assert_eq!(reply.text(), "this function fails with status 418\n");
     }
+    let mut short = request(Method::POST, "/function/sleep-not-here", "");
+    short.headers_mut().insert("x-timeout", "soon".parse().unwrap());
+    let reply = node.send(short).await;
+    assert_eq!(reply.status, 400);
+    assert!(reply.text().contains("X-Timeout"), "{}", reply.text());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

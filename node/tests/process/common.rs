@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -46,7 +47,6 @@ pub(crate) struct Node {
     pub(crate) http: SocketAddr,
     /// How it was started, for another start.
     flags: Vec<String>,
-    planted: Option<u32>,
 }
 
 /// How nodes are started.
@@ -56,8 +56,6 @@ pub(crate) struct Plan {
     pub(crate) config: String,
     /// Further flags of every node.
     pub(crate) flags: Vec<String>,
-    /// A bug of the core; only with the feature `planted`.
-    pub(crate) planted: Option<u32>,
 }
 
 impl Plan {
@@ -99,7 +97,7 @@ impl Network {
             flags.extend(["--bootstrap".to_owned(), first.listen.clone()]);
         }
         flags.extend(self.plan.flags.iter().cloned());
-        let node = Node::start(dir, flags, self.plan.planted).await;
+        let node = Node::start(dir, flags).await;
         self.nodes.push(node);
         self.nodes.last().unwrap()
     }
@@ -131,8 +129,8 @@ impl Network {
 }
 
 impl Node {
-    async fn start(dir: PathBuf, flags: Vec<String>, planted: Option<u32>) -> Self {
-        let child = Self::spawn(&dir, &flags, planted);
+    async fn start(dir: PathBuf, flags: Vec<String>) -> Self {
+        let child = Self::spawn(&dir, &flags);
         let mut node = Self {
             child,
             dir,
@@ -141,21 +139,17 @@ impl Node {
             listen: String::new(),
             http: SocketAddr::from(([0; 4], 0)),
             flags,
-            planted,
         };
         node.ready().await;
         node
     }
 
-    fn spawn(dir: &Path, flags: &[String], planted: Option<u32>) -> Child {
+    fn spawn(dir: &Path, flags: &[String]) -> Child {
         std::fs::create_dir_all(dir).unwrap();
         let log = std::fs::File::options().create(true).append(true).open(dir.join("log"));
         let mut command = Command::new(PEERLESS);
         command.args(["up", "--json", "--http", "127.0.0.1:0", "--data-dir"]).arg(dir).args(flags);
         command.env("PEERLESS_LOG", "warn").kill_on_drop(true);
-        if let Some(number) = planted {
-            command.env("PEERLESS_PLANTED", number.to_string());
-        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.unwrap());
         command.spawn().unwrap()
     }
@@ -201,11 +195,16 @@ impl Node {
 
     /// Starts it again, with the same directory.
     pub(crate) async fn restart(&mut self) {
-        self.child = Self::spawn(&self.dir, &self.flags, self.planted);
+        self.child = Self::spawn(&self.dir, &self.flags);
         self.ready().await;
     }
 
-    /// The most memory it ever had, in bytes.
+    /// Forgets what memory it had: its peak counts from now.
+    pub(crate) fn reset_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id().unwrap()), "5").unwrap();
+    }
+
+    /// The most memory it ever had, or since the peak was reset, in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap()));
         let status = status.unwrap();
@@ -249,6 +248,30 @@ impl Node {
 
     pub(crate) async fn post(&self, path: &str, body: impl Into<Bytes>) -> Reply {
         self.send(request(Method::POST, path, body)).await
+    }
+
+    /// Watches why the node decides what it does, until it is dropped.
+    pub(crate) async fn watch(&self) -> Arc<Mutex<Vec<Value>>> {
+        let (status, _, mut body) =
+            self.open(request(Method::GET, "/network/events", Bytes::new())).await;
+        assert_eq!(status, 200);
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::downgrade(&events);
+        tokio::spawn(async move {
+            let mut buffer = Vec::new();
+            while let (Some(Ok(frame)), Some(seen)) = (body.frame().await, seen.upgrade()) {
+                buffer.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+                while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
+                    let line: Vec<u8> = buffer.drain(..=end).collect();
+                    if let Some(event) = line.strip_prefix(b"data: ") {
+                        let event: Value = serde_json::from_slice(event).unwrap();
+                        assert!(event["event"] != "missed", "too slow a watcher: {event}");
+                        seen.lock().unwrap().push(event);
+                    }
+                }
+            }
+        });
+        events
     }
 
     /// Sends items as NDJSON; the lines that came back, the summary last.

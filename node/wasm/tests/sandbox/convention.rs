@@ -118,27 +118,6 @@ async fn an_exit_status_is_500_with_what_was_written() {
     assert_eq!(report.outcome, Err(Failure::Exited(137)));
 }
 
-#[tokio::test]
-async fn the_samples_do_what_they_say() {
-    let text = fs::read(functions().join("text/kjv.txt")).unwrap();
-    let count = text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).count();
-    let (_, body, _) = answer(sandbox().run(&sample("words").await, request(text))).await;
-    assert_eq!(&body[..], format!("{count}\n").as_bytes());
-
-    let mandelbrot = sample("mandelbrot").await;
-    let tile = r#"{"x": -0.75, "zoom": 10, "width": 40, "height": 30}"#;
-    let (head, body, _) = answer(sandbox().run(&mandelbrot, with_cgi(request(tile)))).await;
-    assert_eq!(head.headers["content-type"], "image/png");
-    assert!(body.starts_with(b"\x89PNG\r\n") && body.ends_with(b"IEND\xae\x42\x60\x82"));
-    let (head, body, _) = answer(sandbox().run(&mandelbrot, request(r#"{"zoom": -1}"#))).await;
-    assert_eq!(head.status, StatusCode::INTERNAL_SERVER_ERROR);
-    assert_eq!(&body[..], b"exit status 1\nzoom must be 1e-3 to 1e13\n");
-
-    let (_, body, report) = answer(sandbox().run(&sample("sleep").await, request("50"))).await;
-    assert_eq!(&body[..], b"50\n");
-    assert!(report.wall.as_millis() >= 50 && report.cpu.as_millis() < 50, "{report:?}");
-}
-
 #[test]
 fn the_environment_is_the_watchdogs() {
     let parts = |request: http::request::Builder| request.body(()).unwrap().into_parts().0;

@@ -4,6 +4,7 @@ mod cached;
 mod convention;
 mod ends;
 mod refused;
+mod samples;
 mod streams;
 mod support;
 mod wasi;
