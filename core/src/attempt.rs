@@ -182,11 +182,11 @@ impl<P: Peer> Core<P> {
     /// A host was not reached. That is no failure of the item, which is tried elsewhere while there is
     /// anywhere: until the searches find nobody, or it is too late.
     fn not_sent(&mut self, over: Over<P>, spent: bool, turn: &mut Turn<'_, P>) {
-        let Over { job: tag, item, host, .. } = over;
+        let Over { job: tag, item, host, since, .. } = over;
         let Some(job) = self.jobs.get_mut(tag) else {
             return;
         };
-        self.standings.failed(host, turn.config.host_pause, turn.now);
+        self.standings.failed(host, turn.config.host_pause, since, turn.now);
         // Found again by the next search, if it still lives.
         job.drop_host(host);
         self.known.drop_host(job.function, host);
@@ -211,11 +211,11 @@ impl<P: Peer> Core<P> {
 
     /// The system failed an attempt, and the function may have been run.
     fn attempt_failed(&mut self, over: Over<P>, why: Failure, turn: &mut Turn<'_, P>) {
-        let Over { job: tag, item, host, .. } = over;
+        let Over { job: tag, item, host, since, .. } = over;
         let Some(job) = self.jobs.get_mut(tag) else {
             return;
         };
-        let pause = self.standings.failed(host, turn.config.host_pause, turn.now);
+        let pause = self.standings.failed(host, turn.config.host_pause, since, turn.now);
         if let Some(known) = job.host_mut(host) {
             known.failed(pause, turn.now);
         }

@@ -44,6 +44,7 @@ pub(crate) enum Join {
 
 impl<P: Peer> Core<P> {
     pub(crate) fn met(&mut self, peer: P, serves: bool, turn: &mut Turn<'_, P>) {
+        self.standings.met(peer);
         if !serves || peer == self.me {
             return;
         }

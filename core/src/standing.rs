@@ -31,6 +31,7 @@ pub(crate) struct Standing {
     refusals: u32,
     /// In a row.
     failures: u32,
+    failed: Time,
     /// Until when others are preferred.
     shunned_until: Time,
     /// When it was last called or heard.
@@ -183,16 +184,28 @@ impl<P: Peer> Standings<P> {
         pause
     }
 
-    /// The system failed a call there; returns how long it is best left alone: `pause`, twice as long
-    /// each time in a row up to 8 times.
-    pub(crate) fn failed(&mut self, host: P, pause: Span, now: Time) -> Span {
+    /// The system failed a call there that was sent at `since`; returns how long it is best left alone:
+    /// `pause`, twice as long each time in a row up to 8 times. What was sent before the last failure
+    /// says nothing new.
+    pub(crate) fn failed(&mut self, host: P, pause: Span, since: Time, now: Time) -> Span {
         let mut alone = Span::ZERO;
         self.update(host, now, |standing| {
-            alone = pause.times(1 << standing.failures.min(3));
-            standing.failures = standing.failures.saturating_add(1);
+            if standing.failures == 0 || since > standing.failed {
+                standing.failures = standing.failures.saturating_add(1);
+                standing.failed = now;
+            }
+            alone = pause.times(1 << (standing.failures - 1).min(3));
             standing.shunned_until = standing.shunned_until.max(now + alone);
         });
         alone
+    }
+
+    /// A new connection to it: whatever ended the one before is over, such as a restart.
+    pub(crate) fn met(&mut self, host: P) {
+        if let Some(standing) = self.hosts.get_mut(&host) {
+            standing.failures = 0;
+            standing.shunned_until = Time(0);
+        }
     }
 
     /// Whether the calls in flight to each host are `attempts`, and every other host can be forgotten.
@@ -302,7 +315,13 @@ mod tests {
         assert_eq!([refused(0, 5), refused(0, 5), refused(0, 5)], [20, 40, 40]);
         assert_eq!([refused(50, 55), refused(100, 105)], [40, 80]);
         assert!(standings.is_shunned(1, now(184)) && !standings.is_shunned(1, now(185)));
-        let mut failed = |at| standings.failed(1, Span::secs(10), now(at)).as_ms();
-        assert_eq!([failed(0), failed(0)], [10_000, 20_000]);
+        let mut failed = |since, at| {
+            let pause = Span::secs(10);
+            standings.failed(1, pause, now(since), now(at)).as_ms()
+        };
+        assert_eq!([failed(0, 200), failed(100, 200), failed(300, 400)], [10_000, 10_000, 20_000]);
+        assert!(standings.is_shunned(1, now(20_000)));
+        standings.met(1);
+        assert!(!standings.is_shunned(1, now(500)));
     }
 }
