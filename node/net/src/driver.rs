@@ -430,6 +430,14 @@ fn may_be_the_port(error: &TransportError<io::Error>) -> bool {
     }
 }
 
+/// Whether somebody was reached and ended the handshake.
+fn is_handshake(error: &TransportError<io::Error>) -> bool {
+    let local = |error: &io::Error| {
+        matches!(kind(error), io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable)
+    };
+    may_be_the_port(error) && !matches!(error, TransportError::Other(error) if local(error))
+}
+
 /// Whether the transport gave up waiting. It says so in an error of generic type, behind several
 /// boxes; its words are what comes through.
 fn timed_out(error: &io::Error) -> bool {
@@ -447,7 +455,9 @@ fn dial_error(error: &SwarmError) -> DialError {
                 TransportError::Other(error) => format!("{to}: {error}"),
                 TransportError::MultiaddrNotSupported(_) => format!("{to}: not supported"),
             };
-            DialError::Failed(errors.iter().map(one).collect::<Vec<_>>().join("; "))
+            let words = errors.iter().map(one).collect::<Vec<_>>().join("; ");
+            let there = errors.iter().any(|(_, error)| is_handshake(error));
+            if there { DialError::TurnedAway(words) } else { DialError::Failed(words) }
         }
         other => DialError::Failed(other.to_string()),
     }

@@ -295,9 +295,13 @@ pub enum DialError {
     /// Another peer answers at that address.
     #[error("another peer answered: {0}")]
     WrongPeer(PeerId),
-    /// Nobody answered, or the handshake failed.
+    /// Nobody answered.
     #[error("cannot connect: {0}")]
     Failed(String),
+    /// Somebody is there and ended the handshake: it has no room for another connection, or speaks
+    /// another protocol.
+    #[error("turned away: {0}")]
+    TurnedAway(String),
     /// The address is our own.
     #[error("the address is this node's own")]
     Own,
