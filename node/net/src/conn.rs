@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::task::AtomicWaker;
@@ -14,7 +14,7 @@ use libp2p::{Multiaddr, PeerId, Stream, multiaddr::Protocol as Part, swarm::Conn
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Limits, PeerKey, account::Account};
+use crate::{Limits, PeerKey, account::Account, clock};
 
 /// The three protocols that streams are opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,9 @@ pub(crate) enum OpenError {
     /// The peer does not speak the protocol.
     Unsupported,
 }
+
+/// How long a connection on which nothing was said yet keeps its place.
+const FRESH_FOR: Duration = Duration::from_secs(2);
 
 /// Orders uses of connections: the lowest is the least recently used.
 static USES: AtomicU64 = AtomicU64::new(1);
@@ -86,6 +89,9 @@ pub(crate) struct Conn {
     pub(crate) opens: mpsc::Sender<Open>,
     busy: AtomicUsize,
     used: AtomicU64,
+    /// What `used` was at the beginning.
+    first: u64,
+    opened: Instant,
     evicted: CancellationToken,
     closing: AtomicBool,
     waker: AtomicWaker,
@@ -101,6 +107,7 @@ impl Conn {
         origin: Origin,
         opens: mpsc::Sender<Open>,
     ) -> Self {
+        let first = USES.fetch_add(1, Relaxed);
         Self {
             id,
             peer,
@@ -109,7 +116,9 @@ impl Conn {
             origin,
             opens,
             busy: AtomicUsize::new(0),
-            used: AtomicU64::new(USES.fetch_add(1, Relaxed)),
+            used: AtomicU64::new(first),
+            first,
+            opened: clock::now(),
             evicted: CancellationToken::new(),
             closing: AtomicBool::new(false),
             waker: AtomicWaker::new(),
@@ -127,6 +136,11 @@ impl Conn {
 
     pub(crate) fn is_idle(&self) -> bool {
         self.busy.load(SeqCst) == 0
+    }
+
+    /// Whether nothing was said on it yet, and not for long: whoever comes has a chance to ask.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.last_used() == self.first && self.opened.elapsed() < FRESH_FOR
     }
 
     pub(crate) fn is_evicted(&self) -> bool {

@@ -242,7 +242,7 @@ impl Shared {
         let inbound_full = inbound && in_use_inbound >= inbound_max;
         let mut room = taken < max;
         if inbound_full || in_use >= in_use_max {
-            let idle = table.live(inbound_full).filter(|conn| conn.is_idle());
+            let idle = table.live(inbound_full).filter(|conn| conn.is_idle() && !conn.is_fresh());
             match idle.min_by_key(|conn| conn.last_used()) {
                 Some(idlest) => {
                     idlest.evict();
