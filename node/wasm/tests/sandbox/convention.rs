@@ -1,12 +1,10 @@
 //! What a function is given, and what becomes of what it writes.
 
-use std::fs;
-
 use http::{Request, StatusCode};
 use peerless_wasm::{Failure, Invocation, environment};
 
 use crate::support::{
-    answer, command, compiled, failure, functions, request, sample, sandbox, says, with_cgi,
+    answer, command, compiled, failure, request, sample, sandbox, says, with_cgi,
 };
 
 #[tokio::test]
