@@ -1,5 +1,6 @@
 //! A host's side of placement: from an offer to a function that can be called here.
 
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -10,9 +11,12 @@ use crate::message::{Decline, Query, Tag};
 use crate::places::PLACERS_MAX;
 use crate::planted::{self, Bug};
 use crate::record::Record;
-use crate::time::Time;
+use crate::time::{Span, Time};
 use crate::timers::Timer;
-use crate::turn::{Effect, Item, ItemKey, Turn};
+use crate::turn::{Effect, Got, Item, ItemKey, Turn};
+
+/// How long sources that were all busy are left alone.
+const BUSY_PAUSE: Span = Span::ms(500);
 
 /// A function that was confirmed here, but can't be called yet.
 #[derive(Debug)]
@@ -24,6 +28,14 @@ pub(crate) struct Arriving<P> {
     /// Who wants to hear when it is served.
     pub(crate) placers: Vec<P>,
     pub(crate) mates: Vec<P>,
+    /// Who may have the code and was not asked for it yet, the likeliest first.
+    sources: VecDeque<P>,
+    /// Who is being asked.
+    asked: Option<P>,
+    /// Who was asked and had too much to do.
+    busy: VecDeque<P>,
+    /// When they are asked again.
+    again_at: Time,
     pub(crate) until: Time,
     /// Whether it was hosted before a restart, so that this is still kept.
     pub(crate) restored: bool,
@@ -54,8 +66,20 @@ pub(crate) struct Works {
 
 impl<P> Arriving<P> {
     pub(crate) const fn new(record: Arc<Record>, placers: Vec<P>, mates: Vec<P>) -> Self {
-        let (stage, until) = (Stage::Settling, Time::NEVER);
-        Self { record, stage, work: None, placers, mates, until, restored: false, unconfirmed: 0 }
+        Self {
+            record,
+            stage: Stage::Settling,
+            work: None,
+            placers,
+            mates,
+            sources: VecDeque::new(),
+            asked: None,
+            busy: VecDeque::new(),
+            again_at: Time::NEVER,
+            until: Time::NEVER,
+            restored: false,
+            unconfirmed: 0,
+        }
     }
 }
 
@@ -207,8 +231,9 @@ impl<P: Peer> Core<P> {
         let restored = self.arriving.get(&function).is_some_and(|arriving| arriving.restored);
         self.fail_arrival(function, Decline::Superseded, turn);
         mates.truncate(usize::from(turn.config.hosts_max));
-        let arriving = Arriving::new(record, alloc::vec![from], mates);
-        self.arriving.insert(function, Arriving { restored, ..arriving });
+        let mut arriving = Arriving::new(record, alloc::vec![from], mates);
+        arriving.restored = restored;
+        self.arriving.insert(function, arriving);
         self.fetch(function, sources, turn);
         true
     }
@@ -218,18 +243,28 @@ impl<P: Peer> Core<P> {
         self.places.take(function, from, version).is_some()
     }
 
-    /// Gets the code of what arrives.
-    pub(crate) fn fetch(&mut self, function: Name, mut from: Vec<P>, turn: &mut Turn<'_, P>) {
+    /// Gets the code of what arrives: from the first of these that gives it.
+    pub(crate) fn fetch(&mut self, function: Name, from: Vec<P>, turn: &mut Turn<'_, P>) {
+        let arriving = self.arriving.get_mut(&function).expect("only what arrives is fetched");
+        arriving.stage = Stage::Fetching;
+        arriving.until = turn.now + turn.config.install_timeout;
+        self.timers.add(arriving.until, Timer::Arrival(function));
+        let others = from.into_iter().filter(|peer| *peer != self.me);
+        arriving.sources = others.take(usize::from(turn.config.hosts_max)).collect();
+        arriving.busy.clear();
+        arriving.again_at = Time::NEVER;
+        self.fetch_on(function, turn);
+    }
+
+    /// Asks the next source, if there is one: else it may still be that the code is here.
+    fn fetch_on(&mut self, function: Name, turn: &mut Turn<'_, P>) {
         let arriving = self.arriving.get_mut(&function).expect("only what arrives is fetched");
         let spec = arriving.record.spec.as_ref().expect("a tombstone does not arrive");
         let version = arriving.record.version;
         let tag = self.works.insert(Works { function, version, installs: false });
-        arriving.stage = Stage::Fetching;
         arriving.work = Some(tag);
-        arriving.until = turn.now + turn.config.install_timeout;
-        self.timers.add(arriving.until, Timer::Arrival(function));
-        from.retain(|peer| *peer != self.me);
-        from.truncate(usize::from(turn.config.hosts_max));
+        let from = arriving.sources.pop_front();
+        arriving.asked = from;
         turn.push(Effect::Fetch { tag, digest: spec.digest, size: spec.size, from });
     }
 
@@ -238,7 +273,7 @@ impl<P: Peer> Core<P> {
         self.works.remove(tag)
     }
 
-    pub(crate) fn fetched(&mut self, tag: Tag, ok: bool, turn: &mut Turn<'_, P>) {
+    pub(crate) fn fetched(&mut self, tag: Tag, got: Got, turn: &mut Turn<'_, P>) {
         let Some(Works { function, version, .. }) = self.work_done(tag, false) else {
             return;
         };
@@ -246,11 +281,19 @@ impl<P: Peer> Core<P> {
         let Some(arriving) = arriving.filter(|a| a.stage == Stage::Fetching) else {
             return;
         };
-        if ok {
+        arriving.work = None;
+        let asked = arriving.asked.take();
+        arriving.busy.extend(asked.filter(|_| got == Got::Busy));
+        if got == Got::Code {
             let tag = self.works.insert(Works { function, version, installs: true });
             arriving.stage = Stage::Installing;
             arriving.work = Some(tag);
             turn.push(Effect::Install { tag, record: arriving.record.clone() });
+        } else if !arriving.sources.is_empty() {
+            self.fetch_on(function, turn);
+        } else if !arriving.busy.is_empty() && !planted::is(Bug::BusyIsGone) {
+            arriving.again_at = turn.now + BUSY_PAUSE;
+            self.timers.add(arriving.again_at, Timer::Arrival(function));
         } else {
             self.fail_arrival(function, Decline::Fetch, turn);
         }
@@ -356,11 +399,22 @@ impl<P: Peer> Core<P> {
         }
     }
 
+    /// Asks those again that were busy.
+    fn fetch_again(&mut self, function: Name, turn: &mut Turn<'_, P>) {
+        let arriving = self.arriving.get_mut(&function).expect("only what arrives is fetched");
+        arriving.again_at = Time::NEVER;
+        arriving.sources = core::mem::take(&mut arriving.busy);
+        self.fetch_on(function, turn);
+    }
+
     pub(crate) fn arrival_due(&mut self, function: Name, turn: &mut Turn<'_, P>) {
         let Some(arriving) = self.arriving.get(&function) else {
             return;
         };
         if arriving.until > turn.now {
+            if arriving.again_at <= turn.now {
+                self.fetch_again(function, turn);
+            }
             return;
         }
         match arriving.stage {

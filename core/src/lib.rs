@@ -58,6 +58,6 @@ pub use message::{Answer, Decline, Message, Query, Tag};
 pub use record::{Content, Load, Rank, Record, Runtime, Spec};
 pub use time::{Span, Time};
 pub use turn::{
-    Answered, Call, Cost, Effect, Ending, Event, Failure, Input, Item, ItemKey, Note, Reason,
+    Answered, Call, Cost, Effect, Ending, Event, Failure, Got, Input, Item, ItemKey, Note, Reason,
     Refusal, Request, Stay, Summary, Ticket, Turn,
 };

@@ -244,7 +244,7 @@ impl<P: Peer> Core<P> {
             Input::RanHead { job } => self.ran_head(job, turn),
             Input::RanEnd { job } => self.ran_end(job, turn),
             Input::Installed { tag, ok, .. } => self.installed(tag, ok, turn),
-            Input::Fetched { tag, ok, .. } => self.fetched(tag, ok, turn),
+            Input::Fetched { tag, got, .. } => self.fetched(tag, got, turn),
             Input::Kept { tag } => self.kept(tag, true, turn),
             Input::NotKept { tag } => self.kept(tag, false, turn),
             Input::Restored(item) => self.restored(item, turn),

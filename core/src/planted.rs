@@ -127,11 +127,13 @@ pub enum Bug {
     IgnoranceIsAbsence = 48,
     /// Nobody repeats what runs for long on a slow host.
     NoStragglers = 49,
+    /// A host that is busy giving code to others counts as one that has none.
+    BusyIsGone = 50,
 }
 
 impl Bug {
     /// Every bug, by number.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 50] = [
         Self::LookupFarthest,
         Self::LookupEndsEarly,
         Self::NeverEvict,
@@ -181,6 +183,7 @@ impl Bug {
         Self::MissesTwice,
         Self::IgnoranceIsAbsence,
         Self::NoStragglers,
+        Self::BusyIsGone,
     ];
 
     /// Whether it shows only at a rare turn, or where somebody lies, floods or is silent: in the core's
@@ -209,6 +212,7 @@ impl Bug {
                 | Self::TombstonesFade
                 | Self::MissesTwice
                 | Self::IgnoranceIsAbsence
+                | Self::BusyIsGone
         )
     }
 }

@@ -37,8 +37,9 @@ impl<P: Peer> Core<P> {
     }
 
     fn settle_at(&mut self, function: Name, record: Arc<Record>, until: Time) {
-        let arriving = Arriving::new(record, Vec::new(), Vec::new());
-        self.arriving.insert(function, Arriving { until, restored: true, ..arriving });
+        let mut arriving = Arriving::new(record, Vec::new(), Vec::new());
+        (arriving.until, arriving.restored) = (until, true);
+        self.arriving.insert(function, arriving);
         self.timers.add(until, Timer::Arrival(function));
     }
 

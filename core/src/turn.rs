@@ -139,14 +139,14 @@ pub enum Input<P> {
         /// Whether it can be called now.
         ok: bool,
     },
-    /// An [`Effect::Fetch`] ended; `ok`: the code is here and its digest is right.
+    /// An [`Effect::Fetch`] ended.
     Fetched {
         /// As in the effect.
         tag: Tag,
         /// What was fetched.
         digest: Digest,
-        /// Whether it is here.
-        ok: bool,
+        /// What came of it.
+        got: Got,
     },
 
     /// What was to be kept is kept.
@@ -260,7 +260,7 @@ pub enum Effect<P> {
         /// Which version.
         version: u64,
     },
-    /// Get code, unless it is here already, from any of these peers, and verify its digest.
+    /// Get code, unless it is here already, from this peer, and verify its digest.
     Fetch {
         /// What Fetched will name.
         tag: Tag,
@@ -268,8 +268,8 @@ pub enum Effect<P> {
         digest: Digest,
         /// Its size in bytes.
         size: u64,
-        /// Who has it, the likeliest first.
-        from: Vec<P>,
+        /// Who may have it; `None`: it is here or nowhere.
+        from: Option<P>,
     },
 
     /// Keep this through a crash, in place of what was kept under the same key.
@@ -536,6 +536,18 @@ pub enum Refusal {
     NotHosted,
     /// Its deadline passed in the queue.
     Late,
+}
+
+/// What came of an [`Effect::Fetch`].
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Got {
+    /// The code is here, and its digest is right.
+    Code,
+    /// Nothing: the peer gives as much as it can to others.
+    Busy,
+    /// Nothing: the peer does not have it, or did not give it whole and in time.
+    Nothing,
 }
 
 /// What is kept through a crash.

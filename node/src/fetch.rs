@@ -1,6 +1,6 @@
 //! Modules from other nodes and for them, by digest.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::future::Future as _;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,7 @@ use futures::StreamExt as _;
 use http::StatusCode;
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt as _, StreamBody};
-use peerless_core::{Digest, Input, Tag};
+use peerless_core::{Digest, Got, Input, Tag};
 use peerless_net::{Body, BoxError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep, timeout};
@@ -28,13 +28,11 @@ use crate::node::Node;
 /// Bytes of a module that are read from the disk at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// How long a source may take to its answer's head, and to each further [`PROGRESS_BYTES`] or the
-/// end; then the next one is tried.
+/// end.
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(10);
 /// What counts as progress: so little that any connection brings it, so much that one who drips
-/// bytes does not keep the other sources from being tried.
+/// bytes does not keep others from being asked.
 const PROGRESS_BYTES: usize = 64 * 1024;
-/// Before sources that were all busy are asked again.
-const BUSY_PAUSE: Duration = Duration::from_millis(500);
 /// Modules that are given at a time; each is an open file.
 const GIVEN_MAX: usize = 8;
 /// Modules that one peer may be given or wait for at a time.
@@ -42,44 +40,43 @@ const GIVEN_TO_ONE_MAX: usize = 2;
 /// How long a peer waits for its turn before it is refused; less than [`PROGRESS_TIMEOUT`].
 const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// [`Effect::Fetch`](peerless_core::Effect::Fetch): from the first of these peers that has it.
+/// [`Effect::Fetch`](peerless_core::Effect::Fetch): from this peer, unless it is here.
 ///
 /// The core ends an arrival after `install_timeout` and has no word to end its fetch earlier, so
 /// that time bounds this task, too.
-pub(crate) fn fetch(node: &Arc<Node>, tag: Tag, (digest, size): (Digest, u64), from: Vec<NodeId>) {
+pub(crate) fn fetch(
+    node: &Arc<Node>,
+    tag: Tag,
+    (digest, size): (Digest, u64),
+    from: Option<NodeId>,
+) {
     let node = node.clone();
     let limit = clock::duration(node.settings.core.install_timeout);
     tokio::spawn(async move {
-        let ok = timeout(limit, from_any(&node, &digest, size, from)).await.unwrap_or_else(|_| {
+        let got = timeout(limit, get(&node, &digest, size, from)).await.unwrap_or_else(|_| {
             tracing::warn!(digest = %hex(&digest.0), ?limit, "gave up fetching a module");
-            false
+            Got::Nothing
         });
-        node.tell(Input::Fetched { tag, digest, ok }).await;
+        node.tell(Input::Fetched { tag, digest, got }).await;
     });
 }
 
-/// Tries one source after another; those that are busy again and again.
-async fn from_any(node: &Node, digest: &Digest, size: u64, from: Vec<NodeId>) -> bool {
+async fn get(node: &Node, digest: &Digest, size: u64, from: Option<NodeId>) -> Got {
     // What comes is held from before it is there, so that nothing drops it before its install.
     node.modules.hold(digest, clock::duration(node.settings.core.install_timeout));
     if node.modules.verified(digest).await {
-        return true;
+        return Got::Code;
     }
-    let mut sources: VecDeque<_> = from.into_iter().filter(|peer| *peer != node.me).collect();
-    let mut busy = VecDeque::new();
-    loop {
-        while let Some(peer) = sources.pop_front() {
-            match fetch_from(node, digest, size, peer).await {
-                Ok(true) => return true,
-                Ok(false) => busy.push_back(peer),
-                Err(error) => tracing::warn!(%peer, %error, "cannot fetch a module"),
-            }
+    let Some(peer) = from else {
+        return Got::Nothing;
+    };
+    match fetch_from(node, digest, size, peer).await {
+        Ok(true) => Got::Code,
+        Ok(false) => Got::Busy,
+        Err(error) => {
+            tracing::warn!(%peer, %error, "cannot fetch a module");
+            Got::Nothing
         }
-        if busy.is_empty() {
-            return false;
-        }
-        std::mem::swap(&mut sources, &mut busy);
-        sleep(BUSY_PAUSE).await;
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use peerless_core::{
-    Answer, Cost, Decline, Effect, Ending, Event, Failure, Input, Item, Load, Name, Note, Query,
-    Reason, Refusal, Request, Target,
+    Answer, Cost, Decline, Effect, Ending, Event, Failure, Got, Input, Item, Load, Name, Note,
+    Query, Reason, Refusal, Request, Target,
 };
 
 use crate::peer::Index;
@@ -209,8 +209,9 @@ impl Words {
                 let how = if *ok { "is installed" } else { "can't be installed" };
                 format!("{} {how}", self.name(function))
             }
-            Input::Fetched { ok: true, .. } => "the code is here".to_owned(),
-            Input::Fetched { ok: false, .. } => "the code can't be fetched".to_owned(),
+            Input::Fetched { got: Got::Code, .. } => "the code is here".to_owned(),
+            Input::Fetched { got: Got::Busy, .. } => "the source is busy".to_owned(),
+            Input::Fetched { got: Got::Nothing, .. } => "the code can't be fetched".to_owned(),
             Input::Kept { .. } => "it is kept".to_owned(),
             Input::NotKept { .. } => "it can't be kept".to_owned(),
             Input::Restored(item) => format!("restores {}", self.item(item)),
@@ -241,7 +242,10 @@ impl Words {
             Effect::Cancel { .. } => "stops a run".to_owned(),
             Effect::Install { record, .. } => format!("installs {}", self.name(&record.function)),
             Effect::Uninstall { function, .. } => format!("uninstalls {}", self.name(function)),
-            Effect::Fetch { from, .. } => format!("fetches the code from {}", self.peers(from)),
+            Effect::Fetch { from: None, .. } => "looks for the code".to_owned(),
+            Effect::Fetch { from: Some(peer), .. } => {
+                format!("fetches the code from {}", self.peer(*peer))
+            }
             Effect::Keep { item, .. } => format!("keeps {}", self.item(item)),
             Effect::Forget(_) => "forgets what it kept".to_owned(),
             Effect::WakeAt(time) => format!("wakes at {time:?}"),

@@ -166,7 +166,7 @@ impl<P: Copy + Ord + Debug> Laws<P> {
             Input::Installed { tag, function, version, ok } => {
                 self.open().serving.installed(*tag, (*function, *version), *ok)
             }
-            Input::Fetched { tag, digest, ok } => self.open().serving.fetched(*tag, *digest, *ok),
+            Input::Fetched { tag, digest, got } => self.open().serving.fetched(*tag, *digest, *got),
             Input::Kept { tag } => self.open().store.kept(*tag, true),
             Input::NotKept { tag } => self.open().store.kept(*tag, false),
             Input::Restored(item) => {

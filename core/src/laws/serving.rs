@@ -10,7 +10,7 @@ use crate::key::{Digest, Name};
 use crate::message::Tag;
 use crate::record::Record;
 use crate::time::Time;
-use crate::turn::Call;
+use crate::turn::{Call, Got};
 
 #[derive(Clone, Debug)]
 pub(super) struct Serving {
@@ -179,8 +179,8 @@ impl Serving {
         self.work_tags.take(tag)
     }
 
-    pub(super) fn fetched(&mut self, tag: Tag, digest: Digest, ok: bool) -> Verdict {
-        if ok {
+    pub(super) fn fetched(&mut self, tag: Tag, digest: Digest, got: Got) -> Verdict {
+        if got == Got::Code {
             self.code.insert(digest);
         }
         must(self.fetching.remove(&tag) == Some(digest), Law::Runtime, || {

@@ -1,6 +1,6 @@
 //! Calls that are served, and what is installed for them.
 
-use peerless_core::{Call, Digest, Refusal, Stay};
+use peerless_core::{Call, Digest, Got, Refusal, Stay};
 
 use super::*;
 
@@ -47,11 +47,11 @@ fn code() -> Digest {
 }
 
 fn fetch() -> Effect<P> {
-    Effect::Fetch { tag: tag(0), digest: code(), size: 1, from: Vec::new() }
+    Effect::Fetch { tag: tag(0), digest: code(), size: 1, from: None }
 }
 
 fn fetched() -> Input<P> {
-    Input::Fetched { tag: tag(0), digest: code(), ok: true }
+    Input::Fetched { tag: tag(0), digest: code(), got: Got::Code }
 }
 
 fn install_as(work: u32) -> Effect<P> {

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use peerless_core::{
-    Call, Config, Core, Effect, Input, Item, Name, Refusal, Span, Tag, Time, Turn,
+    Call, Config, Core, Effect, Got, Input, Item, Name, Refusal, Span, Tag, Time, Turn,
 };
 use proptest::prelude::*;
 
@@ -59,7 +59,7 @@ impl Host {
                     did.push(Did::Stops(call.expect("it runs").0));
                 }
                 Effect::Fetch { tag, digest, .. } => {
-                    did.extend(self.input(Input::Fetched { tag, digest, ok: true }));
+                    did.extend(self.input(Input::Fetched { tag, digest, got: Got::Code }));
                 }
                 Effect::Install { tag, record } => {
                     let (function, version) = (record.function, record.version);

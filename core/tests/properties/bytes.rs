@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use peerless_core::random::Random;
 use peerless_core::{
-    Answer, Config, Content, Core, Decline, Digest, Effect, Ending, Input, Item, Load, Message,
-    Name, Owner, Query, Rank, Record, Refusal, Request, Runtime, Span, Spec, Stay, Tag, Target,
-    Ticket, Time, Turn,
+    Answer, Config, Content, Core, Decline, Digest, Effect, Ending, Got, Input, Item, Load,
+    Message, Name, Owner, Query, Rank, Record, Refusal, Request, Runtime, Span, Spec, Stay, Tag,
+    Target, Ticket, Time, Turn,
 };
 
 use crate::world::{OWNER, P, host, name};
@@ -267,7 +267,8 @@ impl Choices<'_> {
             }
             20 => {
                 let (tag, digest) = (self.tag(), Digest([self.below(3); 32]));
-                Input::Fetched { tag, digest, ok: self.below(4) > 0 }
+                let got = [Got::Code, Got::Code, Got::Busy, Got::Nothing];
+                Input::Fetched { tag, digest, got: got[self.below(4) as usize] }
             }
             21 if self.below(4) > 0 => Input::Kept { tag: self.tag() },
             21 => Input::NotKept { tag: self.tag() },

@@ -1,7 +1,7 @@
 //! What a user hears of a call that falls silent.
 
 use peerless_core::{
-    Config, Core, Effect, Event, Failure, Input, Item, Load, Request, Span, Tag, Time, Turn,
+    Config, Core, Effect, Event, Failure, Got, Input, Item, Load, Request, Span, Tag, Time, Turn,
 };
 
 use crate::world::{P, host, name, record, small};
@@ -35,7 +35,7 @@ impl Caller {
         for effect in &effects {
             follows.extend(match effect {
                 Effect::Fetch { tag, digest, .. } => {
-                    self.input(Input::Fetched { tag: *tag, digest: *digest, ok: true })
+                    self.input(Input::Fetched { tag: *tag, digest: *digest, got: Got::Code })
                 }
                 Effect::Install { tag, record } => {
                     let (function, version) = (record.function, record.version);

@@ -59,6 +59,23 @@ pub fn installs() -> String {
     bench.rest()
 }
 
+/// One source does not have the code, the other gives as much as it can to others: that one is asked
+/// again after a while.
+pub fn sources() -> String {
+    let mut bench = Bench::new(5, host(1, 1, 4), small());
+    let f = record(name('f', 5), 1, 1);
+    bench.asks(1, Query::Offer { record: f.clone(), waive: false });
+    let (function, version) = (f.function, f.version);
+    let (sources, mates) = (vec![P(1), P(7)], Vec::new());
+    bench.asks(1, Query::Confirm { function, version, sources, mates });
+    bench.source_is_busy();
+    bench.ends(0, false);
+    bench.pass(Span::ms(499));
+    bench.pass(Span::ms(1));
+    bench.ends(0, true);
+    bench.rest()
+}
+
 /// Two functions with the same code: that it can't be fetched for one of them is no word on the
 /// other.
 pub fn same_code() -> String {

@@ -34,6 +34,7 @@ pub const ALL: &[(&str, Play)] = &[
     ("restart", placing::restart),
     ("places", hosting::places),
     ("installs", hosting::installs),
+    ("sources", hosting::sources),
     ("same_code", hosting::same_code),
     ("update_retried", hosting::update),
     ("leaving", hosting::leaving),

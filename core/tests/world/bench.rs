@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use peerless_core::laws::Laws;
 use peerless_core::{
-    Config, Core, Effect, Input, Item, Message, Query, Record, Setup, Span, Tag, Time, Turn,
+    Config, Core, Effect, Got, Input, Item, Message, Query, Record, Setup, Span, Tag, Time, Turn,
 };
 
 use super::{P, text};
@@ -96,7 +96,10 @@ impl Bench {
     /// A fetch or install ends: the one at this place among those under way.
     pub fn ends(&mut self, at: usize, ok: bool) {
         let (said, input) = match self.works.remove(at) {
-            Effect::Fetch { tag, digest, .. } => ("fetch", Input::Fetched { tag, digest, ok }),
+            Effect::Fetch { tag, digest, .. } => {
+                let got = if ok { Got::Code } else { Got::Nothing };
+                ("fetch", Input::Fetched { tag, digest, got })
+            }
             Effect::Install { tag, record } => {
                 let (function, version) = (record.function, record.version);
                 ("install", Input::Installed { tag, function, version, ok })
@@ -105,6 +108,14 @@ impl Bench {
         };
         let how = if ok { "ends" } else { "fails" };
         self.tell(&format!("{said} {} {how}", at + 1), input);
+    }
+
+    /// The source of the oldest fetch under way gives as much as it can to others.
+    pub fn source_is_busy(&mut self) {
+        let Effect::Fetch { tag, digest, .. } = self.works.remove(0) else {
+            panic!("bench: the oldest work is no fetch")
+        };
+        self.tell("the source is busy", Input::Fetched { tag, digest, got: Got::Busy });
     }
 
     /// The oldest item is kept.

@@ -154,7 +154,7 @@ impl World {
                 let (function, version) = (record.function, record.version);
                 self.post(me, me, Input::Installed { tag, function, version, ok: true });
             }
-            Effect::Fetch { tag, digest, from, .. } => self.fetch(me, tag, digest, &from),
+            Effect::Fetch { tag, digest, from, .. } => self.fetch(me, tag, digest, from),
             Effect::Keep { tag, item } => {
                 self.disk(me).items.insert(item.key(), item);
                 self.post(me, me, Input::Kept { tag });
@@ -241,12 +241,14 @@ impl World {
         }
     }
 
-    fn fetch(&mut self, me: P, tag: Tag, digest: Digest, from: &[P]) {
+    fn fetch(&mut self, me: P, tag: Tag, digest: Digest, from: Option<P>) {
         let has = |peer: &P| self.disks.get(peer).is_some_and(|disk| disk.code.contains(&digest));
-        let ok = has(&me) || from.iter().any(|peer| self.nodes.contains_key(peer) && has(peer));
-        if ok {
+        let here =
+            has(&me) || from.is_some_and(|peer| self.nodes.contains_key(&peer) && has(&peer));
+        if here {
             self.disk(me).code.insert(digest);
         }
-        self.post(me, me, Input::Fetched { tag, digest, ok });
+        let got = if here { Got::Code } else { Got::Nothing };
+        self.post(me, me, Input::Fetched { tag, digest, got });
     }
 }

@@ -15,8 +15,9 @@ use std::sync::Arc;
 
 use peerless_core::laws::Laws;
 use peerless_core::{
-    Accept, Answer, Config, Core, Digest, Effect, Ending, Event, Input, Item, ItemKey, Message,
-    Name, Note, Query, Reason, Record, Request, Setup, Span, Tag, Target, Ticket, Time, Turn,
+    Accept, Answer, Config, Core, Digest, Effect, Ending, Event, Got, Input, Item, ItemKey,
+    Message, Name, Note, Query, Reason, Record, Request, Setup, Span, Tag, Target, Ticket, Time,
+    Turn,
 };
 
 pub use bench::Bench;

@@ -243,7 +243,11 @@ pub fn effect(effect: &Effect<P>) -> Option<String> {
         Effect::Fetch { digest, from, .. } => {
             let [version, letter, ..] = digest.0;
             let version = version >> 4;
-            format!("fetches {}.wasm v{version} from {}", char::from(letter), list(from))
+            let letter = char::from(letter);
+            match from {
+                Some(peer) => format!("fetches {letter}.wasm v{version} from {peer:?}"),
+                None => format!("looks for {letter}.wasm v{version}"),
+            }
         }
         Effect::Keep { item: Item::Record(what), .. } => format!("keeps record {}", record(what)),
         Effect::Keep { item: Item::Hosting(what), .. } => {

@@ -1,6 +1,6 @@
 //! What a machine does for its core: every effect, one after the other.
 
-use peerless_core::{Digest, Effect, Input, Message, Span, Tag, Time};
+use peerless_core::{Digest, Effect, Got, Input, Message, Span, Tag, Time};
 
 use super::{Disk, Happening, World};
 use crate::agenda::When;
@@ -38,7 +38,7 @@ impl World {
                 self.census.uninstalled(self.now.0, peer, &function, version);
             }
             Effect::Fetch { tag, digest, size, from } => {
-                self.fetch(peer, tag, (digest, size), &from);
+                self.fetch(peer, tag, (digest, size), from);
             }
             Effect::Keep { tag, item } => self.write_disk(peer, Disk::Keep(tag, item)),
             Effect::Forget(key) => self.write_disk(peer, Disk::Forget(key)),
@@ -97,27 +97,29 @@ impl World {
         }
     }
 
-    /// Code comes from the first of those who have it, if one of them runs.
-    fn fetch(&mut self, peer: u32, tag: Tag, (digest, size): (Digest, u64), from: &[Index]) {
+    /// Code comes from the other peer, if it runs and has it.
+    fn fetch(&mut self, peer: u32, tag: Tag, (digest, size): (Digest, u64), from: Option<Index>) {
         let has = |other: u32| {
             let desk = self.desks[other as usize].as_ref();
             self.is_up(other) && desk.is_some_and(|desk| desk.code.contains(&digest))
         };
         let settings = self.network.settings();
-        let (after, ok) = if has(peer) {
-            (Span::ZERO, true)
-        } else if from.iter().any(|other| has(other.0)) {
-            (self.network.transfer(size), true)
-        } else {
-            (settings.connect_timeout, false)
+        let (after, got) = match from {
+            _ if has(peer) => (Span::ZERO, Got::Code),
+            None => (Span::ZERO, Got::Nothing),
+            Some(other) if has(other.0) => (self.network.transfer(size), Got::Code),
+            Some(other) if self.is_up(other.0) || self.silence_of(other.0) == Silence::Process => {
+                (settings.latency + settings.latency, Got::Nothing)
+            }
+            Some(_) => (settings.connect_timeout, Got::Nothing),
         };
-        self.tell(peer, self.now + after, Input::Fetched { tag, digest, ok });
+        self.tell(peer, self.now + after, Input::Fetched { tag, digest, got });
     }
 
     /// What the world knows when a machine has done something for its core.
     pub(super) fn note_own(&mut self, peer: u32, input: &Input<Index>) {
         match input {
-            Input::Fetched { digest, ok: true, .. } => {
+            Input::Fetched { digest, got: Got::Code, .. } => {
                 self.desk(peer).code.insert(*digest);
             }
             Input::Installed { function, version, ok: true, .. } => {
