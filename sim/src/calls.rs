@@ -44,6 +44,11 @@ const TIMED_OUT: u16 = 504;
 const PACKET_BYTES: u64 = 256;
 
 impl World {
+    /// How many calls ever came to a peer.
+    pub(crate) fn calls_on(&self, peer: u32) -> u64 {
+        self.desks[peer as usize].as_ref().map_or(0, |desk| desk.next_call)
+    }
+
     /// How long the next packet of a call takes if it leaves now.
     fn ride(&mut self, from: u32, to: u32) -> Span {
         let counter = self.desk(from).packets + 1;

@@ -130,6 +130,11 @@ impl Census {
         hosting.map(|(peer, _)| *peer).collect()
     }
 
+    /// How many functions a peer hosts.
+    pub fn functions_on(&self, peer: u32) -> u64 {
+        self.hosted.get(&peer).map_or(0, |functions| functions.len() as u64)
+    }
+
     /// Whether a peer hosts the function of this number.
     pub fn does_host(&self, peer: u32, function: usize) -> bool {
         self.functions[function].hosts.contains(&peer)

@@ -29,6 +29,7 @@ pub mod population;
 pub mod record;
 pub mod report;
 pub mod scenario;
+pub mod series;
 pub mod tickets;
 pub mod trace;
 pub mod wire;

@@ -82,8 +82,25 @@ pub struct Manycalls {
     pub attempts: u64,
     /// Of these, those that repeated an item that ran for long elsewhere.
     pub hedged: u64,
+    /// Items that got a result, of manycalls under way too.
+    pub results: u64,
+    /// The first manycalls that ended.
+    pub spans: Vec<JobSpan>,
     /// Nanoseconds.
     pub makespan: Vec<u64>,
     /// Nanoseconds.
     pub ideal: Vec<u64>,
+}
+
+/// When a manycall was under way, and what came of it.
+#[derive(Copy, Clone, Debug)]
+pub struct JobSpan {
+    /// When it began, in nanoseconds of the world's life.
+    pub start: u64,
+    /// How long it took, in nanoseconds.
+    pub took: u64,
+    /// Items given to it.
+    pub items: u64,
+    /// Of these, those that succeeded.
+    pub succeeded: u64,
 }

@@ -1,16 +1,19 @@
 //! What came of a run, in the form of the contract, and in a table for people.
 
+mod histogram;
 mod sections;
 mod spread;
 mod table;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-pub use self::sections::{Anycall, Lookup, Manycall, Placement};
+pub use self::histogram::Histogram;
+pub use self::sections::{Anycall, Job, Lookup, LookupDistributions, Manycall, Placement};
 pub use self::spread::{Spread, rank};
 use crate::expect;
 use crate::meter::{Meter, peak_rss_bytes};
 use crate::scenario::Scenario;
+use crate::series::Series;
 use crate::world::{START, World};
 
 /// Nanoseconds in a millisecond.
@@ -19,7 +22,7 @@ const MS: f64 = 1e6;
 const SECOND: f64 = 1e9;
 
 /// The object that `run --json` prints.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the contract's")]
 pub struct Report {
     pub schema: u32,
@@ -52,12 +55,15 @@ pub struct Report {
     pub placement: Option<Placement>,
     pub violations: Vec<Broken>,
     /// How many there were: the first of them are told.
-    #[serde(skip)]
+    #[serde(default)]
     pub violations_count: u64,
+    /// How it went over virtual time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub series: Option<Series>,
 }
 
 /// A violation as it is reported.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Broken {
     pub seconds: f64,
@@ -102,6 +108,7 @@ pub fn report(world: &mut World, seed: u64, setup_seconds: f64, meter: Meter) ->
         placement: world.scenario.functions.is_some().then(|| Placement::of(world)),
         violations: Vec::new(),
         violations_count: 0,
+        series: Some(world.series()),
     };
     let now = world.now();
     for breach in expect::breaches(world, &report) {

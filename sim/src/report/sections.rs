@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 
 use peerless_core::Peer;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::histogram::Histogram;
 use super::spread::{Spread, rank};
 use super::{MS, SECOND};
+use crate::outcomes::JobSpan;
 use crate::peer::Index;
 use crate::world::World;
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 #[expect(missing_docs, reason = "the names are the contract's")]
 pub struct Lookup {
     pub count: u64,
@@ -21,9 +24,22 @@ pub struct Lookup {
     pub rpcs: Spread,
     pub latency_ms: Spread,
     pub timeouts: u64,
+    /// All samples of the above.
+    pub distributions: LookupDistributions,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the names are those of the lookup's spreads")]
+pub struct LookupDistributions {
+    pub hops: Histogram,
+    pub rounds: Histogram,
+    pub rpcs: Histogram,
+    pub latency_ms: Histogram,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 #[expect(missing_docs, reason = "the names are the contract's")]
 pub struct Anycall {
     pub count: u64,
@@ -41,9 +57,12 @@ pub struct Anycall {
     pub orphaned: u64,
     /// Why calls failed.
     pub failures: BTreeMap<String, u64>,
+    /// All latencies.
+    pub latency_distribution_ms: Histogram,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 #[expect(missing_docs, reason = "the names are the contract's")]
 pub struct Manycall {
     pub jobs: u64,
@@ -58,9 +77,23 @@ pub struct Manycall {
     pub makespan_ms: Spread,
     pub ideal_makespan_ms: Spread,
     pub efficiency: f64,
+    /// The times of the first manycalls, in the order of their ends.
+    pub timeline: Vec<Job>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+/// One manycall's time.
+#[derive(Copy, Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Job {
+    pub start_seconds: f64,
+    pub seconds: f64,
+    pub items: u64,
+    pub succeeded: u64,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 #[expect(missing_docs, reason = "the names are the contract's")]
 pub struct Placement {
     pub functions: u64,
@@ -89,6 +122,21 @@ pub struct Placement {
     pub near: f64,
     /// Why deployments failed, the first ones.
     pub failures: Vec<String>,
+    /// How many peers that can host have how many functions at the end.
+    pub functions_on_peers: Histogram,
+    /// How many calls came to each of the peers that host something at the end.
+    pub calls_on_hosts: Histogram,
+}
+
+/// The narrowest bin of a distribution of times.
+const EIGHTH_MS: u64 = 125_000;
+
+impl Job {
+    fn of(span: &JobSpan) -> Self {
+        let JobSpan { start, took, items, succeeded } = *span;
+        let (start_seconds, seconds) = (start as f64 / SECOND, took as f64 / SECOND);
+        Self { start_seconds, seconds, items, succeeded }
+    }
 }
 
 impl Lookup {
@@ -103,6 +151,12 @@ impl Lookup {
             rpcs: Spread::of(&lookups.rpcs, 1.0),
             latency_ms: Spread::of(&lookups.latency, MS),
             timeouts: lookups.timeouts,
+            distributions: LookupDistributions {
+                hops: Histogram::of(&lookups.hops, 1, 1.0),
+                rounds: Histogram::of(&lookups.rounds, 1, 1.0),
+                rpcs: Histogram::of(&lookups.rpcs, 1, 1.0),
+                latency_ms: Histogram::of(&lookups.latency, EIGHTH_MS, MS),
+            },
         }
     }
 }
@@ -122,6 +176,7 @@ impl Anycall {
             while_hosted_succeeded: calls.hosted_succeeded,
             orphaned: calls.orphaned,
             failures: calls.failures.clone(),
+            latency_distribution_ms: Histogram::of(&calls.latency, EIGHTH_MS, MS),
         }
     }
 }
@@ -143,6 +198,7 @@ impl Manycall {
             makespan_ms: Spread::of(&many.makespan, MS),
             ideal_makespan_ms: Spread::of(&many.ideal, MS),
             efficiency: if makespan == 0 { 0.0 } else { ideal as f64 / makespan as f64 },
+            timeline: many.spans.iter().map(Job::of).collect(),
         }
     }
 }
@@ -154,9 +210,12 @@ impl Placement {
         let mut repairs: Vec<u64> = functions.iter().flat_map(|one| one.repairs.clone()).collect();
         repairs.sort_unstable();
         let short = functions.iter().filter(|one| (one.hosts.len() as u32) < one.wanted).count();
-        let able = (0..world.oracle.ever())
+        let loads: Vec<u64> = (0..world.oracle.ever())
             .filter(|peer| world.is_up(*peer) && world.scenario.slots_of(*peer) > 0)
-            .count();
+            .map(|peer| world.census.functions_on(peer))
+            .collect();
+        let hosts = world.census.hosts();
+        let calls: Vec<u64> = hosts.iter().map(|host| world.calls_on(*host)).collect();
         let deployments = &world.work.deployments;
         Self {
             functions: functions.len() as u64,
@@ -166,7 +225,7 @@ impl Placement {
             repair_seconds: Spread::of(&repairs, SECOND),
             repair_seconds_p95: rank(&repairs, 95) as f64 / SECOND,
             hostless_fraction: world.census.hostless_fraction(world.now().0),
-            load_max_over_mean: world.census.load_max_over_mean(able as u32),
+            load_max_over_mean: world.census.load_max_over_mean(loads.len() as u32),
             moved_on_join: world.census.moved_on_join,
             moved_on_leave: world.census.moved_on_leave,
             installs_over_lost: world.census.installs_over_lost(),
@@ -182,6 +241,8 @@ impl Placement {
                 .unwrap_or(0),
             near: near(world),
             failures: deployments.failures.iter().take(5).cloned().collect(),
+            functions_on_peers: Histogram::of(&loads, 1, 1.0),
+            calls_on_hosts: Histogram::of(&calls, 1, 1.0),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Samples in a few numbers.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A distribution in five numbers; percentiles are those of the nearest rank.
-#[derive(Copy, Clone, PartialEq, Debug, Default, Serialize)]
+#[derive(Copy, Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Spread {
     /// The mean.
     pub mean: f64,

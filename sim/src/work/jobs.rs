@@ -3,10 +3,11 @@
 use peerless_core::{Answered, Event, Failure, Input, Request, Span, Ticket, Time};
 
 use super::{Doing, Open, Plan};
+use crate::outcomes::JobSpan;
 use crate::peer::Index;
 use crate::scenario::section;
 use crate::tickets::{KIND_SHIFT, MANY};
-use crate::world::World;
+use crate::world::{START, World};
 
 section! {
     /// Manycalls of random functions through owners.
@@ -23,6 +24,9 @@ section! {
         retries: u8 = 3,
     }
 }
+
+/// The times of so many manycalls are kept.
+const SPANS_MAX: usize = 200;
 
 /// A manycall under way.
 #[derive(Clone, Debug)]
@@ -128,6 +132,14 @@ impl World {
         if let Some(ideal) = ideal {
             work.ideal.push((ideal - start.0).max(longest));
             work.makespan.push(self.now.since(start).0);
+        }
+        if work.spans.len() < SPANS_MAX {
+            work.spans.push(JobSpan {
+                start: start.since(START).0,
+                took: self.now.since(start).0,
+                items: job.items,
+                succeeded: job.succeeded,
+            });
         }
         work.jobs += 1;
         work.items += job.items;

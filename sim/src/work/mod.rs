@@ -238,6 +238,7 @@ impl World {
                 }
                 (Doing::Many(job), Event::Item { result, .. }) => {
                     job.count(result);
+                    self.work.manycalls.results += 1;
                     true
                 }
                 _ => false,

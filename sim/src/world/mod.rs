@@ -23,6 +23,7 @@ use crate::oracle::Oracle;
 use crate::peer::{Index, limb};
 use crate::record::Recorder;
 use crate::scenario::{Scenario, Silence};
+use crate::series::Sampler;
 use crate::work::{Plan, Work};
 
 /// When the world begins: 2027-01-01, 00:00 UTC.
@@ -105,6 +106,7 @@ pub struct World {
     pub(crate) census: Census,
     pub(crate) work: Work,
     pub(crate) count: Count,
+    pub(crate) sampler: Sampler,
     /// Writes down what concerns one operation.
     pub recorder: Option<Recorder>,
     /// One happening, by destination, source and counter, that comes a nanosecond later than it
@@ -137,6 +139,7 @@ impl World {
             census: Census::default(),
             work: Work::default(),
             count: Count::default(),
+            sampler: Sampler::default(),
             recorder: None,
             nudged: None,
             chance,
@@ -220,6 +223,7 @@ impl World {
     /// Takes the next happening; false if there is none.
     pub fn step(&mut self) -> bool {
         let Some((when, happening)) = self.agenda.pop() else { return false };
+        self.sample(Time(when.time));
         self.now = Time(when.time);
         match happening {
             Happening::Wake => {

@@ -23,4 +23,6 @@ mod reports;
 #[cfg(not(feature = "planted"))]
 mod scenarios;
 #[cfg(not(feature = "planted"))]
+mod series;
+#[cfg(not(feature = "planted"))]
 mod transcripts;
