@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
 use crate::report::{self, Report};
 use crate::scenario::{BUILT_IN, Bad, Known, Scenario};
+use crate::sweep::{self, Row, Seeds, Sweep};
 use crate::trace;
 
 /// Simulates networks of peerless cores in virtual time, deterministically.
@@ -44,6 +46,29 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
         /// Prints the report as one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Runs a scenario from many seeds and at many sizes, side by side on all cores.
+    Sweep {
+        /// A built-in scenario, or a file that ends in .toml.
+        scenario: String,
+        /// From seed A up to and without B.
+        #[arg(long, value_name = "A..B")]
+        seeds: Seeds,
+        /// Peers at the start, in place of the scenario's: every one of these sizes.
+        #[arg(long, value_name = "N", value_delimiter = ',')]
+        peers: Vec<u32>,
+        /// Sets any key of the scenario, such as network.loss=0.05.
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+        /// How many worlds run at once: as many as there are cores, if it is not given.
+        #[arg(long, value_name = "N")]
+        threads: Option<NonZeroU16>,
+        /// Writes each world's report into this directory, as run does.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// Prints each report as one JSON object a line, in the order of peers, then seeds.
         #[arg(long)]
         json: bool,
     },
@@ -106,6 +131,23 @@ impl Cli {
                     }
                 }
             }
+            Command::Sweep { scenario, seeds, peers, set, threads, out: dir, json } => {
+                let sizes = sizes(&scenario, peers, &set)?;
+                let threads = threads.map_or_else(cores, |threads| threads.get().into());
+                let sweep = Sweep { sizes, seeds: seeds.0, threads, dir };
+                let rows = run_all(&sweep, json, out)?;
+                let bad = rows.iter().filter(|row| row.is_bad);
+                let again: Vec<String> =
+                    bad.map(|row| command(&scenario, row.seed, row.peers, &set)).collect();
+                match again.len() {
+                    0 => Ok(()),
+                    n => {
+                        let of = format!("{n} of {} worlds failed", rows.len());
+                        let again = again.join("\n");
+                        Err(Fault::Failed(format!("{of}; to repeat them:\n{again}")))
+                    }
+                }
+            }
             Command::Trace { scenario, seed, operation, peers, set } => {
                 let scenario = load(&scenario, peers, &set)?;
                 let text = trace::trace(scenario, seed, operation).map_err(Fault::Usage)?;
@@ -144,19 +186,58 @@ fn run(
     out: &mut impl Write,
 ) -> Result<Report, Fault> {
     let report = report::run(scenario, seed);
-    let object = serde_json::to_string(&report).expect("a report is plain data");
     if let Some(dir) = dir {
-        let path = dir.join(format!("{}-{seed}-{}.json", report.scenario, report.peers));
-        std::fs::create_dir_all(&dir)
-            .and_then(|()| std::fs::write(&path, format!("{object}\n")))
-            .map_err(|error| Fault::Failed(format!("{}: {error}", path.display())))?;
+        sweep::save(&report, &dir)?;
     }
     if json {
-        writeln!(out, "{object}")?;
+        writeln!(out, "{}", object(&report))?;
     } else {
         out.write_all(report.table().as_bytes())?;
     }
     Ok(report)
+}
+
+/// A report as it is printed.
+fn object(report: &Report) -> String {
+    serde_json::to_string(report).expect("a report is plain data")
+}
+
+/// The scenario at every size, smallest first.
+fn sizes(named: &str, mut peers: Vec<u32>, set: &[String]) -> Result<Vec<Scenario>, Fault> {
+    peers.sort_unstable();
+    if let Some([twice, _]) = peers.array_windows().find(|[one, next]| one == next) {
+        return Err(Fault::Usage(format!("--peers: {twice} is given twice")));
+    }
+    if peers.is_empty() {
+        return Ok(vec![load(named, None, set)?]);
+    }
+    peers.into_iter().map(|peers| load(named, Some(peers), set)).collect()
+}
+
+/// As many worlds run at once as this machine steps at once.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn run_all(sweep: &Sweep, json: bool, out: &mut impl Write) -> Result<Vec<Row>, Fault> {
+    sweep.count().map_err(Fault::Usage)?;
+    let dir = &sweep.dir;
+    // Better now than when the first world is done.
+    std::fs::create_dir_all(dir)
+        .map_err(|error| Fault::Usage(format!("--out {}: {error}", dir.display())))?;
+    let mut rows = Vec::new();
+    let told = sweep.run(|world| {
+        rows.push(Row::of(&world));
+        match &world.outcome {
+            Ok(report) if json => writeln!(out, "{}", object(report)),
+            _ => Ok(()),
+        }
+    });
+    told.map_err(Fault::Failed)?;
+    if !json {
+        out.write_all(sweep::table(&rows).as_bytes())?;
+    }
+    Ok(rows)
 }
 
 /// The command that runs the same world again, for a POSIX shell.

@@ -4,6 +4,8 @@
 //! are performed. [`scenario`] says what happens, [`oracle`], [`laws`] and [`census`] judge it, and
 //! [`report`] tells.
 //!
+//! `peerless-sim run` runs one world, [`sweep`](mod@sweep) many side by side.
+//!
 //! The same scenario, seed and settings give the same digest on every machine and in every build:
 //! no floats, no `usize` and no hash map take part in what happens; order is (time, destination,
 //! source, the source's own counter); chance is a function of the seed and what it is for.
@@ -30,6 +32,7 @@ pub mod record;
 pub mod report;
 pub mod scenario;
 pub mod series;
+pub mod sweep;
 pub mod tickets;
 pub mod trace;
 pub mod wire;

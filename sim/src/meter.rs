@@ -23,14 +23,15 @@ impl Meter {
         self.wall.elapsed().as_secs_f64()
     }
 
-    /// Seconds of processor time of this process since then.
+    /// Seconds of processor time of this thread since then: a world is stepped by one.
     pub fn cpu_seconds(&self) -> f64 {
         cpu_seconds() - self.cpu
     }
 }
 
+/// Of the calling thread.
 fn cpu_seconds() -> f64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
+    let time = clock_gettime(ClockId::ThreadCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 

@@ -99,6 +99,35 @@ impl Report {
     }
 }
 
+impl Report {
+    /// The key figures of each kind of work, on one line.
+    pub fn figures(&self) -> String {
+        let percent = |part: u64, whole: u64| part as f64 * 100.0 / whole.max(1) as f64;
+        let mut figures = Vec::new();
+        if let Some(it) = &self.lookup {
+            let right = percent(it.succeeded, it.count);
+            let (hops, rpcs) = (it.hops.mean, it.rpcs.mean);
+            figures.push(format!("lookups {right:.2} %, {hops:.2} hops, {rpcs:.1} requests"));
+        }
+        if let Some(it) = &self.placement {
+            let placed = format!("placed {} of {}", it.placed, it.functions);
+            figures.push(match it.repairs {
+                0 => placed,
+                _ => format!("{placed}, repair p95 {:.1} s", it.repair_seconds_p95),
+            });
+        }
+        if let Some(it) = &self.anycall {
+            let answered = percent(it.succeeded, it.count);
+            figures.push(format!("anycalls {answered:.2} %, p99 {:.0} ms", it.latency_ms.p99));
+        }
+        if let Some(it) = &self.manycall {
+            let items = format!("items {} of {}", it.succeeded, it.items);
+            figures.push(format!("{items}, efficiency {:.3}", it.efficiency));
+        }
+        figures.join("; ")
+    }
+}
+
 fn share(part: u64, whole: u64) -> String {
     let percent = if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 };
     format!("{part} of {whole} ({percent:.2} %)")

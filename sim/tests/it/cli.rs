@@ -2,14 +2,14 @@
 
 use std::process::{Command, Output};
 
-fn sim(arguments: &[&str]) -> Output {
+pub(crate) fn sim(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_peerless-sim"))
         .args(arguments)
         .output()
         .expect("the binary was built for this test")
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("it prints text")
 }
 
@@ -20,6 +20,16 @@ fn lists_the_scenarios() {
     let listed = text(&output.stdout);
     for name in ["lookup", "churn", "placement", "anycall", "manycall"] {
         assert!(listed.lines().any(|line| line.starts_with(name)), "{listed}");
+    }
+}
+
+#[test]
+fn helps_with_every_command() {
+    let output = sim(&["--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    let help = text(&output.stdout);
+    for name in ["list", "run", "sweep", "trace"] {
+        assert!(help.lines().any(|line| line.trim_start().starts_with(name)), "{name}: {help}");
     }
 }
 
@@ -131,7 +141,23 @@ fn bad_usage_is_status_2() {
         (&["run", "lookup", "--peers", "0"], "peers"),
         (&["run", "lookup", "--seed", "x"], "--seed"),
         (&["trace", "lookup", "--operation", "10000"], "--operation 10000"),
-        (&["sweep", "lookup"], "sweep"),
+        (&["sweep", "lookup", "--out", "d"], "--seeds"),
+        (&["sweep", "lookup", "--seeds", "0..2"], "--out"),
+        (
+            &["sweep", "lookup", "--seeds", "5", "--out", "d"],
+            "'5' for '--seeds <A..B>': expected A..B",
+        ),
+        (&["sweep", "lookup", "--seeds", "5..5", "--out", "d"], "there is no seed from 5 up to 5"),
+        (&["sweep", "lookup", "--seeds", "0..9999999", "--out", "d"], "--seeds: expected at most"),
+        (&["sweep", "lookup", "--seeds", "0..2", "--peers", "9,x", "--out", "d"], "--peers"),
+        (
+            &["sweep", "lookup", "--seeds", "0..2", "--peers", "9,8,9", "--out", "d"],
+            "--peers: 9 is",
+        ),
+        (&["sweep", "lookup", "--seeds", "0..2", "--peers", "1,8", "--out", "d"], "peers=1"),
+        (&["sweep", "lookup", "--seeds", "0..2", "--threads", "0", "--out", "d"], "--threads"),
+        (&["sweep", "nothing", "--seeds", "0..2", "--out", "d"], "no scenario \"nothing\""),
+        (&["sweep", "lookup", "--seeds", "0..2", "--out", path], "--out"),
         (&[], "Usage"),
     ] {
         let output = sim(arguments);

@@ -25,4 +25,6 @@ mod scenarios;
 #[cfg(not(feature = "planted"))]
 mod series;
 #[cfg(not(feature = "planted"))]
+mod sweep;
+#[cfg(not(feature = "planted"))]
 mod transcripts;
