@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::num::NonZeroU16;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 
+use crate::page;
 use crate::report::{self, Report};
 use crate::scenario::{BUILT_IN, Bad, Known, Scenario};
 use crate::sweep::{self, Row, Seeds, Sweep};
@@ -71,6 +72,12 @@ enum Command {
         /// Prints each report as one JSON object a line, in the order of peers, then seeds.
         #[arg(long)]
         json: bool,
+    },
+    /// Draws a page of all reports in a directory: DIR/report.html.
+    Report {
+        /// The directory that run and sweep wrote into.
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
     },
     /// Shows one operation hop by hop.
     Trace {
@@ -148,6 +155,7 @@ impl Cli {
                     }
                 }
             }
+            Command::Report { dir } => draw(&dir, out),
             Command::Trace { scenario, seed, operation, peers, set } => {
                 let scenario = load(&scenario, peers, &set)?;
                 let text = trace::trace(scenario, seed, operation).map_err(Fault::Usage)?;
@@ -238,6 +246,16 @@ fn run_all(sweep: &Sweep, json: bool, out: &mut impl Write) -> Result<Vec<Row>, 
         out.write_all(sweep::table(&rows).as_bytes())?;
     }
     Ok(rows)
+}
+
+fn draw(dir: &Path, out: &mut impl Write) -> Result<(), Fault> {
+    let drawn = page::write(dir).map_err(Fault::Failed)?;
+    let plural = if drawn.runs == 1 { "" } else { "s" };
+    writeln!(out, "{}: {} run{plural}", drawn.path.display(), drawn.runs)?;
+    for skipped in &drawn.skipped {
+        writeln!(out, "skipped {}: {}", skipped.file, skipped.why)?;
+    }
+    Ok(())
 }
 
 /// The command that runs the same world again, for a POSIX shell.

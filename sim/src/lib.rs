@@ -4,7 +4,8 @@
 //! are performed. [`scenario`] says what happens, [`oracle`], [`laws`] and [`census`] judge it, and
 //! [`report`] tells.
 //!
-//! `peerless-sim run` runs one world, [`sweep`](mod@sweep) many side by side.
+//! `peerless-sim run` runs one world, [`sweep`](mod@sweep) many side by side, and `report` draws one
+//! [`page`] of what they wrote.
 //!
 //! The same scenario, seed and settings give the same digest on every machine and in every build:
 //! no floats, no `usize` and no hash map take part in what happens; order is (time, destination,
@@ -26,6 +27,7 @@ pub mod meter;
 pub mod network;
 pub mod oracle;
 pub mod outcomes;
+pub mod page;
 pub mod peer;
 pub mod population;
 pub mod record;

@@ -28,7 +28,7 @@ fn helps_with_every_command() {
     let output = sim(&["--help"]);
     assert_eq!(output.status.code(), Some(0));
     let help = text(&output.stdout);
-    for name in ["list", "run", "sweep", "trace"] {
+    for name in ["list", "run", "sweep", "trace", "report"] {
         assert!(help.lines().any(|line| line.trim_start().starts_with(name)), "{name}: {help}");
     }
 }
@@ -158,6 +158,7 @@ fn bad_usage_is_status_2() {
         (&["sweep", "lookup", "--seeds", "0..2", "--threads", "0", "--out", "d"], "--threads"),
         (&["sweep", "nothing", "--seeds", "0..2", "--out", "d"], "no scenario \"nothing\""),
         (&["sweep", "lookup", "--seeds", "0..2", "--out", path], "--out"),
+        (&["report"], "DIR"),
         (&[], "Usage"),
     ] {
         let output = sim(arguments);

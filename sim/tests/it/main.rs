@@ -19,6 +19,8 @@ mod digests;
 #[cfg(not(feature = "planted"))]
 mod judges;
 #[cfg(not(feature = "planted"))]
+mod page;
+#[cfg(not(feature = "planted"))]
 mod reports;
 #[cfg(not(feature = "planted"))]
 mod scenarios;
