@@ -146,6 +146,8 @@ impl<P: Peer> Core<P> {
                 return;
             }
             job.hostless_since = job.hostless_since.min(turn.now);
+            // No other half of it follows: the next one is new, and names again who is back.
+            job.partial = false;
             self.wake_job(tag, turn.now + HOSTLESS_PAUSE, turn);
             return;
         }
@@ -293,9 +295,10 @@ impl<P: Peer> Core<P> {
             }
         } else if turn.now >= job.rehost_at || job.is_stranded() && turn.now >= job.search_from() {
             job.rehost_at = Time::NEVER;
-            // The other half of a search is no new one.
+            // The other half of a search is no new one. Who failed is left alone for a while, or until
+            // he is met again.
             if !job.partial {
-                job.gone.clear();
+                job.gone.retain(|peer| self.standings.is_shunned(*peer, turn.now));
             }
             self.seek(tag, turn);
         }

@@ -31,7 +31,22 @@ pub fn host_dies() -> String {
     world.rest()
 }
 
-/// The same of a function that may not be run twice: what the dead host had is not run again, and
+/// The only host is not reached, and comes back: the next search is told of it again.
+pub fn host_returns() -> String {
+    let mut world = World::new(small());
+    world.converged(&[0, 1, 4, 5, 8, 9], &host(1, 1, 4));
+    let f = name('f', 5);
+    world.given(0, &record(f, 1, 1));
+    world.crash(5);
+    world.many(9, f, 2, 3);
+    world.pass(Span::ms(700));
+    world.restart(5);
+    world.meet(5, 4);
+    world.pass(Span::secs(12));
+    world.rest()
+}
+
+/// A host dies that runs a function which may not be run twice: what it had is not run again, and
 /// is reported as unknown.
 pub fn runs_once() -> String {
     let mut world = World::new(small());

@@ -63,6 +63,7 @@ pub const ALL: &[(&str, Play)] = &[
     ("manycall_deadline", many::deadline),
     ("manycall_straggler", many::straggler),
     ("manycall_not_sent", many::not_sent),
+    ("manycall_host_returns", many::host_returns),
 ];
 
 #[cfg(not(feature = "planted"))]
