@@ -211,8 +211,13 @@ impl<P: Peer> Core<P> {
             let target = Target::Name(publish.what.name());
             return self.search(target, Kind::Hosts, Then::Publish(tag), turn);
         }
-        let Publish { what, then, .. } = self.publishes.remove(tag).expect("it was just found");
+        let Publish { what, then, told, .. } =
+            self.publishes.remove(tag).expect("it was just found");
         let name = what.name();
+        if told == 0 && matches!(&what, What::Store(record) if record.spec.is_none()) {
+            // Nobody is known who could keep it: it is told again with the next sweep.
+            self.records.untold(name);
+        }
         match then {
             AfterPublish::Nothing => {}
             AfterPublish::Placed { version, placers } => {

@@ -13,6 +13,8 @@ use crate::time::{Span, Time};
 /// How long nobody speaks of a tombstone before one that holds it tells the holders again
 /// (Kademlia §2.5: who hears of it meanwhile need not).
 const REPEAT_PERIOD: Span = Span::minutes(60);
+/// When somebody last spoke of a record that nobody could be told of.
+const UNTOLD: Time = Time::NEVER;
 /// Tombstones told again at each sweep.
 const REPEATS_MAX: usize = 4;
 /// New records and versions that one peer may bring in each window of time; each is written to disk.
@@ -232,13 +234,21 @@ impl<P: Peer> Records<P> {
         }
     }
 
+    /// Nobody could be told of a record: a tombstone is due at once.
+    pub(crate) fn untold(&mut self, name: Name) {
+        self.told(name, UNTOLD);
+    }
+
     /// A few of the tombstones that nobody spoke of for a while, those of longest ago first; they
     /// count as spoken of now.
     pub(crate) fn tombstones_due(&mut self, now: Time) -> Vec<Arc<Record>> {
         let removed = self.by_name.values().filter(|kept| kept.record.spec.is_none());
-        let due = removed.filter(|kept| now.since(kept.told_at) >= REPEAT_PERIOD);
+        let since = |kept: &Kept<P>| if kept.told_at == UNTOLD { Time(0) } else { kept.told_at };
+        let is_due =
+            |kept: &&Kept<P>| kept.told_at == UNTOLD || now.since(kept.told_at) >= REPEAT_PERIOD;
+        let due = removed.filter(is_due);
         let mut due: Vec<(Time, Name)> =
-            due.map(|kept| (kept.told_at, kept.record.function)).collect();
+            due.map(|kept| (since(kept), kept.record.function)).collect();
         due.sort_unstable();
         due.truncate(REPEATS_MAX);
         if planted::is(Bug::TombstonesFade) {

@@ -49,6 +49,7 @@ pub const ALL: &[(&str, Play)] = &[
     ("holders_that_keep_nothing", liars::holders),
     ("renewal_of_removed", placing::renewal_of_removed),
     ("tombstone_told_again", placing::tombstone_told_again),
+    ("removal_alone", placing::removal_alone),
     ("anycall_from_nowhere", calls::from_nowhere),
     ("ignorance_is_not_absence", calls::unknown),
     ("anycall_second_host", calls::second_host),

@@ -234,6 +234,26 @@ pub fn renewal_of_removed() -> String {
     world.rest()
 }
 
+/// A node that knows nobody removes a function: once it has met others it tells them, at the next sweep.
+pub fn removal_alone() -> String {
+    let mut world = World::new(Config { k: 3, ..small() });
+    world.converged(&[0, 5, 6, 7], &host(1, 1, 4));
+    let f = name('f', 5);
+    world.given(0, &record(f, 1, 1));
+    world.start(9, host(1, 1, 4));
+    world.ask(9, Request::Remove(tombstone(f, 2).into()));
+    world.quietly(|world| {
+        world.pass(Span::secs(3));
+        world.meet(9, 6);
+        world.pass(Span::minutes(4));
+    });
+    world.say("p9 meets p6");
+    world.pass(Span::minutes(4));
+    world.query(15, 5, Query::Hosts(f));
+    world.pass(Span::secs(2));
+    world.rest()
+}
+
 /// A tombstone is told again from time to time, so that those hear of it who came since; of those
 /// that hold it one is enough.
 pub fn tombstone_told_again() -> String {
