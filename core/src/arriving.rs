@@ -324,7 +324,9 @@ impl<P: Peer> Core<P> {
     /// Uninstalls a version that is neither served nor on its way.
     fn uninstall(&mut self, function: Name, version: u64, turn: &mut Turn<'_, P>) {
         let hosted = self.hosting.get(&function).map(|hosting| hosting.record.version);
-        let arriving = self.arriving.get(&function).map(|arriving| arriving.record.version);
+        // What has yet to learn whether it still should is installed anew if so.
+        let arriving = self.arriving.get(&function).filter(|a| a.stage != Stage::Settling);
+        let arriving = arriving.map(|arriving| arriving.record.version);
         let needed = hosted == Some(version) || arriving == Some(version);
         if !needed || planted::is(Bug::UninstallsServed) {
             turn.push(Effect::Uninstall { function, version });

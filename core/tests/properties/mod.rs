@@ -5,6 +5,7 @@ mod bytes;
 mod calls;
 mod configs;
 mod deploying;
+mod disks;
 mod endings;
 mod guards;
 mod probes;
