@@ -163,6 +163,12 @@ impl<P: Copy + Ord + Debug> Store<P> {
         if ok && kept.forgotten == forgotten {
             kept.version = kept.version.max(Some(version));
         }
+        if !ok && kept.forgotten == forgotten {
+            // What takes its place need not be newer than what is not there.
+            let open = self.keeping.values().filter(|open| open.key == key);
+            let open = open.filter(|open| open.forgotten == forgotten).map(|open| open.version);
+            kept.told = kept.version.max(open.max());
+        }
         self.tidy(key);
         Ok(())
     }

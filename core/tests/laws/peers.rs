@@ -123,6 +123,9 @@ fn keeping() -> Vec<Stream> {
         ("placed before it is kept", steps![host(0), placed(), kept(0)]),
         ("kept twice", steps![keep(0, 1), kept(0), kept(0)]),
         ("neither kept nor not", steps![keep(0, 1)]),
+        ("lawful: an older one where a newer could not be kept", {
+            steps![keep(0, 2), not_kept(0), keep(1, 1), kept(1)]
+        }),
         ("an older one in place of a newer", steps![keep(0, 2), keep(1, 1), kept(0), kept(1)]),
     ]
 }
