@@ -182,7 +182,8 @@ impl World {
             self.laws.runs_once(self.now, me, from, ticket, item);
         }
         self.desk(me).jobs.insert(job, call);
-        let ends = self.now + self.service(incoming.from, incoming.ticket, incoming.item);
+        let service = self.service(incoming.from, incoming.ticket, incoming.item);
+        let ends = self.now + service.times(self.slowness(me));
         let incarnation = self.incarnations[me as usize];
         let status = Some(if ends > deadline { TIMED_OUT } else { 200 });
         let happening = Happening::Ran { incarnation, job, status };
@@ -205,6 +206,13 @@ impl World {
                 Span((mean as f64 * -libm::log(part)) as u64)
             }
         }
+    }
+
+    /// How many times as long as elsewhere a run takes on a machine.
+    fn slowness(&self, host: u32) -> u64 {
+        let settings = &self.scenario.host;
+        let bits = self.chance.bits(Concern::Slow, u64::from(host), 0, 0);
+        if settings.slow.takes(bits) { settings.slow_factor.into() } else { 1 }
     }
 
     /// A run ended, with an answer or, cancelled, without.

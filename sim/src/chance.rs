@@ -39,9 +39,13 @@ pub enum Concern {
     Instant = 12,
     /// Who is among those that crash together: draw.
     Crash = 13,
+    /// Whether a machine fails to keep, fetch or install something: machine, errand.
+    Errand = 24,
+    /// Which machines are slow: machine.
+    Slow = 25,
 }
 
-const CONCERNS: usize = 14;
+const CONCERNS: usize = 26;
 
 /// All chance of one world.
 #[derive(Clone, Debug)]

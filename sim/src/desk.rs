@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use peerless_core::{Digest, Item, ItemKey, Span, Tag, Time};
 
+use crate::chance::Share;
 use crate::scenario::{section, worded};
 
 section! {
@@ -25,6 +26,16 @@ section! {
         cancel_delay: Span = Span::ms(1),
         /// What others see of a crash: "machine" is silence, "process" a reset.
         crash: Silence = Silence::Machine,
+        /// Share of what is to be kept that the disk fails to keep.
+        store_fails: Share = Share::NONE,
+        /// Share of the fetches of code that fail where they could succeed.
+        fetch_fails: Share = Share::NONE,
+        /// Share of the installs that fail.
+        install_fails: Share = Share::NONE,
+        /// Share of the machines on which a run takes longer.
+        slow: Share = Share::NONE,
+        /// How many times as long it takes there.
+        slow_factor: u32 = 10,
     }
 }
 
@@ -58,6 +69,8 @@ pub struct Desk {
     pub packets: u64,
     /// The number of the next call that arrives.
     pub next_call: u64,
+    /// What the machine was told to keep, fetch and install so far.
+    pub errands: u64,
 }
 
 /// A call that this peer makes.

@@ -4,6 +4,7 @@ use peerless_core::{Digest, Effect, Got, Input, Message, Span, Tag, Time};
 
 use super::{Disk, Happening, World};
 use crate::agenda::When;
+use crate::chance::{Concern, Share};
 use crate::network::Verdict;
 use crate::peer::Index;
 use crate::scenario::Silence;
@@ -31,8 +32,9 @@ impl World {
             }
             Effect::Install { tag, record } => {
                 let time = self.now + host.compile_delay;
+                let ok = !self.errand_fails(peer, self.scenario.host.install_fails);
                 let (function, version) = (record.function, record.version);
-                self.tell(peer, time, Input::Installed { tag, function, version, ok: true });
+                self.tell(peer, time, Input::Installed { tag, function, version, ok });
             }
             Effect::Uninstall { function, version } => {
                 self.census.uninstalled(self.now.0, peer, &function, version);
@@ -79,6 +81,17 @@ impl World {
         self.push_own(peer, time, Happening::Wake);
     }
 
+    /// Whether what a machine is told to do fails, by chance.
+    fn errand_fails(&mut self, peer: u32, fails: Share) -> bool {
+        if fails.is_zero() {
+            return false;
+        }
+        let errands = &mut self.desk(peer).errands;
+        *errands += 1;
+        let errand = *errands;
+        fails.takes(self.chance.bits(Concern::Errand, u64::from(peer), errand, 0))
+    }
+
     fn write_disk(&mut self, peer: u32, disk: Disk) {
         let time = self.now + self.scenario.host.store_delay;
         let incarnation = self.incarnations[peer as usize];
@@ -87,6 +100,9 @@ impl World {
 
     pub(super) fn disk(&mut self, peer: u32, disk: Disk) {
         match disk {
+            Disk::Keep(tag, _) if self.errand_fails(peer, self.scenario.host.store_fails) => {
+                self.turn(peer, Input::NotKept { tag }, 0);
+            }
             Disk::Keep(tag, item) => {
                 self.desk(peer).disk.insert(item.key(), item);
                 self.turn(peer, Input::Kept { tag }, 0);
@@ -99,6 +115,7 @@ impl World {
 
     /// Code comes from the other peer, if it runs and has it.
     fn fetch(&mut self, peer: u32, tag: Tag, (digest, size): (Digest, u64), from: Option<Index>) {
+        let fails = self.errand_fails(peer, self.scenario.host.fetch_fails);
         let has = |other: u32| {
             let desk = self.desks[other as usize].as_ref();
             self.is_up(other) && desk.is_some_and(|desk| desk.code.contains(&digest))
@@ -107,7 +124,10 @@ impl World {
         let (after, got) = match from {
             _ if has(peer) => (Span::ZERO, Got::Code),
             None => (Span::ZERO, Got::Nothing),
-            Some(other) if has(other.0) => (self.network.transfer(size), Got::Code),
+            Some(other) if has(other.0) => {
+                let got = if fails { Got::Nothing } else { Got::Code };
+                (self.network.transfer(size), got)
+            }
             Some(other) if self.is_up(other.0) || self.silence_of(other.0) == Silence::Process => {
                 (settings.latency + settings.latency, Got::Nothing)
             }
