@@ -135,6 +135,11 @@ impl Census {
         self.hosted.get(&peer).map_or(0, |functions| functions.len() as u64)
     }
 
+    /// The live hosts of the function of this number, each with a version that it serves.
+    pub fn serving(&self, function: usize) -> impl Iterator<Item = (u32, u64)> {
+        self.functions[function].versions.iter().copied()
+    }
+
     /// Whether a peer hosts the function of this number.
     pub fn does_host(&self, peer: u32, function: usize) -> bool {
         self.functions[function].hosts.contains(&peer)

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 
+use crate::fuzz;
 use crate::page;
 use crate::report::{self, Report};
 use crate::scenario::{BUILT_IN, Bad, Known, Scenario};
@@ -79,6 +80,8 @@ enum Command {
         #[arg(value_name = "DIR")]
         dir: PathBuf,
     },
+    /// Draws worlds by seed, has their users ask and their machines fail, and makes what breaks small.
+    Fuzz(fuzz::cli::Arguments),
     /// Shows one operation hop by hop.
     Trace {
         /// A built-in scenario, or a file that ends in .toml.
@@ -156,6 +159,7 @@ impl Cli {
                 }
             }
             Command::Report { dir } => draw(&dir, out),
+            Command::Fuzz(arguments) => arguments.run(out),
             Command::Trace { scenario, seed, operation, peers, set } => {
                 let scenario = load(&scenario, peers, &set)?;
                 let text = trace::trace(scenario, seed, operation).map_err(Fault::Usage)?;
@@ -270,7 +274,7 @@ pub fn command(scenario: &str, seed: u64, peers: u32, sets: &[String]) -> String
 }
 
 /// A word as a shell takes it for one.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-+=/:,%@".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();

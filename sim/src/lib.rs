@@ -22,6 +22,7 @@ pub mod desk;
 pub mod digest;
 pub mod expect;
 pub mod faults;
+pub mod fuzz;
 pub mod laws;
 pub mod meter;
 pub mod network;

@@ -11,6 +11,9 @@ pub(crate) const DEPLOY: u64 = 2;
 pub(crate) const CALL: u64 = 3;
 pub(crate) const MANY: u64 = 4;
 pub(crate) const USER: u64 = 5;
+pub(crate) const FUZZ: u64 = 6;
+/// In a ticket of [`FUZZ`]: what it asks for may not be run twice.
+pub(crate) const ONCE: u64 = 1 << 47;
 
 /// One operation of a workload.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,6 +31,7 @@ pub fn ticket_name(ticket: Ticket) -> String {
         DEPLOY => "deployment",
         CALL => "anycall",
         MANY => "manycall",
+        FUZZ => return format!("operation {}", ticket & (ONCE - 1)),
         _ => "request",
     };
     format!("{kind} {}", ticket & ((1 << KIND_SHIFT) - 1))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use peerless_core::{Core, Effect, Input, Item, Time, Turn};
+use peerless_core::{Core, Effect, Got, Input, Item, Time, Turn};
 
 use crate::world::{P, host, name, record, small};
 
@@ -24,7 +24,7 @@ fn what_cannot_be_kept_is_uninstalled() {
             for effect in effects {
                 match effect {
                     Effect::Fetch { tag, digest, .. } => {
-                        inputs.push(Input::Fetched { tag, digest, ok: true });
+                        inputs.push(Input::Fetched { tag, digest, got: Got::Code });
                     }
                     Effect::Install { tag, record } => {
                         installed += 1;

@@ -6,7 +6,7 @@ use super::{Doing, Idempotent, Plan};
 use crate::chance::Concern;
 use crate::peer::Index;
 use crate::scenario::section;
-use crate::tickets::{CALL, KIND_SHIFT, MANY};
+use crate::tickets::{CALL, FUZZ, KIND_SHIFT, MANY, ONCE};
 use crate::world::World;
 
 section! {
@@ -59,6 +59,7 @@ impl World {
         match ticket >> KIND_SHIFT {
             CALL => said == Idempotent::Yes || word,
             MANY => said != Idempotent::No,
+            FUZZ => ticket & ONCE == 0,
             _ => true,
         }
     }

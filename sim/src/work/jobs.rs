@@ -77,6 +77,9 @@ impl World {
 
     /// A core has room for more items of a manycall.
     pub(crate) fn wanted(&mut self, peer: u32, ticket: Ticket, n: u32) {
+        if self.feed_more(peer, ticket, n) {
+            return;
+        }
         let Some(Open { doing: Doing::Many(job), .. }) = self.work.open.get_mut(&(peer, ticket))
         else {
             return;

@@ -2,6 +2,7 @@
 //! own, with its settings; here is what is planned and what is under way.
 
 mod calls;
+mod feed;
 mod functions;
 mod jobs;
 mod lookups;
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 use peerless_core::{Event, Input, Request, Span, Target, Ticket, Time};
 
 pub use self::calls::Anycalls;
+pub(crate) use self::feed::Feed;
 pub use self::functions::{Functions, Idempotent, Spread};
 use self::jobs::Job;
 pub use self::jobs::Manycalls;
@@ -73,6 +75,7 @@ enum Doing {
     Deploy,
     Call { hosted: bool, status: u16 },
     Many(Box<Job>),
+    Fed(Feed),
     Other,
 }
 
@@ -83,6 +86,8 @@ pub struct Work {
     pub(crate) last_planned: Time,
     open: BTreeMap<(u32, Ticket), Open>,
     users: u64,
+    /// How what [`World::feed`] asked for ended, by who was asked; lost where that peer went.
+    pub(crate) answers: BTreeMap<(u32, Ticket), (Time, Event<Index>)>,
     /// Of `[lookups]`.
     pub lookups: outcomes::Lookups,
     /// Of `[functions]`.
@@ -119,6 +124,11 @@ impl World {
     /// Whether a request is under way.
     pub fn is_open(&self, ticket: Ticket) -> bool {
         self.work.open.keys().any(|(_, open)| *open == ticket)
+    }
+
+    /// The requests that have not ended, by peer and ticket, and since when.
+    pub(crate) fn open_asks(&self) -> impl Iterator<Item = ((u32, Ticket), Time)> {
+        self.work.open.iter().map(|(key, open)| (*key, open.start))
     }
 
     pub(crate) fn begin_work(&mut self) {
@@ -241,6 +251,7 @@ impl World {
                     self.work.manycalls.results += 1;
                     true
                 }
+                (Doing::Fed(_), Event::Item { .. }) => true,
                 _ => false,
             };
             if taken {
@@ -253,6 +264,9 @@ impl World {
         match doing {
             Doing::Lookup { target } => self.end_lookup(peer, ticket, target, start, event),
             Doing::Other => {}
+            Doing::Fed(_) => {
+                self.work.answers.insert(key, (self.now, event.clone()));
+            }
             Doing::Deploy => self.end_deploy(took, event),
             Doing::Call { hosted, status } => {
                 self.end_call_of(took, attempts, hosted, status, event);

@@ -117,6 +117,13 @@ pub struct World {
 impl World {
     /// A world at its start: the peers know each other as if the network had run for long.
     pub fn new(scenario: Scenario, seed: u64) -> Self {
+        let mut world = Self::idle(scenario, seed);
+        world.begin_work();
+        world
+    }
+
+    /// The same without the scenario's work: nothing is planned.
+    pub(crate) fn idle(scenario: Scenario, seed: u64) -> Self {
         let chance = Chance::new(seed);
         let peers = scenario.peers;
         let n = peers as usize;
@@ -146,7 +153,6 @@ impl World {
             scenario,
         };
         world.populate();
-        world.begin_work();
         world
     }
 
@@ -159,6 +165,11 @@ impl World {
     pub fn table(&self, peer: u32) -> Vec<Index> {
         let core = self.cores[peer as usize].as_ref();
         core.map_or(Vec::new(), |core| core.table().collect())
+    }
+
+    /// The live hosts of the function of this number, each with a version that it serves.
+    pub(crate) fn serving(&self, function: usize) -> impl Iterator<Item = (u32, u64)> {
+        self.census.serving(function)
     }
 
     /// The instant of the last happening.

@@ -50,17 +50,27 @@ impl World {
     /// A new peer starts; it knows nobody. Its number.
     pub fn add(&mut self) -> u32 {
         let peer = self.oracle.ever();
-        self.incarnations.push(0);
-        self.counters.push(Counters::default());
-        self.wakes.push(Time::NEVER);
-        self.digests.push(Fold::EMPTY);
-        self.digests[peer as usize].birth(self.now.0, 0);
-        self.desks.push(None);
-        let core = self.make_core(peer);
-        self.cores.push(Some(core));
+        self.add_as(peer);
+        peer
+    }
+
+    /// A new peer of this number starts; it knows nobody. Numbers in between are of peers that never
+    /// were.
+    pub fn add_as(&mut self, peer: u32) {
+        let at = peer as usize;
+        if at >= self.cores.len() {
+            self.incarnations.resize(at + 1, 0);
+            self.counters.resize(at + 1, Counters::default());
+            self.wakes.resize(at + 1, Time::NEVER);
+            self.digests.resize(at + 1, Fold::EMPTY);
+            self.desks.resize_with(at + 1, || None);
+            self.cores.resize_with(at + 1, || None);
+        }
+        assert!(self.cores[at].is_none(), "a new peer has a number of its own");
+        self.digests[at].birth(self.now.0, 0);
+        self.cores[at] = Some(self.make_core(peer));
         self.oracle.joined(self.now.0, peer);
         self.census.joined(peer);
-        peer
     }
 
     /// A peer that was gone starts again, with what its disk kept.
@@ -98,6 +108,21 @@ impl World {
         self.chains.crashed(peer);
         self.break_calls(peer, silence);
         self.work_lost(peer);
+    }
+
+    /// Whether a peer ever was there.
+    pub(crate) fn was_there(&self, peer: u32) -> bool {
+        self.is_up(peer) || self.gone.contains_key(&peer)
+    }
+
+    /// The peers that were there and are gone, ascending.
+    pub(crate) fn those_gone(&self) -> Vec<u32> {
+        self.gone.keys().copied().collect()
+    }
+
+    /// The peers that are there, ascending.
+    pub(crate) fn those_up(&self) -> Vec<u32> {
+        (0..self.cores.len() as u32).filter(|peer| self.is_up(*peer)).collect()
     }
 
     /// What others see of a peer that is gone.

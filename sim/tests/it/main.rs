@@ -17,6 +17,8 @@ mod cli;
 #[cfg(not(feature = "planted"))]
 mod digests;
 #[cfg(not(feature = "planted"))]
+mod fuzz;
+#[cfg(not(feature = "planted"))]
 mod judges;
 #[cfg(not(feature = "planted"))]
 mod page;

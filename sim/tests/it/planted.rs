@@ -3,10 +3,20 @@
 
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use clap::Parser;
 use peerless_core::planted::{self, Bug};
+use peerless_sim::cli::{Cli, Fault};
+use peerless_sim::fuzz;
 
 use crate::support;
+
+/// A bug is active in the whole process: only one test at a time plants any.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What a world comes to under the active bug, or the first line of its panic.
 fn under<T>(run: impl FnOnce() -> T) -> Result<T, String> {
@@ -53,6 +63,7 @@ fn lines(noticed: &[(&str, String)]) -> String {
 
 #[test]
 fn every_bug_is_noticed() {
+    let _alone = alone();
     let honest: Vec<String> = support::TRANSCRIPTS.iter().map(|(_, make)| make()).collect();
     assert_eq!((failing(), changing(&honest)), (vec![], vec![]), "without a bug");
     let mut noticed = Vec::new();
@@ -79,4 +90,65 @@ fn every_bug_is_noticed() {
     for name in scenarios.chain(transcripts) {
         assert!(noticed.contains(&name), "{name} notices no bug");
     }
+}
+
+/// Bugs of order and timing that fuzzing finds within so many seeds, where only a rare turn shows them.
+const FUZZED: [Bug; 7] = [
+    Bug::IgnoresTombstone,
+    Bug::AnswersTwice,
+    Bug::AcknowledgesEarly,
+    Bug::CancelRunsOn,
+    Bug::NeverCompares,
+    Bug::RunsAgain,
+    Bug::NeverUpdates,
+];
+const SEEDS_MAX: u64 = 120;
+/// A case that is made small has at most so many operations.
+const STEPS_MAX: usize = 20;
+
+#[test]
+fn fuzzing_finds_bugs_and_makes_them_small() {
+    let _alone = alone();
+    // Panics of the broken cores are told with the case.
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut text = String::new();
+    for bug in FUZZED {
+        planted::set(bug as u32);
+        let _ = writeln!(text, "{bug:?}\n{}", broken_case(bug));
+    }
+    planted::set(0);
+    drop(std::panic::take_hook());
+    insta::with_settings!({
+        snapshot_path => "../../../snapshots/sim", prepend_module_to_snapshot => false
+    }, { insta::assert_snapshot!("fuzzed_bugs", text) });
+}
+
+/// The first broken case under the active bug, made small; its command plays it again.
+fn broken_case(bug: Bug) -> String {
+    let named = |seed| fuzz::Named {
+        scenario: None,
+        seed,
+        preset: fuzz::Preset::Lite,
+        only: None,
+        off: std::collections::BTreeSet::new(),
+        peers: None,
+    };
+    let found = (0..SEEDS_MAX).find_map(|seed| {
+        let case = fuzz::draw(&named(seed)).expect("it can be drawn");
+        fuzz::play(&case).violation.map(|violation| (case, violation))
+    });
+    let (case, violation) = found.unwrap_or_else(|| panic!("{bug:?} is not found"));
+    let broken = fuzz::shrink(case, violation, 600.0);
+    let text = broken.text();
+    let steps = broken.case.schedule.len();
+    assert!(steps <= STEPS_MAX, "{bug:?} takes {steps} operations:\n{text}");
+    // The command that it prints plays that case, and it breaks in the same way.
+    let command = broken.case.named.command();
+    let cli = Cli::try_parse_from(command.split(' ')).expect("it is a command");
+    let mut out = Vec::new();
+    let fault = cli.run(&mut out);
+    assert!(matches!(fault, Err(Fault::Failed(_))), "{command}: {fault:?}");
+    let said = String::from_utf8(out).expect("it prints text");
+    assert!(said.starts_with(&text), "{command}\n{said}\ninstead of\n{text}");
+    text
 }
