@@ -3,6 +3,7 @@
 
 use alloc::collections::BTreeMap;
 
+use crate::idle::Idle;
 use crate::key::{Name, Peer};
 use crate::machine::Core;
 use crate::message::Tag;
@@ -17,8 +18,8 @@ use crate::turn::{Call, Effect, Refusal, Stay, Turn};
 #[derive(Debug)]
 pub(crate) struct Admission<P> {
     jobs: Slab<Running>,
-    running: BTreeMap<Call, Tag>,
-    queue: Queue<P>,
+    running: Idle<BTreeMap<Call, Tag>>,
+    queue: Idle<Queue<P>>,
 }
 
 /// A call that runs, even if nobody waits for it any more.
@@ -32,7 +33,7 @@ struct Running {
 
 impl<P: Peer> Admission<P> {
     pub(crate) const fn new(incarnation: u32) -> Self {
-        Self { jobs: Slab::new(incarnation), running: BTreeMap::new(), queue: Queue::new() }
+        Self { jobs: Slab::new(incarnation), running: Idle::new(), queue: Idle::new() }
     }
 
     pub(crate) fn running(&self) -> u16 {

@@ -106,7 +106,7 @@ bytes32!(
 
 /// A peer as its host names it: an index in the simulator, a public key with its cached position
 /// in the node. `Ord` need not agree with the position.
-pub trait Peer: Copy + Ord + fmt::Debug {
+pub trait Peer: Copy + Ord + fmt::Debug + 'static {
     /// This peer's position.
     fn key(self) -> Key;
     /// The position of a name, by the same rule by which the host's network hashes names.

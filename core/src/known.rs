@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::idle::Empty;
 use crate::key::{Name, Peer};
 use crate::record::Record;
 use crate::time::Time;
@@ -21,6 +22,14 @@ pub(crate) struct Found<P> {
 #[derive(Debug)]
 pub(crate) struct Known<P> {
     found: BTreeMap<Name, Found<P>>,
+}
+
+impl<P: Peer> Empty for Known<P> {
+    const EMPTY: &'static Self = &Self::new();
+
+    fn empty() -> Self {
+        Self::new()
+    }
 }
 
 impl<P: Peer> Known<P> {

@@ -22,6 +22,7 @@ pub mod config;
 mod hearsay;
 mod holder;
 mod hosting;
+mod idle;
 mod job;
 pub mod key;
 mod known;
@@ -44,6 +45,8 @@ mod records;
 mod repair;
 mod search;
 mod settling;
+#[cfg(test)]
+mod sizes;
 mod slab;
 mod standing;
 mod table;

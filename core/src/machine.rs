@@ -12,8 +12,9 @@ use crate::attempt::Attempt;
 use crate::census::Census;
 use crate::config::Setup;
 use crate::hosting::Hosting;
+use crate::idle::Idle;
 use crate::job::Job;
-use crate::key::{Name, Owner, Peer, Target};
+use crate::key::{Key, Name, Owner, Peer, Target};
 use crate::known::Known;
 use crate::message::{Answer, Message, Query, Tag};
 use crate::placement::Placement;
@@ -34,7 +35,7 @@ use crate::turn::{Effect, Event, Failure, Input, Item, Request, Ticket, Turn};
 #[derive(Debug)]
 pub struct Core<P: Peer> {
     pub(crate) me: P,
-    pub(crate) setup: Box<Setup>,
+    pub(crate) setup: Arc<Setup>,
     pub(crate) random: Random,
     pub(crate) table: Table<P>,
     /// How far the joining of the network has come.
@@ -42,10 +43,10 @@ pub struct Core<P: Peer> {
     /// Whether what is done from time to time in a network has begun.
     pub(crate) settled: bool,
     /// Unknown askers that are being checked, and some that did not answer.
-    pub(crate) checks: Vec<P>,
-    pub(crate) mute: Vec<P>,
+    pub(crate) checks: Idle<Vec<P>>,
+    pub(crate) mute: Idle<Vec<P>>,
     /// Peers that just failed, and when.
-    pub(crate) missed: Vec<(P, Time)>,
+    pub(crate) missed: Idle<Vec<(P, Time)>>,
     pub(crate) timers: Timers,
     /// The wake that the host was asked for.
     wake: Time,
@@ -55,8 +56,8 @@ pub struct Core<P: Peer> {
     /// What follows when something is kept.
     keeps: Slab<Keeping<P>>,
     /// What each user's request has become.
-    pub(crate) asks: BTreeMap<Ticket, Work>,
-    pub(crate) searches: Slab<Search<P>>,
+    pub(crate) asks: Idle<BTreeMap<Ticket, Work>>,
+    pub(crate) searches: Slab<Box<Search<P>>>,
     pub(crate) publishes: Slab<Publish<P>>,
     pub(crate) censuses: Slab<Census<P>>,
     pub(crate) placements: Slab<Placement<P>>,
@@ -64,18 +65,18 @@ pub struct Core<P: Peer> {
     pub(crate) attempts: Slab<Attempt<P>>,
 
     /// Records kept for others and for the owner; and who provides which name.
-    pub(crate) records: crate::records::Records<P>,
+    pub(crate) records: Idle<crate::records::Records<P>>,
     pub(crate) providers: crate::providers::Providers<P>,
     /// The other nodes that hold this node's owner key.
-    pub(crate) siblings: Vec<crate::owner::Sibling<P>>,
+    pub(crate) siblings: Idle<Vec<crate::owner::Sibling<P>>>,
     /// When this node last told the holders that it is one of them.
     pub(crate) owner_told_at: Time,
     /// Functions that can be called here.
-    pub(crate) hosting: BTreeMap<Name, Hosting<P>>,
+    pub(crate) hosting: Idle<BTreeMap<Name, Hosting<P>>>,
     /// Functions that have been confirmed here and are on their way.
-    pub(crate) arriving: BTreeMap<Name, Arriving<P>>,
+    pub(crate) arriving: Idle<BTreeMap<Name, Arriving<P>>>,
     /// Places that are promised and not confirmed yet.
-    pub(crate) places: Places<P>,
+    pub(crate) places: Idle<Places<P>>,
     /// Fetches and installs that the host is busy with.
     pub(crate) works: Slab<Works>,
     pub(crate) probing: bool,
@@ -86,11 +87,11 @@ pub struct Core<P: Peer> {
     pub(crate) retired_at: Time,
     pub(crate) admission: Admission<P>,
     /// Hosts of functions, as lately found.
-    pub(crate) known: Known<P>,
+    pub(crate) known: Idle<Known<P>>,
     /// What was seen of hosts.
-    pub(crate) standings: Standings<P>,
+    pub(crate) standings: Idle<Standings<P>>,
     /// How full other peers are, permille, as lately heard.
-    pub(crate) loads: Vec<(P, u32)>,
+    pub(crate) loads: Idle<Vec<(P, u32)>>,
 }
 
 /// A query under way.
@@ -176,44 +177,44 @@ pub(crate) enum AfterKeep<P> {
 impl<P: Peer> Core<P> {
     /// A core that knows nobody. `seed` starts its chance; `incarnation` differs from that of any
     /// earlier start of the same peer whose answers could still come.
-    pub fn new(me: P, setup: Setup, seed: u64, incarnation: u32) -> Self {
+    pub fn new(me: P, setup: impl Into<Arc<Setup>>, seed: u64, incarnation: u32) -> Self {
         Self {
             me,
-            setup: Box::new(setup),
+            setup: setup.into(),
             random: Random::new(seed),
             table: Table::new(),
             join: crate::membership::Join::default(),
             settled: false,
-            checks: Vec::new(),
-            mute: Vec::new(),
-            missed: Vec::new(),
-            timers: Timers::default(),
+            checks: Idle::new(),
+            mute: Idle::new(),
+            missed: Idle::new(),
+            timers: Timers::new(),
             wake: Time::NEVER,
             queries: Slab::new(incarnation),
             keeps: Slab::new(incarnation),
-            asks: BTreeMap::new(),
+            asks: Idle::new(),
             searches: Slab::new(incarnation),
             publishes: Slab::new(incarnation),
             censuses: Slab::new(incarnation),
             placements: Slab::new(incarnation),
             jobs: Slab::new(incarnation),
             attempts: Slab::new(incarnation),
-            records: crate::records::Records::new(),
+            records: Idle::new(),
             providers: crate::providers::Providers::new(Random::new(!seed).bits()),
-            siblings: Vec::new(),
+            siblings: Idle::new(),
             owner_told_at: Time(0),
-            hosting: BTreeMap::new(),
-            arriving: BTreeMap::new(),
-            places: Places::new(),
+            hosting: Idle::new(),
+            arriving: Idle::new(),
+            places: Idle::new(),
             works: Slab::new(incarnation),
             probing: false,
             probes: Slab::new(incarnation),
             suspicion: Suspicion::default(),
             retired_at: Time(0),
             admission: Admission::new(incarnation),
-            known: Known::new(),
-            standings: Standings::new(),
-            loads: Vec::new(),
+            known: Idle::new(),
+            standings: Idle::new(),
+            loads: Idle::new(),
         }
     }
 
@@ -297,9 +298,14 @@ impl<P: Peer> Core<P> {
     /// Tells a user the end, unless that was told already.
     pub(crate) fn conclude(&mut self, ticket: Ticket, event: Event<P>, turn: &mut Turn<'_, P>) {
         debug_assert!(event.is_final(), "only a final event concludes a request");
-        if self.asks.remove(&ticket).is_some() {
-            turn.tell(ticket, event);
+        if !self.asks.contains_key(&ticket) {
+            return;
         }
+        self.asks.remove(&ticket);
+        if self.asks.is_empty() {
+            self.asks.release();
+        }
+        turn.tell(ticket, event);
     }
 
     fn asked(&mut self, from: P, tag: Tag, query: Query<P>, turn: &mut Turn<'_, P>) {
@@ -326,6 +332,7 @@ impl<P: Peer> Core<P> {
             }
             Query::Probe(versions) => Some(self.probed(from, &versions, turn)),
             Query::Sync { owner, records, have, range } => {
+                let range = range.map(|range| *range);
                 Some(self.synced(from, owner, &records, have, range, turn))
             }
         };
@@ -518,7 +525,7 @@ impl<P: Peer> Core<P> {
     /// Asks for a wake at the earliest deadline, unless one as early is outstanding.
     fn rearm(&mut self, turn: &mut Turn<'_, P>) {
         if self.timers.is_crowded() {
-            let mut timers = core::mem::take(&mut self.timers);
+            let mut timers = core::mem::replace(&mut self.timers, Timers::new());
             timers.clear(|timer| self.is_stale(timer));
             self.timers = timers;
         }
@@ -564,6 +571,29 @@ impl<P: Peer> Core<P> {
     /// The peers in the routing table, those that share least with this peer's position first.
     pub fn table(&self) -> impl Iterator<Item = P> + '_ {
         self.table.iter()
+    }
+
+    /// Reads what nearly every input makes the core read, and decides nothing: a host of a million
+    /// cores does so for several at once before their inputs, and waits for memory once for all.
+    pub fn warm(&self) -> u64 {
+        let load = self.load();
+        let timer = self.timers.earliest().map_or(0, |(at, _)| at.0);
+        self.wake.0 ^ timer ^ u64::from(load.hosted) ^ u64::from(self.table.depth())
+    }
+
+    /// The same for the part of the table that is near `position`.
+    pub fn warm_near(&self, position: Key) -> u64 {
+        self.table.warm(self.me.key(), position)
+    }
+
+    /// The same for what an answer to this query is for.
+    pub fn warm_query(&self, tag: Tag) -> u64 {
+        match self.queries.get(tag) {
+            Some(Asked { purpose: Purpose::Search(search), .. }) => {
+                self.searches.get(*search).map_or(0, |search| search.warm())
+            }
+            _ => 0,
+        }
     }
 
     /// The functions that can be called here, with their versions.

@@ -60,8 +60,12 @@ impl<P: Peer> Core<P> {
     /// The peer answered on an authenticated connection.
     pub(crate) fn known_to_live(&mut self, peer: P, turn: &mut Turn<'_, P>) {
         if peer != self.me {
-            self.mute.retain(|other| *other != peer);
-            self.missed.retain(|(other, _)| *other != peer);
+            if !self.mute.is_empty() {
+                self.mute.retain(|other| *other != peer);
+            }
+            if !self.missed.is_empty() {
+                self.missed.retain(|(other, _)| *other != peer);
+            }
             self.table.answered(self.me.key(), peer, turn.config.k);
         }
     }

@@ -1,5 +1,6 @@
 //! What peers say to each other. Every query is answered once, with the tag it came with.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -89,8 +90,9 @@ pub enum Query<P> {
         records: Vec<Arc<Record>>,
         /// What I have, by ascending name.
         have: Vec<(Name, Rank)>,
-        /// The names that `have` is complete for, both ends included; `None`: just pushing.
-        range: Option<(Name, Name)>,
+        /// The names that `have` is complete for, both ends included; `None`: just pushing. Boxed, as
+        /// it alone would make every message half as large again.
+        range: Option<Box<(Name, Name)>>,
     },
 }
 

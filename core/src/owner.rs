@@ -1,6 +1,7 @@
 //! An owner's nodes keep one set of functions among them: they find each other under the name
 //! `owner/OWNER`, push every change, and compare what they have every minute.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -206,7 +207,8 @@ impl<P: Peer> Core<P> {
         };
         let offered = have.iter().map(|(name, _)| *name).collect();
         sibling.page = Some(Page { first, last, offered });
-        let query = Query::Sync { owner, records: Vec::new(), have, range: Some((first, last)) };
+        let range = Some(Box::new((first, last)));
+        let query = Query::Sync { owner, records: Vec::new(), have, range };
         self.query(peer, query, Purpose::Compare, turn);
     }
 

@@ -4,6 +4,7 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
+use crate::idle::Empty;
 use crate::key::{Name, Peer};
 use crate::message::Decline;
 use crate::planted::{self, Bug};
@@ -21,6 +22,14 @@ pub(crate) struct Places<P> {
     promised: BTreeMap<(Name, P), Promise>,
     /// For when the one deadline of all of them stands; `NEVER`: there is none.
     due: Time,
+}
+
+impl<P: Peer> Empty for Places<P> {
+    const EMPTY: &'static Self = &Self::new();
+
+    fn empty() -> Self {
+        Self::new()
+    }
 }
 
 #[derive(Debug)]

@@ -9,6 +9,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
+use crate::idle::Idle;
 use crate::key::{Distance, Key, Name, Peer};
 use crate::random::Random;
 use crate::time::{Span, Time};
@@ -19,7 +20,7 @@ const DAY: Span = Span::secs(24 * 60 * 60);
 /// The peers that said they provide a name, each until its word lapses.
 #[derive(Debug)]
 pub(crate) struct Providers<P> {
-    by_name: BTreeMap<Name, Named<P>>,
+    by_name: Idle<BTreeMap<Name, Named<P>>>,
     index: Option<Box<Index<P>>>,
     entries: usize,
     /// What the draw depends on.
@@ -63,7 +64,7 @@ pub(crate) struct Bounds {
 
 impl<P: Peer> Providers<P> {
     pub(crate) const fn new(secret: u64) -> Self {
-        Self { by_name: BTreeMap::new(), index: None, entries: 0, secret }
+        Self { by_name: Idle::new(), index: None, entries: 0, secret }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -144,7 +145,7 @@ impl<P: Peer> Providers<P> {
 
     fn make_index(&mut self, me: Key) {
         let (mut worth, mut by_peer) = (BTreeSet::new(), BTreeMap::<P, u32>::new());
-        for (name, named) in &self.by_name {
+        for (name, named) in self.by_name.iter() {
             worth.insert(worth_of::<P>(me, *name, named.bare));
             for (peer, _) in &named.peers {
                 *by_peer.entry(*peer).or_default() += 1;

@@ -6,6 +6,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
+use crate::idle::Empty;
 use crate::key::{Name, Peer};
 use crate::time::Time;
 use crate::turn::Call;
@@ -32,6 +33,14 @@ pub(crate) struct Queue<P> {
     lengths: BTreeSet<(usize, P)>,
     /// The next place or turn.
     next: u64,
+}
+
+impl<P: Peer> Empty for Queue<P> {
+    const EMPTY: &'static Self = &Self::new();
+
+    fn empty() -> Self {
+        Self::new()
+    }
 }
 
 /// What waits of one caller.

@@ -5,6 +5,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::idle::Empty;
 use crate::key::{Distance, Key, Name, Owner, Peer};
 use crate::planted::{self, Bug};
 use crate::record::Record;
@@ -35,6 +36,14 @@ pub(crate) struct Records<P> {
     /// What each peer brought in the window of time that began then.
     brought: Option<Box<(Time, BTreeMap<P, u32>)>>,
     pub(crate) sweeping: bool,
+}
+
+impl<P: Peer> Empty for Records<P> {
+    const EMPTY: &'static Self = &Self::new();
+
+    fn empty() -> Self {
+        Self::new()
+    }
 }
 
 #[derive(Debug)]
@@ -95,9 +104,14 @@ pub(crate) fn distance<P: Peer>(me: Key, name: Name) -> Distance {
 }
 
 impl<P: Peer> Records<P> {
-    pub(crate) fn new() -> Self {
-        let (by_name, unkept) = (BTreeMap::new(), BTreeSet::new());
-        Self { by_name, unkept, index: None, brought: None, sweeping: false }
+    pub(crate) const fn new() -> Self {
+        Self {
+            by_name: BTreeMap::new(),
+            unkept: BTreeSet::new(),
+            index: None,
+            brought: None,
+            sweeping: false,
+        }
     }
 
     pub(crate) fn get(&self, name: Name) -> Option<&Arc<Record>> {

@@ -1,5 +1,6 @@
 //! Searches: what a lookup finds on its way, and who waits for it.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -143,7 +144,7 @@ impl<P: Peer> Core<P> {
         hosts.retain(|host| !avoid.contains(host));
         let hosts = Hearsay::new(hosts);
         let search = Search { target, kind, lookup, avoid, hosts, record, then };
-        let tag = self.searches.insert(search);
+        let tag = self.searches.insert(Box::new(search));
         self.timers.add(turn.now + turn.config.search_timeout, Timer::Search(tag));
         tag
     }
@@ -206,7 +207,7 @@ impl<P: Peer> Core<P> {
     }
 
     fn search_ended(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
-        let search = self.searches.remove(tag).expect("a search ends once");
+        let search = *self.searches.remove(tag).expect("a search ends once");
         let outcome = Outcome {
             closest: search.lookup.closest().collect(),
             standing: search.lookup.standing(),
@@ -260,6 +261,11 @@ impl<P: Peer> Core<P> {
 }
 
 impl<P: Peer> Search<P> {
+    /// As [`Core::warm`].
+    pub(crate) fn warm(&self) -> u64 {
+        self.lookup.warm()
+    }
+
     /// Whether a first host and the record are there, or the function is known to be removed.
     fn is_enough(&self) -> bool {
         let removed = self.record.as_ref().is_some_and(|record| record.spec.is_none());

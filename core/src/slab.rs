@@ -1,5 +1,6 @@
 //! Slots with epochs: from a tag to what it stands for in O(1), and never to something else.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::message::Tag;
@@ -8,9 +9,15 @@ use crate::message::Tag;
 /// wraps after 2³² uses, long after the last answer to the first use could come.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
+    /// None until the first use.
+    slots: Option<Box<Slots<T>>>,
+    incarnation: u32,
+}
+
+#[derive(Debug)]
+struct Slots<T> {
     entries: Vec<Entry<T>>,
     free: Vec<u32>,
-    incarnation: u32,
 }
 
 #[derive(Debug)]
@@ -21,42 +28,50 @@ struct Entry<T> {
 
 impl<T> Slab<T> {
     pub(crate) const fn new(incarnation: u32) -> Self {
-        Self { entries: Vec::new(), free: Vec::new(), incarnation }
+        Self { slots: None, incarnation }
+    }
+
+    fn entries(&self) -> &[Entry<T>] {
+        self.slots.as_ref().map_or(&[], |slots| &slots.entries)
     }
 
     pub(crate) fn insert(&mut self, value: T) -> Tag {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.entries.push(Entry { epoch: 0, value: None });
-            self.entries.len() as u32 - 1
+        let slots = self.slots.get_or_insert_with(|| {
+            Box::new(Slots { entries: Vec::with_capacity(1), free: Vec::new() })
         });
-        let entry = &mut self.entries[slot as usize];
+        let slot = slots.free.pop().unwrap_or_else(|| {
+            slots.entries.push(Entry { epoch: 0, value: None });
+            slots.entries.len() as u32 - 1
+        });
+        let entry = &mut slots.entries[slot as usize];
         entry.value = Some(value);
         Tag { slot, epoch: entry.epoch, incarnation: self.incarnation }
     }
 
     pub(crate) fn get(&self, tag: Tag) -> Option<&T> {
-        let entry = self.entries.get(tag.slot as usize)?;
+        let entry = self.entries().get(tag.slot as usize)?;
         let same = entry.epoch == tag.epoch && self.incarnation == tag.incarnation;
         entry.value.as_ref().filter(|_| same)
     }
 
     pub(crate) fn get_mut(&mut self, tag: Tag) -> Option<&mut T> {
-        let entry = self.entries.get_mut(tag.slot as usize)?;
+        let entry = self.slots.as_mut()?.entries.get_mut(tag.slot as usize)?;
         let same = entry.epoch == tag.epoch && self.incarnation == tag.incarnation;
         entry.value.as_mut().filter(|_| same)
     }
 
     pub(crate) fn remove(&mut self, tag: Tag) -> Option<T> {
         self.get(tag)?;
-        let entry = &mut self.entries[tag.slot as usize];
+        let slots = self.slots.as_mut()?;
+        let entry = &mut slots.entries[tag.slot as usize];
         entry.epoch = entry.epoch.wrapping_add(1);
-        self.free.push(tag.slot);
+        slots.free.push(tag.slot);
         entry.value.take()
     }
 
     /// Everything, by slot.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Tag, &T)> {
-        self.entries.iter().enumerate().filter_map(|(slot, entry)| {
+        self.entries().iter().enumerate().filter_map(|(slot, entry)| {
             let incarnation = self.incarnation;
             let tag = Tag { slot: slot as u32, epoch: entry.epoch, incarnation };
             entry.value.as_ref().map(|value| (tag, value))
@@ -64,7 +79,7 @@ impl<T> Slab<T> {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.entries.len() - self.free.len()
+        self.slots.as_ref().map_or(0, |slots| slots.entries.len() - slots.free.len())
     }
 }
 
@@ -119,7 +134,8 @@ mod tests {
     fn epochs_wrap() {
         let mut slab = Slab::new(0);
         slab.insert(());
-        slab.entries[0] = Entry { epoch: u32::MAX, value: Some(()) };
+        slab.slots.as_mut().expect("it was used").entries[0] =
+            Entry { epoch: u32::MAX, value: Some(()) };
         let last = Tag { slot: 0, epoch: u32::MAX, incarnation: 0 };
         assert!(slab.remove(last).is_some());
         assert_eq!(slab.insert(()).epoch, 0);

@@ -3,6 +3,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
+use crate::idle::Empty;
 use crate::key::Peer;
 use crate::record::Load;
 use crate::time::{Span, Time};
@@ -80,6 +81,14 @@ pub(crate) struct Standings<P> {
     hosts: BTreeMap<P, Standing>,
     /// Those without calls in flight, by their last use.
     idle: BTreeSet<(Time, P)>,
+}
+
+impl<P: Peer> Empty for Standings<P> {
+    const EMPTY: &'static Self = &Self::new();
+
+    fn empty() -> Self {
+        Self::new()
+    }
 }
 
 impl<P: Peer> Standings<P> {

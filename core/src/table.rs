@@ -2,7 +2,8 @@
 
 use alloc::vec::Vec;
 
-use crate::key::{Distance, Key, Peer};
+use crate::idle::{Empty, Idle};
+use crate::key::{Key, Peer};
 use crate::planted::{self, Bug};
 
 /// Peers waiting for a place, over all buckets.
@@ -12,19 +13,69 @@ const SPARE_MAX: usize = 16;
 /// the long-lived stay, the dead are replaced).
 #[derive(Debug)]
 pub(crate) struct Table<P> {
-    /// By bucket; inside one, the longest known first.
+    /// By bucket; inside one, the longest known first. No more room than is needed: of a million
+    /// peers in one process these are most of the memory.
     peers: Vec<P>,
-    /// For each peer, how often in a row it did not answer.
-    misses: Vec<u8>,
     /// Where each bucket ends; as many as the deepest peer needs.
-    ends: Vec<u16>,
+    ends: Ends,
+    doubts: Idle<Doubts<P>>,
+}
+
+/// What a table in which everybody answered, and nobody waits, does not have.
+#[derive(Debug)]
+struct Doubts<P> {
+    /// For each peer, how often in a row it did not answer; empty: all answered.
+    misses: Vec<u8>,
     /// Answered, but its bucket was full.
     spare: Vec<P>,
 }
 
+impl<P: Peer> Empty for Doubts<P> {
+    const EMPTY: &'static Self = &Self { misses: Vec::new(), spare: Vec::new() };
+
+    fn empty() -> Self {
+        Self { misses: Vec::new(), spare: Vec::new() }
+    }
+}
+
+/// Buckets whose ends stand in the table itself, so that to find a bucket touches no other memory:
+/// in a network of a million peers hardly any table is deeper.
+const ENDS_INLINE: usize = 27;
+
+#[derive(Debug)]
+enum Ends {
+    Few(u8, [u16; ENDS_INLINE]),
+    Many(Vec<u16>),
+}
+
+impl Ends {
+    fn new(ends: Vec<u16>) -> Self {
+        if ends.len() > ENDS_INLINE {
+            return Self::Many(ends);
+        }
+        let mut few = [0; ENDS_INLINE];
+        few[..ends.len()].copy_from_slice(&ends);
+        Self::Few(ends.len() as u8, few)
+    }
+
+    #[inline]
+    fn all(&self) -> &[u16] {
+        match self {
+            Self::Few(n, ends) => &ends[..usize::from(*n)],
+            Self::Many(ends) => ends,
+        }
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Vec<u16>)) {
+        let mut ends = self.all().to_vec();
+        change(&mut ends);
+        *self = Self::new(ends);
+    }
+}
+
 impl<P: Peer> Table<P> {
     pub(crate) const fn new() -> Self {
-        Self { peers: Vec::new(), misses: Vec::new(), ends: Vec::new(), spare: Vec::new() }
+        Self { peers: Vec::new(), ends: Ends::Few(0, [0; ENDS_INLINE]), doubts: Idle::new() }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = P> + '_ {
@@ -33,32 +84,60 @@ impl<P: Peer> Table<P> {
 
     /// Those that did not answer last time.
     pub(crate) fn doubtful(&self) -> impl Iterator<Item = P> + '_ {
-        self.peers.iter().zip(&self.misses).filter(|(_, n)| **n > 0).map(|(peer, _)| *peer)
+        self.peers.iter().zip(&self.doubts.misses).filter(|(_, n)| **n > 0).map(|(peer, _)| *peer)
     }
 
     /// Buckets up to the deepest that holds a peer.
     pub(crate) fn depth(&self) -> u32 {
-        self.ends.len() as u32
+        self.ends.all().len() as u32
     }
 
     /// Replaces everything by `peers`, which must be distinct, not `me`, and k a bucket at most.
     pub(crate) fn seed(&mut self, me: Key, peers: impl IntoIterator<Item = P>) {
-        let mut entries: Vec<(u32, P)> =
-            peers.into_iter().map(|peer| (me.shared_prefix(peer.key()), peer)).collect();
-        entries.sort_by_key(|(bucket, _)| *bucket);
-        let depth = entries.last().map_or(0, |(bucket, _)| *bucket as usize + 1);
-        self.ends = (0..depth)
-            .map(|bucket| entries.partition_point(|(b, _)| *b as usize <= bucket) as u16)
-            .collect();
-        self.peers = entries.into_iter().map(|(_, peer)| peer).collect();
-        self.misses = alloc::vec![0; self.peers.len()];
-        self.spare = Vec::new();
+        let mut peers: Vec<P> = peers.into_iter().collect();
+        let bucket = |peer: &P| me.shared_prefix(peer.key());
+        if !peers.is_sorted_by_key(bucket) {
+            peers.sort_by_cached_key(bucket);
+        }
+        peers.shrink_to_fit();
+        let depth = peers.last().map_or(0, |peer| bucket(peer) + 1);
+        let end = |last| peers.partition_point(|peer| bucket(peer) <= last) as u16;
+        self.ends = Ends::new((0..depth).map(end).collect());
+        self.peers = peers;
+        self.doubts.release();
+    }
+
+    /// How often in a row the one at this place did not answer.
+    fn misses(&self, at: usize) -> u8 {
+        self.doubts.misses.get(at).copied().unwrap_or(0)
+    }
+
+    fn first_doubtful(&self, mut run: core::ops::Range<usize>) -> Option<usize> {
+        if self.doubts.misses.is_empty() {
+            return None;
+        }
+        run.find(|at| self.misses(*at) > 0)
+    }
+
+    fn drop_spare(&mut self, peer: P) {
+        if !self.doubts.spare.is_empty() {
+            self.doubts.spare.retain(|other| *other != peer);
+        }
     }
 
     fn run(&self, bucket: usize) -> core::ops::Range<usize> {
-        let end = |b: usize| self.ends.get(b).map_or(self.peers.len(), |end| usize::from(*end));
+        let ends = self.ends.all();
+        let end = |b: usize| ends.get(b).map_or(self.peers.len(), |end| usize::from(*end));
         let start = if bucket == 0 { 0 } else { end(bucket - 1) };
         start..end(bucket)
+    }
+
+    /// Reads the bucket of a position: its first, last and middle peer lie on all its cache lines.
+    pub(crate) fn warm(&self, me: Key, position: Key) -> u64 {
+        let run = self.run((me.shared_prefix(position) as usize).min(self.ends.all().len()));
+        let Some(peers) = self.peers.get(run).filter(|peers| !peers.is_empty()) else { return 0 };
+        let middle = peers[peers.len() / 2].key().0[0];
+        peers[0].key().0[0] ^ middle ^ peers[peers.len() - 1].key().0[0]
     }
 
     fn find(&self, me: Key, peer: P) -> Option<usize> {
@@ -73,7 +152,7 @@ impl<P: Peer> Table<P> {
     /// Whether a peer that is not in the table could get a place in it.
     pub(crate) fn has_room(&self, me: Key, peer: P, k: u16) -> bool {
         let run = self.run(me.shared_prefix(peer.key()) as usize);
-        run.len() < usize::from(k) || run.clone().any(|at| self.misses[at] > 0)
+        run.len() < usize::from(k) || self.first_doubtful(run).is_some()
     }
 
     /// The peer answered: it enters, or stays. Returns whether it is new.
@@ -81,16 +160,18 @@ impl<P: Peer> Table<P> {
         let bucket = me.shared_prefix(peer.key()) as usize;
         let run = self.run(bucket);
         if let Some(at) = run.clone().find(|at| self.peers[*at] == peer) {
-            self.misses[at] = 0;
+            if self.misses(at) > 0 {
+                self.doubts.misses[at] = 0;
+            }
             return false;
         }
-        self.spare.retain(|other| *other != peer);
+        self.drop_spare(peer);
         if run.len() >= usize::from(k) {
-            let Some(doubtful) = run.clone().find(|at| self.misses[*at] > 0) else {
-                if self.spare.len() == SPARE_MAX {
-                    self.spare.remove(0);
+            let Some(doubtful) = self.first_doubtful(run) else {
+                if self.doubts.spare.len() == SPARE_MAX {
+                    self.doubts.spare.remove(0);
                 }
-                self.spare.push(peer);
+                self.doubts.spare.push(peer);
                 return false;
             };
             self.take_out(bucket, doubtful);
@@ -101,26 +182,29 @@ impl<P: Peer> Table<P> {
 
     /// Whether there is nobody, or nobody who answered last time.
     pub(crate) fn is_lost(&self) -> bool {
-        self.misses.iter().all(|misses| *misses > 0)
+        (0..self.peers.len()).all(|at| self.misses(at) > 0)
     }
 
     /// The peer did not answer: after `misses_max` times in a row it leaves, unless it is the last
     /// one, without which there would be no way back. Returns whether it left.
     pub(crate) fn missed(&mut self, me: Key, peer: P, misses_max: u8) -> bool {
         let Some(at) = self.find(me, peer) else {
-            self.spare.retain(|other| *other != peer);
+            self.drop_spare(peer);
             return false;
         };
-        self.misses[at] = self.misses[at].saturating_add(1);
-        let last = self.peers.len() == 1 && self.spare.is_empty();
-        if self.misses[at] < misses_max || last || planted::is(Bug::NeverEvict) {
+        let peers = self.peers.len();
+        let doubts = &mut *self.doubts;
+        doubts.misses.resize(peers, 0);
+        doubts.misses[at] = doubts.misses[at].saturating_add(1);
+        let last = peers == 1 && doubts.spare.is_empty();
+        if doubts.misses[at] < misses_max || last || planted::is(Bug::NeverEvict) {
             return false;
         }
         let bucket = me.shared_prefix(peer.key()) as usize;
         self.take_out(bucket, at);
         let same = |other: &P| me.shared_prefix(other.key()) as usize == bucket;
-        if let Some(at) = self.spare.iter().rposition(same) {
-            let heir = self.spare.remove(at);
+        if let Some(at) = self.doubts.spare.iter().rposition(same) {
+            let heir = self.doubts.spare.remove(at);
             self.put_in(bucket, heir);
         }
         true
@@ -128,29 +212,41 @@ impl<P: Peer> Table<P> {
 
     fn put_in(&mut self, bucket: usize, peer: P) {
         let len = self.peers.len() as u16;
-        if self.ends.len() <= bucket {
-            self.ends.resize(bucket + 1, len);
+        let mut at = 0;
+        self.ends.change(|ends| {
+            if ends.len() <= bucket {
+                ends.resize(bucket + 1, len);
+            }
+            at = usize::from(ends[bucket]);
+            for end in &mut ends[bucket..] {
+                *end += 1;
+            }
+        });
+        if self.peers.len() == self.peers.capacity() {
+            self.peers.reserve_exact(1 + self.peers.len() / 8);
         }
-        let at = usize::from(self.ends[bucket]);
         self.peers.insert(at, peer);
-        self.misses.insert(at, 0);
-        for end in &mut self.ends[bucket..] {
-            *end += 1;
+        if !self.doubts.misses.is_empty() {
+            self.doubts.misses.insert(at, 0);
         }
     }
 
     fn take_out(&mut self, bucket: usize, at: usize) {
         self.peers.remove(at);
-        self.misses.remove(at);
-        for end in &mut self.ends[bucket..] {
-            *end -= 1;
+        if !self.doubts.misses.is_empty() {
+            self.doubts.misses.remove(at);
         }
-        while self.ends.last().is_some_and(|end| {
-            let before = self.ends.len().checked_sub(2).map_or(0, |b| self.ends[b]);
-            *end == before
-        }) {
-            self.ends.pop();
-        }
+        self.ends.change(|ends| {
+            for end in &mut ends[bucket..] {
+                *end -= 1;
+            }
+            while ends.last().is_some_and(|end| {
+                let before = ends.len().checked_sub(2).map_or(0, |b| ends[b]);
+                *end == before
+            }) {
+                ends.pop();
+            }
+        });
     }
 
     /// The `n` peers closest to `target`, closest first, without `except` and without those that
@@ -161,25 +257,36 @@ impl<P: Peer> Table<P> {
     /// the groups that are needed are sorted.
     pub(crate) fn closest(&self, me: Key, target: Key, n: usize, except: Option<P>) -> Vec<P> {
         let mut found = Vec::with_capacity(n.min(self.peers.len()));
-        let mut group: Vec<(Distance, P)> = Vec::new();
+        let shared = me.shared_prefix(target) as usize;
+        let depth = self.ends.all().len();
+        let same = self.run(shared.min(depth));
+        // The first limb of a distance nearly always decides: it alone moves when they are sorted.
+        let mut group: Vec<(u64, P)> = Vec::with_capacity(same.len());
         let mut take = |run: core::ops::Range<usize>, found: &mut Vec<P>| {
             group.clear();
             for at in run {
                 let peer = self.peers[at];
-                if self.misses[at] == 0 && Some(peer) != except {
-                    group.push((peer.key().distance(target), peer));
+                if Some(peer) != except && self.misses(at) == 0 {
+                    group.push((peer.key().0[0] ^ target.0[0], peer));
                 }
             }
-            group.sort_unstable();
-            found.extend(group.iter().take(n - found.len()).map(|(_, peer)| *peer));
+            let order = |a: &(u64, P), b: &(u64, P)| {
+                let whole = |peer: P| (peer.key().distance(target), peer);
+                a.0.cmp(&b.0).then_with(|| whole(a.1).cmp(&whole(b.1)))
+            };
+            let missing = n - found.len();
+            if group.len() > 2 * missing && missing > 0 {
+                group.select_nth_unstable_by(missing - 1, order);
+                group.truncate(missing);
+            }
+            group.sort_unstable_by(order);
+            found.extend(group.iter().take(missing).map(|(_, peer)| *peer));
         };
-        let shared = me.shared_prefix(target) as usize;
-        let same = self.run(shared.min(self.ends.len()));
         take(same.clone(), &mut found);
         if found.len() < n {
             take(same.end..self.peers.len(), &mut found);
         }
-        for bucket in (0..shared.min(self.ends.len())).rev() {
+        for bucket in (0..shared.min(depth)).rev() {
             if found.len() >= n {
                 break;
             }

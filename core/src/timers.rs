@@ -3,6 +3,7 @@
 use alloc::collections::BinaryHeap;
 use core::cmp::Reverse;
 
+use crate::idle::{Empty, Idle};
 use crate::key::Name;
 use crate::message::Tag;
 use crate::time::Time;
@@ -47,17 +48,29 @@ pub(crate) enum Timer {
 
 /// Deadlines, earliest first; equal ones in the order of [`Timer`]. An entry is not taken out when
 /// what it waits for ends: it is found stale when it comes up.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Timers {
-    heap: BinaryHeap<Reverse<(Time, Timer)>>,
+    heap: Idle<BinaryHeap<Reverse<(Time, Timer)>>>,
     /// Entries that were live at the last clearing.
     live: usize,
+}
+
+impl Empty for BinaryHeap<Reverse<(Time, Timer)>> {
+    const EMPTY: &'static Self = &Self::new();
+
+    fn empty() -> Self {
+        Self::new()
+    }
 }
 
 /// Entries below which no clearing pays.
 const CLEAR_MIN: usize = 64;
 
 impl Timers {
+    pub(crate) const fn new() -> Self {
+        Self { heap: Idle::new(), live: 0 }
+    }
+
     pub(crate) fn add(&mut self, at: Time, timer: Timer) {
         self.heap.push(Reverse((at, timer)));
     }
@@ -68,6 +81,9 @@ impl Timers {
 
     pub(crate) fn pop(&mut self) {
         self.heap.pop();
+        if self.heap.is_empty() {
+            self.heap.release();
+        }
     }
 
     /// Whether so many entries may be stale that clearing them pays.

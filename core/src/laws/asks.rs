@@ -205,7 +205,12 @@ impl<P: Copy + Ord + Debug> Asks<P> {
         event: &Event<P>,
     ) -> Result<Option<(ItemKey, u64)>, (Law, String)> {
         let of_it = if event.is_final() {
-            self.open.remove(&ticket)
+            let ask = self.open.remove(&ticket);
+            if self.open.is_empty() {
+                // An empty map would keep its node: most peers never ask again.
+                self.open = BTreeMap::new();
+            }
+            ask
         } else {
             return self.hears(ticket, event).map(|()| None);
         };

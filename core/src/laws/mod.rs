@@ -443,6 +443,15 @@ impl<P: Copy + Ord + Debug> Laws<P> {
         }
     }
 
+    /// Reads what judging the next turn reads, and judges nothing: as [`Core::warm`].
+    ///
+    /// [`Core::warm`]: crate::Core::warm
+    pub fn warm(&self) -> u64 {
+        let owed = self.open.as_ref().is_some_and(|open| open.owed.is_empty());
+        let owed = owed ^ self.due.is_some();
+        self.now.0 ^ self.wake.0 ^ u64::from(self.slots) ^ u64::from(owed)
+    }
+
     /// What was broken so far, the first hundred.
     pub fn breaches(&self) -> &[Breach<P>] {
         self.open.as_ref().map_or(&[], |open| &open.breaches)

@@ -156,7 +156,7 @@ impl Choices<'_> {
                 let owner = self.owner();
                 let records = self.some(20, Self::record);
                 let have = self.some(200, |b| (b.function(), b.rank()));
-                let range = self.coin().then(|| (self.function(), self.function()));
+                let range = self.coin().then(|| Box::new((self.function(), self.function())));
                 Query::Sync { owner, records, have, range }
             }
         }

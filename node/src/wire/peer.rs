@@ -101,9 +101,9 @@ pub(crate) fn encode_query(query: &Query<NodeId>, book: &dyn Addresses) -> Vec<u
             for (function, rank) in have {
                 m.message(3, |entry| write_rank(entry, function, rank));
             }
-            if let Some((first, last)) = range {
-                m.bytes(4, &first.0);
-                m.bytes(5, &last.0);
+            if let Some(range) = range {
+                m.bytes(4, &range.0.0);
+                m.bytes(5, &range.1.0);
             }
         }),
     }
@@ -401,7 +401,7 @@ fn read_sync(value: Value<'_>) -> Result<Query<NodeId>, WireError> {
         }
         records.push(read_record(value)?);
     }
-    Ok(Query::Sync { owner, records, have, range: first.zip(last) })
+    Ok(Query::Sync { owner, records, have, range: first.zip(last).map(Box::new) })
 }
 
 fn read_records(

@@ -100,7 +100,7 @@ fn a_query() -> impl Strategy<Value = Query<NodeId>> {
                 owner: records.first().map_or(Owner(owner), |record| record.owner),
                 records,
                 have,
-                range
+                range: range.map(Box::new)
             }),
     ]
 }
@@ -295,7 +295,7 @@ fn the_wire_is_what_it_was() {
                     (name, Rank { version: 7, what: Content::Runs(Digest([7; 32])) }),
                     (Name([6; 32]), Rank { version: 8, what: Content::Removed }),
                 ],
-                range: Some((name, Name([9; 32]))),
+                range: Some(Box::new((name, Name([9; 32])))),
             },
         ),
     ];
