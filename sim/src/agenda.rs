@@ -121,6 +121,12 @@ impl<T> Agenda<T> {
         Some(self.ready[self.head].when)
     }
 
+    /// Some of what comes next, at most `n`, without disturbing the order.
+    pub fn ahead(&self, n: usize) -> impl Iterator<Item = (When, &T)> {
+        let entries = self.ready[self.head..].iter().take(n);
+        entries.filter_map(|entry| Some((entry.when, self.slab[entry.slot as usize].as_ref()?)))
+    }
+
     fn store(&mut self, what: T) -> u32 {
         if let Some(slot) = self.free.pop() {
             self.slab[slot as usize] = Some(what);

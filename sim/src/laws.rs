@@ -74,6 +74,17 @@ pub struct Tally {
 }
 
 impl Laws {
+    /// The judges of a world that begins with so many peers.
+    pub fn of(peers: u32) -> Self {
+        Self { judges: (0..peers).map(|_| None).collect(), ..Self::default() }
+    }
+
+    /// Reads what judging the peer's next turn will read first.
+    pub(crate) fn warm(&self, peer: u32) -> u64 {
+        let judge = self.judges.get(peer as usize).and_then(Option::as_ref);
+        judge.map_or(0, Judge::warm)
+    }
+
     /// A peer starts that may run `slots` calls at once.
     pub fn started(&mut self, peer: u32, slots: u16) {
         let at = peer as usize;

@@ -24,6 +24,8 @@ impl Session {
 #[derive(Clone, Debug)]
 pub struct Oracle {
     limb: fn(u32) -> u64,
+    /// When the first peers came.
+    start: u64,
     /// Every peer that ever was there, by position.
     sorted: Vec<u32>,
     /// Each peer's last session.
@@ -54,6 +56,7 @@ impl Oracle {
         let session = Session { from: start, until: u64::MAX };
         Self {
             limb,
+            start,
             sorted,
             last: vec![session; peers as usize],
             earlier: BTreeMap::new(),
@@ -79,6 +82,9 @@ impl Oracle {
 
     /// Whether a peer was there at `time`.
     pub fn was_live(&self, peer: u32, time: u64) -> bool {
+        if self.changes.is_empty() {
+            return peer < self.live && self.start <= time;
+        }
         let last = self.last.get(peer as usize);
         last.is_some_and(|session| session.covers(time))
             || self
@@ -115,13 +121,37 @@ impl Oracle {
     /// The `k` peers closest to `target` that were there at `time`, closest first, `without` one.
     pub fn closest(&self, target: u64, k: usize, time: u64, without: Option<u32>) -> Vec<u32> {
         let mut found = Vec::with_capacity(k);
-        self.walk(0..self.sorted.len(), 64, target, &mut |peer| {
-            if Some(peer) != without && self.was_live(peer, time) {
-                found.push(peer);
-            }
-            found.len() < k
-        });
+        let mut look = |range, bits| {
+            found.clear();
+            self.walk(range, bits, target, &mut |peer| {
+                if Some(peer) != without && self.was_live(peer, time) {
+                    found.push(peer);
+                }
+                found.len() < k
+            });
+            found.len() == k
+        };
+        // Whoever agrees with the target above some bit is nearer than all others: where such a
+        // neighbourhood of the usual size holds enough, the rest need not be halved.
+        let bits = 64 - (self.sorted.len() / (4 * k).max(1)).checked_ilog2().unwrap_or(0);
+        if bits == 64 || !look(self.neighbourhood(target, bits), bits) {
+            look(0..self.sorted.len(), 64);
+        }
         found
+    }
+
+    /// The places in `sorted` of those that agree with `target` above the lowest `bits` bits.
+    fn neighbourhood(&self, target: u64, bits: u32) -> std::ops::Range<usize> {
+        let place = |peer: &u32| (self.limb)(*peer) >> bits;
+        let start = self.sorted.partition_point(|peer| place(peer) < target >> bits);
+        // What agrees lies close together: double the step until it is passed.
+        let mut step = 64;
+        let rest = &self.sorted[start..];
+        while rest.get(step).is_some_and(|peer| place(peer) == target >> bits) {
+            step *= 2;
+        }
+        let rest = &rest[..rest.len().min(step)];
+        start..start + rest.partition_point(|peer| place(peer) == target >> bits)
     }
 
     /// Visits the peers of a range of `sorted`, whose positions agree above the lowest `bits` bits,

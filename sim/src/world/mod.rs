@@ -5,8 +5,11 @@ mod peers;
 mod perform;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use peerless_core::{Config, Core, Effect, Event, Input, Item, Message, Tag, Time, Turn};
+use peerless_core::{
+    Config, Core, Effect, Event, Input, Item, Message, Peer, Query, Setup, Tag, Time, Turn,
+};
 
 pub use self::peers::owner;
 
@@ -28,6 +31,9 @@ use crate::work::{Plan, Work};
 
 /// When the world begins: 2027-01-01, 00:00 UTC.
 pub const START: Time = Time(1_798_761_600_000_000_000);
+
+/// Happenings whose memory is read ahead together.
+const WARMED: usize = 16;
 
 /// The destination of what no peer does; its source is a stream of the workload.
 pub const NOBODY: u32 = u32::MAX;
@@ -83,16 +89,35 @@ struct Counters {
 pub(crate) const PACKET: u64 = 1 << 62;
 const OWN: u64 = 2 << 62;
 
+/// A peer's core and what every turn of it reads and writes: a turn at one of a million peers costs
+/// hardly more than the memory that it has to wait for, so this lies together.
+struct Seat {
+    core: Option<Core<Index>>,
+    digest: Fold,
+    wake: Time,
+    counters: Counters,
+}
+
+impl Seat {
+    const EMPTY: Self = Self {
+        core: None,
+        digest: Fold::EMPTY,
+        wake: Time::NEVER,
+        counters: Counters { messages: 0, own: 0 },
+    };
+}
+
 /// A whole network in virtual time.
 pub struct World {
     pub(crate) scenario: Scenario,
     pub(crate) config: Config,
     pub(crate) now: Time,
-    cores: Vec<Option<Core<Index>>>,
+    seats: Vec<Seat>,
     pub(crate) incarnations: Vec<u32>,
-    counters: Vec<Counters>,
-    wakes: Vec<Time>,
-    digests: Vec<Fold>,
+    /// Of the core that was made last: most are alike, and share it.
+    setup: Arc<Setup>,
+    /// Happenings until the next are warmed.
+    warm: usize,
     pub(crate) desks: Vec<Option<Box<Desk>>>,
     /// What others see of the peers that are gone.
     gone: BTreeMap<u32, Silence>,
@@ -130,18 +155,17 @@ impl World {
         let mut world = Self {
             config: scenario.core.clone(),
             now: START,
-            cores: Vec::with_capacity(n),
+            seats: (0..n).map(|_| Seat::EMPTY).collect(),
             incarnations: vec![0; n],
-            counters: vec![Counters::default(); n],
-            wakes: vec![Time::NEVER; n],
-            digests: vec![Fold::EMPTY; n],
+            setup: Arc::new(Setup::default()),
+            warm: 0,
             desks: (0..n).map(|_| None).collect(),
             gone: BTreeMap::new(),
             agenda: Agenda::new(),
             effects: Vec::new(),
             network: Network::new(scenario.network.clone(), chance.clone()),
             oracle: Oracle::new(limb, peers, START.0),
-            laws: Laws::default(),
+            laws: Laws::of(peers),
             chains: Chains::default(),
             census: Census::default(),
             work: Work::default(),
@@ -158,12 +182,12 @@ impl World {
 
     /// Whether a peer runs.
     pub fn is_up(&self, peer: u32) -> bool {
-        self.cores.get(peer as usize).is_some_and(Option::is_some)
+        self.seats.get(peer as usize).is_some_and(|seat| seat.core.is_some())
     }
 
     /// The peers in a peer's table, nearest buckets last.
     pub fn table(&self, peer: u32) -> Vec<Index> {
-        let core = self.cores[peer as usize].as_ref();
+        let core = self.seats[peer as usize].core.as_ref();
         core.map_or(Vec::new(), |core| core.table().collect())
     }
 
@@ -194,7 +218,7 @@ impl World {
 
     /// The digest of all that happened so far.
     pub fn digest(&self) -> u64 {
-        combine(self.digests.iter().copied())
+        combine(self.seats.iter().map(|seat| seat.digest))
     }
 
     /// When what is still open is given up.
@@ -233,13 +257,15 @@ impl World {
 
     /// Takes the next happening; false if there is none.
     pub fn step(&mut self) -> bool {
+        self.warm_up();
         let Some((when, happening)) = self.agenda.pop() else { return false };
         self.sample(Time(when.time));
         self.now = Time(when.time);
         match happening {
             Happening::Wake => {
-                if self.wakes.get(when.to as usize) == Some(&self.now) {
-                    self.wakes[when.to as usize] = Time::NEVER;
+                let seat = self.seats.get_mut(when.to as usize);
+                if let Some(seat) = seat.filter(|seat| seat.wake == self.now) {
+                    seat.wake = Time::NEVER;
                     self.turn(when.to, Input::Wake, 0);
                 }
             }
@@ -266,6 +292,36 @@ impl World {
         true
     }
 
+    /// Brings what the next few happenings will read into the cache, all at once: one after the
+    /// other, each would wait for memory alone. It changes nothing.
+    fn warm_up(&mut self) {
+        if self.warm > 0 {
+            self.warm -= 1;
+            return;
+        }
+        let mut read = 0;
+        let mut ahead = 0_usize;
+        for (when, _) in self.agenda.ahead(WARMED) {
+            ahead += 1;
+            let Some(seat) = self.seats.get(when.to as usize) else { continue };
+            let own = seat.digest.sum() ^ seat.wake.0 ^ seat.counters.messages ^ seat.counters.own;
+            read ^= own ^ self.laws.warm(when.to) ^ seat.core.as_ref().map_or(0, Core::warm);
+        }
+        for (when, happening) in self.agenda.ahead(WARMED) {
+            let Happening::Message(message, _) = happening else { continue };
+            let core = self.seats.get(when.to as usize).and_then(|seat| seat.core.as_ref());
+            let Some(core) = core else { continue };
+            read ^= core.warm_near(Index(when.from).key());
+            read ^= match message {
+                Message::Query(_, Query::Find(target)) => core.warm_near(target.key()),
+                Message::Query(..) => 0,
+                Message::Answer(tag, _) => core.warm_query(*tag),
+            };
+        }
+        self.warm = ahead.saturating_sub(1);
+        std::hint::black_box(read);
+    }
+
     fn lives(&self, peer: u32, incarnation: u32) -> bool {
         self.is_up(peer) && self.incarnations[peer as usize] == incarnation
     }
@@ -273,9 +329,10 @@ impl World {
     /// Hands one input to a core and performs what it wants done.
     pub(crate) fn turn(&mut self, peer: u32, input: Input<Index>, sum: u64) {
         let at = peer as usize;
-        let Some(core) = self.cores[at].as_mut() else { return };
+        let seat = &mut self.seats[at];
+        let Some(core) = seat.core.as_mut() else { return };
         self.count.events += u64::from(input != Input::Wake);
-        let mut fold = self.digests[at];
+        let mut fold = seat.digest;
         fold.input(self.now.0, &input, sum);
         self.laws.input(self.now, peer, &input);
         self.chains.input(self.now, peer, &input, self.config.reply_timeout);
@@ -294,7 +351,7 @@ impl World {
             self.perform(peer, effect, sum);
         }
         self.effects = effects;
-        self.digests[at] = fold;
+        self.seats[at].digest = fold;
     }
 
     pub(crate) fn desk(&mut self, peer: u32) -> &mut Desk {
@@ -303,7 +360,7 @@ impl World {
 
     /// A message of so many bytes leaves now.
     fn message(&mut self, from: u32, to: u32, bytes: u64) -> Passage {
-        let counter = &mut self.counters[from as usize].messages;
+        let counter = &mut self.seats[from as usize].counters.messages;
         *counter += 1;
         Passage { from, to, counter: *counter, time: self.now, bytes }
     }
@@ -316,7 +373,7 @@ impl World {
 
     /// Puts something on the agenda that a peer does to itself.
     pub(crate) fn push_own(&mut self, peer: u32, time: Time, happening: Happening) {
-        let counter = &mut self.counters[peer as usize].own;
+        let counter = &mut self.seats[peer as usize].counters.own;
         *counter += 1;
         let when = When { time: time.0, to: peer, from: peer, counter: OWN | *counter };
         self.push(when, happening);

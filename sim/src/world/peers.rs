@@ -1,17 +1,17 @@
 //! Peers: how they start, come, go and come back.
 
+use std::sync::Arc;
+
 use peerless_core::{Accept, Core, Input, Item, Owner, Setup, Span, Time};
 
-use super::{Counters, START, World};
+use super::{START, Seat, World};
 use crate::chance::Concern;
-use crate::digest::Fold;
 use crate::peer::{Index, mix};
 use crate::population::Population;
 use crate::scenario::Silence;
 
 impl World {
     pub(super) fn populate(&mut self) {
-        self.cores.resize_with(self.scenario.peers as usize, || None);
         let sorted = self.oracle.sorted().to_vec();
         let chance = self.chance.clone();
         let mut population = Population::new(&sorted, &chance, self.config.k);
@@ -21,7 +21,7 @@ impl World {
             population.table(*peer, &mut table);
             let mut core = self.make_core(*peer);
             core.seed_table(table.iter().copied());
-            self.cores[*peer as usize] = Some(core);
+            self.seats[*peer as usize].core = Some(core);
         }
         if self.config.refresh_period > Span::ZERO || self.scenario.functions.is_some() {
             for peer in 0..self.scenario.peers {
@@ -44,7 +44,10 @@ impl World {
             labels: Box::default(),
         };
         let seed = self.chance.bits(Concern::Core, a, b, 0);
-        Core::new(Index(peer), setup, seed, incarnation)
+        if *self.setup != setup {
+            self.setup = Arc::new(setup);
+        }
+        Core::new(Index(peer), self.setup.clone(), seed, incarnation)
     }
 
     /// A new peer starts; it knows nobody. Its number.
@@ -58,17 +61,18 @@ impl World {
     /// were.
     pub fn add_as(&mut self, peer: u32) {
         let at = peer as usize;
-        if at >= self.cores.len() {
+        if at >= self.seats.len() {
             self.incarnations.resize(at + 1, 0);
-            self.counters.resize(at + 1, Counters::default());
-            self.wakes.resize(at + 1, Time::NEVER);
-            self.digests.resize(at + 1, Fold::EMPTY);
             self.desks.resize_with(at + 1, || None);
-            self.cores.resize_with(at + 1, || None);
+            while self.seats.len() <= at {
+                push_exact(&mut self.seats, Seat::EMPTY);
+            }
         }
-        assert!(self.cores[at].is_none(), "a new peer has a number of its own");
-        self.digests[at].birth(self.now.0, 0);
-        self.cores[at] = Some(self.make_core(peer));
+        assert!(self.seats[at].core.is_none(), "a new peer has a number of its own");
+        let core = self.make_core(peer);
+        let seat = &mut self.seats[at];
+        seat.digest.birth(self.now.0, 0);
+        seat.core = Some(core);
         self.oracle.joined(self.now.0, peer);
         self.census.joined(peer);
     }
@@ -78,10 +82,10 @@ impl World {
         let at = peer as usize;
         assert!(!self.is_up(peer), "only a peer that is gone starts again");
         self.incarnations[at] += 1;
-        self.digests[at].birth(self.now.0, self.incarnations[at]);
+        self.seats[at].digest.birth(self.now.0, self.incarnations[at]);
         self.gone.remove(&peer);
         let core = self.make_core(peer);
-        self.cores[at] = Some(core);
+        self.seats[at].core = Some(core);
         self.oracle.joined(self.now.0, peer);
         let items: Vec<Item> = self.desk(peer).disk.values().cloned().collect();
         for item in items {
@@ -92,16 +96,16 @@ impl World {
     /// A peer is gone, and others see `silence` of it.
     pub fn remove(&mut self, peer: u32, silence: Silence) {
         let at = peer as usize;
-        if self.cores[at].take().is_none() {
+        if self.seats[at].core.take().is_none() {
             return;
         }
         self.gone.insert(peer, silence);
-        self.digests[at].death(self.now.0, silence);
+        self.seats[at].digest.death(self.now.0, silence);
         if let Some(recorder) = &mut self.recorder {
             let name = recorder.words.peer(Index(peer));
             recorder.remark(self.now, &format!("{name}  is gone"));
         }
-        self.wakes[at] = Time::NEVER;
+        self.seats[at].wake = Time::NEVER;
         self.oracle.left(self.now.0, peer);
         self.census.left(self.now.0, peer);
         self.laws.crashed(peer);
@@ -129,6 +133,14 @@ impl World {
     pub(crate) fn silence_of(&self, peer: u32) -> Silence {
         self.gone.get(&peer).copied().unwrap_or(Silence::Machine)
     }
+}
+
+/// Appends where memory would not bear twice the vector.
+fn push_exact<T>(all: &mut Vec<T>, one: T) {
+    if all.len() == all.capacity() {
+        all.reserve_exact(1 + all.len() / 16);
+    }
+    all.push(one);
 }
 
 /// The owner key of this number.

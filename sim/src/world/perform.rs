@@ -77,7 +77,7 @@ impl World {
 
     fn wake_at(&mut self, peer: u32, time: Time) {
         let time = time.max(self.now);
-        self.wakes[peer as usize] = time;
+        self.seats[peer as usize].wake = time;
         self.push_own(peer, time, Happening::Wake);
     }
 
