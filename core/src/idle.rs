@@ -39,7 +39,7 @@ impl<K: 'static, V: 'static> Empty for BTreeMap<K, V> {
 }
 
 /// A value that takes memory from its first change on. Reading it takes none.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Idle<T>(Option<Box<T>>);
 
 impl<T> Idle<T> {

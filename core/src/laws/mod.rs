@@ -17,6 +17,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::{self, Debug};
 
+use crate::idle::Idle;
 use crate::message::{Answer, Message, Query, Tag};
 use crate::record::{Load, Record};
 use crate::time::Time;
@@ -80,7 +81,8 @@ pub struct Laws<P> {
 #[derive(Clone, Debug)]
 struct Open<P> {
     asks: Asks<P>,
-    serving: Serving,
+    /// Most who ask serve nothing.
+    serving: Idle<Serving>,
     store: Store<P>,
     /// What this turn must do yet.
     owed: Vec<Owed>,
@@ -384,7 +386,7 @@ impl<P: Copy + Ord + Debug> Laws<P> {
         self.open.get_or_insert_with(|| {
             Box::new(Open {
                 asks: Asks::new(),
-                serving: Serving::new(),
+                serving: Idle::new(),
                 store: Store::new(),
                 owed: Vec::new(),
                 breaches: Vec::new(),

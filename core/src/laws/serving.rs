@@ -6,6 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::{Law, Short, Tags, Verdict, must};
+use crate::idle::Empty;
 use crate::key::{Digest, Name};
 use crate::message::Tag;
 use crate::record::Record;
@@ -45,6 +46,14 @@ struct Running {
     /// The caller hung up; the run was stopped.
     gone: bool,
     stopped: bool,
+}
+
+impl Empty for Serving {
+    const EMPTY: &'static Self = &Self::new();
+
+    fn empty() -> Self {
+        Self::new()
+    }
 }
 
 impl Serving {
