@@ -126,7 +126,7 @@ impl World {
 
     /// The peers that are there, ascending.
     pub(crate) fn those_up(&self) -> Vec<u32> {
-        (0..self.cores.len() as u32).filter(|peer| self.is_up(*peer)).collect()
+        (0..self.seats.len() as u32).filter(|peer| self.is_up(*peer)).collect()
     }
 
     /// What others see of a peer that is gone.
