@@ -6,7 +6,7 @@ use peerless_core::{Ending, Input, Load, Name, Refusal, Span, Stay, Tag, Time};
 use crate::agenda::When;
 use crate::chance::Concern;
 use crate::desk::{Incoming, Outgoing};
-use crate::network::Passage;
+use crate::network::{Passage, exponential};
 use crate::peer::Index;
 use crate::scenario::{Silence, Spread};
 use crate::world::{Happening, PACKET, World};
@@ -148,9 +148,10 @@ impl World {
     /// A call came to a peer that is gone: the caller notices by and by.
     fn not_arrived(&mut self, from: u32, to: u32, attempt: Tag, sent: Time, connected: bool) {
         let settings = self.network.settings();
+        let back = self.network.latency(to, from);
         let (time, how) = match (self.silence_of(to), connected) {
-            (Silence::Process, true) => (self.now + settings.latency, Ending::MayHaveStarted),
-            (Silence::Process, false) => (self.now + settings.latency, NOT_SENT),
+            (Silence::Process, true) => (self.now + back, Ending::MayHaveStarted),
+            (Silence::Process, false) => (self.now + back, NOT_SENT),
             (Silence::Machine, true) => (self.now + settings.keep_alive, Ending::MayHaveStarted),
             (Silence::Machine, false) => (sent + settings.connect_timeout, NOT_SENT),
         };
@@ -200,11 +201,7 @@ impl World {
             Spread::Uniform => {
                 Span(mean / 2 + ((u128::from(bits) * u128::from(mean)) >> 64) as u64)
             }
-            Spread::Exponential => {
-                // 53 random bits, never 0.
-                let part = ((bits >> 11) + 1) as f64 / 9_007_199_254_740_992.0;
-                Span((mean as f64 * -libm::log(part)) as u64)
-            }
+            Spread::Exponential => Span(exponential(mean, bits)),
         }
     }
 
@@ -258,7 +255,7 @@ impl World {
         let calls = std::mem::take(&mut desk.calls);
         let attempts = std::mem::take(&mut desk.attempts);
         for incoming in calls.into_values() {
-            let latency = self.network.settings().latency;
+            let latency = self.network.latency(me, incoming.from);
             let time = self.now + after + latency;
             let head = incoming.head_at.is_some_and(|at| at <= time);
             let how = if head { Ending::Cut } else { Ending::MayHaveStarted };

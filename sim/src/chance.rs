@@ -39,6 +39,16 @@ pub enum Concern {
     Instant = 12,
     /// Who is among those that crash together: draw.
     Crash = 13,
+    /// At which site a peer is, or at which point: peer.
+    Site = 14,
+    /// How far a machine is from its network: peer.
+    Access = 15,
+    /// How much longer a packet takes: source, destination, counter.
+    Jitter = 16,
+    /// How long a link between routers is: the routers.
+    Link = 17,
+    /// Which routers are linked: router, purpose, draw.
+    Wiring = 18,
     /// Whether a machine fails to keep, fetch or install something: machine, errand.
     Errand = 24,
     /// Which machines are slow: machine.

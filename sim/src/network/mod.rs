@@ -1,15 +1,38 @@
-//! What the network does to a packet: pure functions of the seed and the packet's own arguments.
+//! What the network does to a packet: functions of the seed and the packet's own arguments.
+
+mod latency;
+mod matrix;
+mod topology;
 
 use peerless_core::{Span, Time};
 
+pub use self::latency::Model;
+pub use self::matrix::{Matrix, Measured, Unit};
+pub use self::topology::Topology;
+
+use self::latency::Latency;
 use crate::chance::{Chance, Concern, Share};
-use crate::scenario::{Size, section};
+use crate::scenario::{Bad, Keys, Scenario, Size, at_least, positive, section, worded};
 
 section! {
     /// How the network behaves.
     "network" => pub struct Settings {
-        /// From one peer to another, one way.
+        /// Where latencies come from: "constant", "coordinates", "matrix", "transit-stub", "scale-free" or "small-world".
+        model: Model = Model::Constant,
+        /// From one peer to another, one way: always where the model is constant, on average elsewhere; a matrix has its own.
         latency: Span = Span::ms(25),
+        /// Longest way from a machine to its network; each has its own, added at both ends.
+        access_max: Span = Span::ZERO,
+        /// How much longer than its latency a packet takes, as a share of it: any two may be reordered.
+        jitter: Share = Share::NONE,
+        /// How the jitter is spread: "uniform" up to the share, or "exponential" with the share as its mean.
+        jitter_law: JitterLaw = JitterLaw::Uniform,
+        /// The file of a measured matrix, relative to the scenario's.
+        matrix: Option<String> = None,
+        /// The unit of the matrix: "us" or "ms".
+        matrix_unit: Unit = Unit::Ms,
+        /// What the matrix measures: "round-trip" or "one-way".
+        matrix_of: Measured = Measured::RoundTrip,
         /// Share of the messages between peers that are lost, each way; calls lose time instead.
         loss: Share = Share::NONE,
         /// After how long a lost packet of a call is sent again; doubles each time.
@@ -20,6 +43,37 @@ section! {
         keep_alive: Span = Span::secs(5),
         /// Bytes a second that code is fetched with.
         bandwidth: Size = Size(12 << 20),
+    }
+}
+
+/// How the jitter of packets is spread.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum JitterLaw {
+    /// Evenly from nothing to the share.
+    Uniform,
+    /// Exponentially, with the share as the mean.
+    Exponential,
+}
+
+worded!(JitterLaw: "uniform" => Uniform, "exponential" => Exponential);
+
+impl Settings {
+    /// Values that are impossible, alone or beside others.
+    pub(crate) fn check(&self, topology: &Topology, keys: &Keys) -> Result<(), Bad> {
+        positive(keys, "network.latency", self.latency)?;
+        positive(keys, "network.retransmit", self.retransmit)?;
+        at_least(keys, "network.bandwidth", self.bandwidth.0, 1)?;
+        match (self.model, &self.matrix) {
+            (Model::Matrix, None) => {
+                let what = "expected network.matrix beside it, the file with the latencies";
+                return Err(keys.bad("network.model", what));
+            }
+            (Model::Matrix, Some(_)) | (_, None) => {}
+            (_, Some(_)) => {
+                return Err(keys.bad("network.matrix", "expected network.model = \"matrix\""));
+            }
+        }
+        topology.check(self.model, keys)
     }
 }
 
@@ -51,16 +105,23 @@ pub enum Verdict {
 #[derive(Clone, Debug)]
 pub struct Network {
     settings: Settings,
+    latency: Latency,
     chance: Chance,
 }
 
 /// A retransmission is tried this often before the connection would be given up.
 const RESENDS_MAX: u64 = 8;
 
+/// Packets of calls draw their jitter apart from messages, whose counters are others.
+const OF_A_CALL: u64 = 1 << 62;
+
 impl Network {
-    /// A network with these settings.
-    pub fn new(settings: Settings, chance: Chance) -> Self {
-        Self { settings, chance }
+    /// The network of a scenario.
+    pub fn new(scenario: &Scenario, chance: Chance) -> Self {
+        let settings = scenario.network.clone();
+        let matrix = scenario.matrix.clone();
+        let latency = Latency::new(&settings, &scenario.topology, matrix, &chance);
+        Self { settings, latency, chance }
     }
 
     /// Its settings.
@@ -73,6 +134,36 @@ impl Network {
         self.settings.loss = Share::NONE;
     }
 
+    /// How long the way from one peer to another is, without jitter.
+    #[inline]
+    pub fn latency(&self, from: u32, to: u32) -> Span {
+        let way = self.latency.between(from, to, &self.chance);
+        if self.settings.access_max == Span::ZERO {
+            return way;
+        }
+        way + self.access(from) + self.access(to)
+    }
+
+    fn access(&self, peer: u32) -> Span {
+        let max = self.settings.access_max.0;
+        Span(self.chance.below(max, Concern::Access, peer.into(), 0, 0))
+    }
+
+    /// How long one packet takes.
+    #[inline]
+    fn way(&self, from: u32, to: u32, counter: u64) -> Span {
+        let way = self.latency(from, to);
+        if self.settings.jitter.is_zero() {
+            return way;
+        }
+        let bits = self.chance.bits(Concern::Jitter, u64::from(from), u64::from(to), counter);
+        let longest = self.settings.jitter.of(way.0);
+        way + Span(match self.settings.jitter_law {
+            JitterLaw::Uniform => ((u128::from(bits) * u128::from(longest)) >> 64) as u64,
+            JitterLaw::Exponential => exponential(longest, bits),
+        })
+    }
+
     /// What becomes of a message between peers.
     #[inline]
     pub fn judge(&self, passage: &Passage) -> Verdict {
@@ -83,7 +174,7 @@ impl Network {
                 return Verdict::Drop;
             }
         }
-        Verdict::Deliver(self.settings.latency)
+        Verdict::Deliver(self.way(from, to, counter))
     }
 
     /// How long a packet of a call takes: it rides on a reliable transport, so that loss costs time.
@@ -92,7 +183,7 @@ impl Network {
         if from == to {
             return Span::ZERO;
         }
-        let mut took = self.settings.latency;
+        let mut took = self.way(from, to, counter | OF_A_CALL);
         let mut pause = self.settings.retransmit;
         for trial in 0..RESENDS_MAX {
             let packet = counter * RESENDS_MAX + trial;
@@ -106,9 +197,17 @@ impl Network {
         took
     }
 
-    /// How long a transfer of `bytes` takes.
-    pub fn transfer(&self, bytes: u64) -> Span {
+    /// How long a transfer of `bytes` to one peer from another takes, with the asking.
+    pub fn transfer(&self, to: u32, from: u32, bytes: u64) -> Span {
         let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(self.settings.bandwidth.0);
-        self.settings.latency.times(2) + Span(u64::try_from(nanos).unwrap_or(u64::MAX))
+        let sent = Span(u64::try_from(nanos).unwrap_or(u64::MAX));
+        self.latency(to, from) + self.latency(from, to) + sent
     }
+}
+
+/// An exponentially spread number with this mean, from 64 random bits.
+pub(crate) fn exponential(mean: u64, bits: u64) -> u64 {
+    // 53 random bits, never 0.
+    let part = ((bits >> 11) + 1) as f64 / 9_007_199_254_740_992.0;
+    (mean as f64 * -libm::log(part)) as u64
 }

@@ -52,9 +52,7 @@ impl Scenario {
 
     fn check_limits(&self, keys: &Keys) -> Checked {
         let core = &self.core;
-        positive(keys, "network.latency", self.network.latency)?;
-        positive(keys, "network.retransmit", self.network.retransmit)?;
-        at_least(keys, "network.bandwidth", self.network.bandwidth.0, 1)?;
+        self.network.check(&self.topology, keys)?;
         at_least(keys, "core.k", core.k, 1)?;
         at_least(keys, "core.alpha", core.alpha, 1)?;
         if core.refresh_period > Span::ZERO {
@@ -151,7 +149,7 @@ impl Scenario {
     }
 }
 
-fn at_least(keys: &Keys, key: &str, is: impl Into<u64>, least: u64) -> Checked {
+pub(crate) fn at_least(keys: &Keys, key: &str, is: impl Into<u64>, least: u64) -> Checked {
     if is.into() >= least {
         return Ok(());
     }
@@ -166,7 +164,7 @@ fn not_hectic(keys: &Keys, key: &str, period: Span) -> Checked {
     Err(keys.bad(key, "expected at least \"1ms\""))
 }
 
-fn positive(keys: &Keys, key: &str, is: Span) -> Checked {
+pub(crate) fn positive(keys: &Keys, key: &str, is: Span) -> Checked {
     if is > Span::ZERO {
         return Ok(());
     }

@@ -113,6 +113,11 @@ impl Keys {
         Ok(keys)
     }
 
+    /// The scenario's file, as it was named.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
     /// An empty scenario in which every section stands: read, it knows every key.
     pub(super) fn all() -> Self {
         Self { all: true, ..Self::empty("") }

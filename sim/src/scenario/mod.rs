@@ -7,9 +7,11 @@ mod limits;
 mod value;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use peerless_core::{Config, Span};
 
+pub(crate) use self::check::{at_least, positive};
 pub use self::keys::{Bad, Keys, Known, Section};
 pub use self::limits::CORE_KEYS;
 pub use self::value::{Readable, Size, Value};
@@ -18,7 +20,7 @@ pub use crate::expect::Expect;
 pub use crate::faults::{Churn, Crash};
 pub use crate::work::{Anycalls, Functions, Idempotent, Lookups, Manycalls, Spread};
 
-use crate::network;
+use crate::network::{self, Matrix, Topology};
 
 pub(crate) use self::keys::section;
 pub(crate) use self::value::worded;
@@ -44,6 +46,10 @@ pub struct Scenario {
     pub patience: Span,
     /// `[network]`
     pub network: network::Settings,
+    /// The latencies between sites, where they were measured.
+    pub matrix: Option<Arc<Matrix>>,
+    /// `[topology]`
+    pub topology: Topology,
     /// `[host]`
     pub host: Host,
     /// `[lookups]`
@@ -102,8 +108,9 @@ impl Scenario {
     /// Reads a scenario's text; `file` is named in complaints.
     pub fn parse(name: &str, file: &str, text: &str, sets: &[String]) -> Result<Self, Bad> {
         let mut keys = Keys::parse(file, text, sets)?;
-        let scenario = Self::read(name, &mut keys)?;
+        let mut scenario = Self::read(name, &mut keys)?;
         scenario.check(&keys)?;
+        scenario.matrix = Matrix::load(&scenario.network, &keys)?.map(Arc::new);
         keys.finish()?;
         Ok(scenario)
     }
@@ -119,6 +126,8 @@ impl Scenario {
             settle: keys.get("", "settle", SETTLE, Span::ZERO)?,
             patience: keys.get("", "patience", PATIENCE, Span::secs(120))?,
             network: keys.section()?,
+            matrix: None,
+            topology: keys.section()?,
             host: keys.section()?,
             lookups: keys.section_if_given()?,
             churn: keys.section_if_given()?,

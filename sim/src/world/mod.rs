@@ -163,7 +163,7 @@ impl World {
             gone: BTreeMap::new(),
             agenda: Agenda::new(),
             effects: Vec::new(),
-            network: Network::new(scenario.network.clone(), chance.clone()),
+            network: Network::new(&scenario, chance.clone()),
             oracle: Oracle::new(limb, peers, START.0),
             laws: Laws::of(peers),
             chains: Chains::default(),

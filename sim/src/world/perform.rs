@@ -68,7 +68,7 @@ impl World {
             return;
         }
         // The machine is there and resets the connection; its word takes one way back.
-        let time = self.now + self.network.settings().latency;
+        let time = self.now + self.network.latency(to, from);
         self.tell(from, time, Input::Unreached { peer: Index(to) });
         if let Message::Query(tag, _) = message {
             self.tell(from, time, Input::Failed { tag });
@@ -126,10 +126,11 @@ impl World {
             None => (Span::ZERO, Got::Nothing),
             Some(other) if has(other.0) => {
                 let got = if fails { Got::Nothing } else { Got::Code };
-                (self.network.transfer(size), got)
+                (self.network.transfer(peer, other.0, size), got)
             }
             Some(other) if self.is_up(other.0) || self.silence_of(other.0) == Silence::Process => {
-                (settings.latency + settings.latency, Got::Nothing)
+                let way = self.network.latency(peer, other.0);
+                (way + way, Got::Nothing)
             }
             Some(_) => (settings.connect_timeout, Got::Nothing),
         };

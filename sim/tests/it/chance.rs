@@ -2,20 +2,14 @@
 
 use peerless_core::{Name, Peer, Span, Time};
 use peerless_sim::chance::{Chance, Concern, Share};
-use peerless_sim::network::{Network, Passage, Settings, Verdict};
+use peerless_sim::network::{Network, Passage, Verdict};
 use peerless_sim::peer::{Index, limb};
-use peerless_sim::scenario::Size;
+
+use crate::support;
 
 fn network(seed: u64, loss: f64) -> Network {
-    let settings = Settings {
-        latency: Span::ms(25),
-        loss: Share::new(loss).expect("a share"),
-        retransmit: Span::ms(200),
-        connect_timeout: Span::secs(3),
-        keep_alive: Span::secs(5),
-        bandwidth: Size(1 << 20),
-    };
-    Network::new(settings, Chance::new(seed))
+    let text = format!("[network]\nloss = {loss:?}\nbandwidth = \"1MiB\"");
+    Network::new(&support::parse(&text), Chance::new(seed))
 }
 
 fn passage(from: u32, to: u32, counter: u64) -> Passage {
@@ -70,7 +64,7 @@ fn a_call_loses_time_instead() {
 #[test]
 fn concerns_do_not_move_each_other() {
     let chance = Chance::new(5);
-    let seen: Vec<u64> = (0..14)
+    let seen: Vec<u64> = (0..19)
         .map(|n| {
             // Each concern by a number of its own.
             let all = [
@@ -88,6 +82,11 @@ fn concerns_do_not_move_each_other() {
                 Concern::Bootstrap,
                 Concern::Instant,
                 Concern::Crash,
+                Concern::Site,
+                Concern::Access,
+                Concern::Jitter,
+                Concern::Link,
+                Concern::Wiring,
             ];
             chance.bits(all[n], 1, 2, 3)
         })

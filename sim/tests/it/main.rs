@@ -21,6 +21,8 @@ mod fuzz;
 #[cfg(not(feature = "planted"))]
 mod judges;
 #[cfg(not(feature = "planted"))]
+mod network;
+#[cfg(not(feature = "planted"))]
 mod page;
 #[cfg(not(feature = "planted"))]
 mod reports;

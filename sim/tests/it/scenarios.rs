@@ -11,7 +11,7 @@ fn complaints_name_file_line_and_key() {
     let calls = &format!("{functions}[anycalls]\n");
     let many = &format!("{functions}[manycalls]\n");
     let crash = &format!("{functions}[crash]\n");
-    let cases: [(&str, &str, &[&str]); 45] = [
+    let cases: [(&str, &str, &[&str]); 52] = [
         ("unknown key", "peers = 10\n\n[network]\nlatencyy = \"5ms\"", &[]),
         ("unknown section", "peers = 10\n[netwrok]\n", &[]),
         ("unknown key outside", "peer = 10", &[]),
@@ -56,6 +56,13 @@ fn complaints_name_file_line_and_key() {
         ("never compares", "[core]\nsync_period = \"0s\"", &[]),
         ("never renews", "", &["core.renew_period=0s"]),
         ("more than a year", "duration = \"10001h\"", &[]),
+        ("no matrix", "[network]\nmodel = \"matrix\"", &[]),
+        ("a matrix for nothing", "[network]\nmatrix = \"sites.txt\"", &[]),
+        ("no such model", "[network]\nmodel = \"star\"", &[]),
+        ("too many routers", "[topology]\nrouters = 2001", &[]),
+        ("an odd ring", "[topology]\nneighbours = 3", &[]),
+        ("more links than routers", "[topology]\nrouters = 4", &["topology.links=9"]),
+        ("no stubs", "[topology]\nstubs = 0", &[]),
         ("expects of nothing", "[expect]\nlookup_exact_min = 1.0", &[]),
     ];
     let mut text = String::new();

@@ -13,7 +13,7 @@ use peerless_sim::world::{START, World};
 
 /// The built-in scenarios, small enough for a debug build. What follows a slash tells those of one
 /// scenario apart.
-pub(crate) const SMALL: [(&str, &[&str]); 7] = [
+pub(crate) const SMALL: [(&str, &[&str]); 12] = [
     ("lookup", &["peers=400", "lookups.count=300"]),
     (
         "churn",
@@ -88,6 +88,23 @@ pub(crate) const SMALL: [(&str, &[&str]); 7] = [
             "expect.manycall_efficiency_min=0.5",
             "expect.manycall_failed_max=16",
         ],
+    ),
+    (
+        "lookup/coordinates",
+        &["peers=200", "lookups.count=150", "network.model=coordinates", "network.access_max=10ms"],
+    ),
+    ("lookup/transit-stub", &["peers=200", "lookups.count=150", "network.model=transit-stub"]),
+    (
+        "lookup/scale-free",
+        &["peers=200", "lookups.count=150", "network.model=scale-free", "topology.routers=100"],
+    ),
+    (
+        "lookup/small-world",
+        &["peers=200", "lookups.count=150", "network.model=small-world", "topology.routers=100"],
+    ),
+    (
+        "lookup/jitter",
+        &["peers=200", "lookups.count=150", "network.jitter=0.5", "network.jitter_law=exponential"],
     ),
 ];
 
