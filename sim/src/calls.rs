@@ -53,10 +53,17 @@ impl World {
     fn ride(&mut self, from: u32, to: u32) -> Span {
         let counter = self.desk(from).packets + 1;
         let passage = Passage { from, to, counter, time: self.now, bytes: PACKET_BYTES };
-        self.network.reliable(&passage)
+        self.network.reliable(&passage) + self.stalled(from, to)
     }
 
-    /// Puts a packet of a call on the agenda.
+    /// Puts a packet of a call on the agenda, if its connection lives.
+    fn send_packet(&mut self, from: u32, to: u32, time: Time, packet: Packet) {
+        if !self.is_broken(self.now, from, to) {
+            self.push_packet(from, to, time, packet);
+        }
+    }
+
+    /// Puts on the agenda what comes of a call, or is seen of its connection.
     fn push_packet(&mut self, from: u32, to: u32, time: Time, packet: Packet) {
         let packets = &mut self.desk(from).packets;
         *packets += 1;
@@ -84,7 +91,7 @@ impl World {
             function,
             left: deadline.since(self.now),
             sent: self.now,
-            connected: self.is_up(to),
+            connected: self.is_up(to) && !self.is_known_broken(me, to),
         };
         self.push_packet(me, to, arrives, packet);
     }
@@ -99,13 +106,17 @@ impl World {
     fn hang_up(&mut self, me: u32, attempt: Tag, outgoing: Outgoing, after: Span) {
         let time = self.now + after + self.ride(me, outgoing.to);
         let time = time.max(outgoing.arrives);
-        self.push_packet(me, outgoing.to, time, Packet::Hangup { attempt });
+        self.send_packet(me, outgoing.to, time, Packet::Hangup { attempt });
     }
 
     pub(crate) fn call_packet(&mut self, from: u32, to: u32, packet: Packet) {
         match packet {
+            Packet::Dial { attempt, sent, connected, .. } if self.is_broken(sent, from, to) => {
+                self.not_arrived(from, to, attempt, sent, connected, Silence::Machine);
+            }
             Packet::Dial { attempt, sent, connected, .. } if !self.is_up(to) => {
-                self.not_arrived(from, to, attempt, sent, connected);
+                let silence = self.silence_of(to);
+                self.not_arrived(from, to, attempt, sent, connected, silence);
             }
             Packet::Dial { attempt, ticket, item, function, left, .. } => {
                 let desk = self.desk(to);
@@ -145,11 +156,19 @@ impl World {
         }
     }
 
-    /// A call came to a peer that is gone: the caller notices by and by.
-    fn not_arrived(&mut self, from: u32, to: u32, attempt: Tag, sent: Time, connected: bool) {
+    /// A call did not come to its host: the caller notices by and by.
+    fn not_arrived(
+        &mut self,
+        from: u32,
+        to: u32,
+        attempt: Tag,
+        sent: Time,
+        connected: bool,
+        silence: Silence,
+    ) {
         let settings = self.network.settings();
         let back = self.network.latency(to, from);
-        let (time, how) = match (self.silence_of(to), connected) {
+        let (time, how) = match (silence, connected) {
             (Silence::Process, true) => (self.now + back, Ending::MayHaveStarted),
             (Silence::Process, false) => (self.now + back, NOT_SENT),
             (Silence::Machine, true) => (self.now + settings.keep_alive, Ending::MayHaveStarted),
@@ -172,7 +191,7 @@ impl World {
             _ => self.now + self.ride(me, incoming.from),
         };
         let attempt = incoming.attempt;
-        self.push_packet(me, incoming.from, time, Packet::Ended { attempt, how });
+        self.send_packet(me, incoming.from, time, Packet::Ended { attempt, how });
     }
 
     pub(crate) fn begin_run(&mut self, me: u32, job: Tag, call: u64, deadline: Time) {
@@ -240,7 +259,7 @@ impl World {
             incoming.head_at = Some(time);
         }
         let Incoming { from, attempt, status, .. } = incoming;
-        self.push_packet(me, from, time, Packet::Head { attempt, status, load, stay });
+        self.send_packet(me, from, time, Packet::Head { attempt, status, load, stay });
     }
 
     /// A peer is gone: those who call it and those whom it calls notice by and by.

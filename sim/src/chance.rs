@@ -49,6 +49,8 @@ pub enum Concern {
     Link = 17,
     /// Which routers are linked: router, purpose, draw.
     Wiring = 18,
+    /// On which side of a partition a peer is: peer.
+    Side = 19,
     /// Whether a machine fails to keep, fetch or install something: machine, errand.
     Errand = 24,
     /// Which machines are slow: machine.

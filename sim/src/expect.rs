@@ -17,6 +17,8 @@ section! {
         lookup_rpcs_mean_max: Option<f64> = None,
         /// Most requests that were not answered a lookup, on average.
         lookup_timeouts_mean_max: Option<f64> = None,
+        /// Least ratio of the entries in all tables to those of a converged start.
+        table_entries_ratio_min: Option<f64> = None,
         /// Least share of the functions that were placed at all.
         placement_placed_min: Option<f64> = None,
         /// Most seconds until a shortage of hosts was made up, at the 95th percentile.
@@ -72,6 +74,10 @@ pub fn breaches(world: &World, report: &Report) -> Vec<String> {
         breaches.most("lookup_rpcs_mean_max", measured(&lookups.rpcs, it.rpcs.mean), max);
         let timeouts = ratio(it.timeouts, it.count);
         breaches.most("lookup_timeouts_mean_max", timeouts, expect.lookup_timeouts_mean_max);
+    }
+    if let Some(it) = &report.joining {
+        let ratio = ratio(it.table_entries, it.table_entries_converged);
+        breaches.least("table_entries_ratio_min", ratio, expect.table_entries_ratio_min);
     }
     if let Some(it) = &report.placement {
         let placed = ratio(it.placed, it.functions);

@@ -23,6 +23,7 @@ pub mod digest;
 pub mod expect;
 pub mod faults;
 pub mod fuzz;
+pub mod joining;
 pub mod laws;
 pub mod meter;
 pub mod network;

@@ -3,6 +3,7 @@
 use peerless_core::{Input, Span};
 
 use crate::chance::{Concern, Share};
+use crate::joining::CONNECTING;
 use crate::peer::Index;
 use crate::scenario::{Silence, section};
 use crate::work::Plan;
@@ -42,8 +43,7 @@ impl World {
         self.remove(victim, silence);
         self.work.replaced += 1;
         let peer = self.add();
-        // Connecting takes TCP, Noise and Yamux: four round trips.
-        let met = self.now + self.network.settings().latency.times(8);
+        let met = self.now + self.network.settings().latency.times(CONNECTING);
         self.plan_work(met, Plan::Meet(peer, 0));
     }
 
@@ -52,6 +52,10 @@ impl World {
         let known = u64::from(peer) << 32 | u64::from(trial);
         match self.draw_peer(Concern::Bootstrap, known) {
             Some(bootstrap) if bootstrap == peer => self.meet(peer, trial + 1),
+            Some(bootstrap) if self.network.parts(self.now, peer, bootstrap) => {
+                let later = self.now + self.network.settings().connect_timeout;
+                self.plan_work(later.max(self.now + Span::ms(1)), Plan::Meet(peer, trial + 1));
+            }
             Some(bootstrap) => {
                 self.turn(peer, Input::Met { peer: Index(bootstrap), serves: true }, 0);
             }

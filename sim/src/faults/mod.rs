@@ -2,6 +2,8 @@
 
 mod churn;
 mod crash;
+mod partition;
 
 pub use self::churn::Churn;
 pub use self::crash::Crash;
+pub use self::partition::Partition;

@@ -12,6 +12,7 @@ pub use self::topology::Topology;
 
 use self::latency::Latency;
 use crate::chance::{Chance, Concern, Share};
+use crate::faults::Partition;
 use crate::scenario::{Bad, Keys, Scenario, Size, at_least, positive, section, worded};
 
 section! {
@@ -106,6 +107,7 @@ pub enum Verdict {
 pub struct Network {
     settings: Settings,
     latency: Latency,
+    partition: Option<Partition>,
     chance: Chance,
 }
 
@@ -121,7 +123,8 @@ impl Network {
         let settings = scenario.network.clone();
         let matrix = scenario.matrix.clone();
         let latency = Latency::new(&settings, &scenario.topology, matrix, &chance);
-        Self { settings, latency, chance }
+        let partition = scenario.partition.clone();
+        Self { settings, latency, partition, chance }
     }
 
     /// Its settings.
@@ -129,9 +132,17 @@ impl Network {
         &self.settings
     }
 
-    /// Nothing is lost from now on.
+    /// Nothing is lost from now on, and nobody is apart.
     pub(crate) fn calm(&mut self) {
         self.settings.loss = Share::NONE;
+        self.partition = None;
+    }
+
+    /// Whether a partition keeps what leaves at `time` from going from one peer to the other.
+    #[inline]
+    pub fn parts(&self, time: Time, from: u32, to: u32) -> bool {
+        let parts = |it: &Partition| it.parts(time, from, to, &self.chance);
+        self.partition.as_ref().is_some_and(parts)
     }
 
     /// How long the way from one peer to another is, without jitter.
@@ -167,7 +178,10 @@ impl Network {
     /// What becomes of a message between peers.
     #[inline]
     pub fn judge(&self, passage: &Passage) -> Verdict {
-        let Passage { from, to, counter, .. } = *passage;
+        let Passage { from, to, counter, time, .. } = *passage;
+        if self.parts(time, from, to) {
+            return Verdict::Drop;
+        }
         if !self.settings.loss.is_zero() {
             let bits = self.chance.bits(Concern::Loss, u64::from(from), u64::from(to), counter);
             if self.settings.loss.takes(bits) {

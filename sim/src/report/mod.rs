@@ -8,7 +8,7 @@ mod table;
 use serde::{Deserialize, Serialize};
 
 pub use self::histogram::Histogram;
-pub use self::sections::{Anycall, Job, Lookup, LookupDistributions, Manycall, Placement};
+pub use self::sections::{Anycall, Job, Joined, Lookup, LookupDistributions, Manycall, Placement};
 pub use self::spread::{Spread, rank};
 use crate::expect;
 use crate::meter::{Meter, peak_rss_bytes};
@@ -45,6 +45,8 @@ pub struct Report {
     /// Hosts that crashed together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crashed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub joining: Option<Joined>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lookup: Option<Lookup>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,6 +104,7 @@ pub fn report(world: &mut World, seed: u64, setup_seconds: f64, meter: Meter) ->
         bytes: world.count.bytes,
         replaced: world.scenario.churn.is_some().then_some(world.work.replaced),
         crashed: world.scenario.crash.is_some().then_some(world.work.crashed),
+        joining: world.scenario.joining.is_some().then(|| Joined::of(world)),
         lookup: world.scenario.lookups.is_some().then(|| Lookup::of(world)),
         anycall: world.scenario.anycalls.is_some().then(|| Anycall::of(world)),
         manycall: world.scenario.manycalls.is_some().then(|| Manycall::of(world)),

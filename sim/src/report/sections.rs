@@ -139,6 +139,28 @@ impl Job {
     }
 }
 
+/// The tables of a network that grew peer by peer.
+#[derive(Clone, Debug, Serialize)]
+pub struct Joined {
+    /// Peers that are there.
+    pub peers: u32,
+    /// Entries in all their tables.
+    pub table_entries: u64,
+    /// Entries that these would have in a converged start.
+    pub table_entries_converged: u64,
+}
+
+impl Joined {
+    pub(super) fn of(world: &World) -> Self {
+        let tables = world.tables();
+        Self {
+            peers: world.oracle.live(),
+            table_entries: tables.entries,
+            table_entries_converged: tables.converged,
+        }
+    }
+}
+
 impl Lookup {
     pub(super) fn of(world: &World) -> Self {
         let lookups = &world.work.lookups;

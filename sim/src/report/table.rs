@@ -33,6 +33,12 @@ impl Report {
         if let Some(crashed) = self.crashed {
             line("hosts crashed", format!("{crashed}"));
         }
+        if let Some(it) = &self.joining {
+            line("peers joined", format!("{}", it.peers));
+            line("  entries in their tables", format!("{}", it.table_entries));
+            let ratio = it.table_entries as f64 / it.table_entries_converged.max(1) as f64;
+            line("  over those of a converged start", format!("{ratio:.4}"));
+        }
         if let Some(it) = &self.lookup {
             line("lookups", format!("{}", it.count));
             line("  right at some instant", share(it.succeeded, it.count));

@@ -22,6 +22,9 @@ impl Scenario {
         if let Some(crash) = &self.crash {
             self.check_crash(crash, keys)?;
         }
+        if let Some(partition) = &self.partition {
+            partition.check(keys)?;
+        }
         self.check_expectations(keys)
     }
 
@@ -134,6 +137,7 @@ impl Scenario {
     fn check_expectations(&self, keys: &Keys) -> Checked {
         let there = [
             ("lookup", "lookups", self.lookups.is_some()),
+            ("table", "joining", self.joining.is_some()),
             ("placement", "functions", self.functions.is_some()),
             ("anycall", "anycalls", self.anycalls.is_some()),
             ("manycall", "manycalls", self.manycalls.is_some()),

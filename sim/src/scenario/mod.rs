@@ -17,7 +17,8 @@ pub use self::limits::CORE_KEYS;
 pub use self::value::{Readable, Size, Value};
 pub use crate::desk::{Host, Silence};
 pub use crate::expect::Expect;
-pub use crate::faults::{Churn, Crash};
+pub use crate::faults::{Churn, Crash, Partition};
+pub use crate::joining::Joining;
 pub use crate::work::{Anycalls, Functions, Idempotent, Lookups, Manycalls, Spread};
 
 use crate::network::{self, Matrix, Topology};
@@ -58,6 +59,10 @@ pub struct Scenario {
     pub churn: Option<Churn>,
     /// `[crash]`
     pub crash: Option<Crash>,
+    /// `[partition]`
+    pub partition: Option<Partition>,
+    /// `[joining]`
+    pub joining: Option<Joining>,
     /// `[functions]`
     pub functions: Option<Functions>,
     /// `[anycalls]`
@@ -71,9 +76,10 @@ pub struct Scenario {
 }
 
 /// The built-in scenarios: name and text.
-pub const BUILT_IN: [(&str, &str); 5] = [
+pub const BUILT_IN: [(&str, &str); 6] = [
     ("lookup", include_str!("../../scenarios/lookup.toml")),
     ("churn", include_str!("../../scenarios/churn.toml")),
+    ("joining", include_str!("../../scenarios/joining.toml")),
     ("placement", include_str!("../../scenarios/placement.toml")),
     ("anycall", include_str!("../../scenarios/anycall.toml")),
     ("manycall", include_str!("../../scenarios/manycall.toml")),
@@ -132,6 +138,8 @@ impl Scenario {
             lookups: keys.section_if_given()?,
             churn: keys.section_if_given()?,
             crash: keys.section_if_given()?,
+            partition: keys.section_if_given()?,
+            joining: keys.section_if_given()?,
             functions: keys.section_if_given()?,
             anycalls: keys.section_if_given()?,
             manycalls: keys.section_if_given()?,

@@ -40,6 +40,10 @@ pub(crate) enum Plan {
     Meet(u32, u32),
     /// Many crash at once.
     Crash,
+    /// The peer of this number joins.
+    Join(u32),
+    /// The connections between two parts of the network break.
+    Break,
 }
 
 impl Plan {
@@ -53,6 +57,8 @@ impl Plan {
             Self::Replace(n) => (4, n.into()),
             Self::Meet(peer, _) => (5, peer.into()),
             Self::Crash => (6, 0),
+            Self::Join(n) => (7, n.into()),
+            Self::Break => (8, 0),
         }
     }
 }
@@ -153,6 +159,10 @@ impl World {
         if let Some(crash) = &scenario.crash {
             firsts.push((crash.at, Span::ZERO, Plan::Crash));
         }
+        if let Some(joining) = &scenario.joining {
+            firsts.push((Span::ZERO, joining.over, Plan::Join(1)));
+        }
+        self.begin_partition();
         for (start, lasts, plan) in firsts {
             self.work.last_planned = self.work.last_planned.max(START + start + lasts);
             self.plan_work(START + start, plan);
@@ -175,6 +185,8 @@ impl World {
             Plan::Replace(n) => self.replace(n),
             Plan::Meet(peer, trial) => self.meet(peer, trial),
             Plan::Crash => self.crash_together(),
+            Plan::Join(n) => self.join(n),
+            Plan::Break => self.break_connections(),
         }
     }
 

@@ -150,7 +150,7 @@ impl World {
     /// The same without the scenario's work: nothing is planned.
     pub(crate) fn idle(scenario: Scenario, seed: u64) -> Self {
         let chance = Chance::new(seed);
-        let peers = scenario.peers;
+        let peers = scenario.first_peers();
         let n = peers as usize;
         let mut world = Self {
             config: scenario.core.clone(),

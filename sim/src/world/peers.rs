@@ -24,7 +24,7 @@ impl World {
             self.seats[*peer as usize].core = Some(core);
         }
         if self.config.refresh_period > Span::ZERO || self.scenario.functions.is_some() {
-            for peer in 0..self.scenario.peers {
+            for peer in 0..self.scenario.first_peers() {
                 self.tell(peer, START, Input::Wake);
             }
         }

@@ -64,7 +64,10 @@ impl World {
         if self.is_up(to) {
             return self.turn(to, Input::Heard { from: Index(from), message }, sum);
         }
-        if self.gone.get(&to) == Some(&Silence::Machine) || !self.is_up(from) {
+        if self.gone.get(&to) == Some(&Silence::Machine)
+            || !self.is_up(from)
+            || self.network.parts(self.now, to, from)
+        {
             return;
         }
         // The machine is there and resets the connection; its word takes one way back.
@@ -118,7 +121,8 @@ impl World {
         let fails = self.errand_fails(peer, self.scenario.host.fetch_fails);
         let has = |other: u32| {
             let desk = self.desks[other as usize].as_ref();
-            self.is_up(other) && desk.is_some_and(|desk| desk.code.contains(&digest))
+            let near = !self.network.parts(self.now, peer, other);
+            near && self.is_up(other) && desk.is_some_and(|desk| desk.code.contains(&digest))
         };
         let settings = self.network.settings();
         let (after, got) = match from {

@@ -6,6 +6,7 @@ use peerless_core::{Span, Time};
 use peerless_sim::chance::Chance;
 use peerless_sim::network::{Matrix, Measured, Network, Passage, Unit, Verdict};
 use peerless_sim::scenario::Scenario;
+use peerless_sim::world::START;
 use peerless_sim::{report, scenario};
 
 use crate::support;
@@ -197,4 +198,63 @@ fn a_topology_that_is_too_large_is_refused() {
                 domains = 1\ntransits = 1";
     let network = Network::new(&parse(most).expect("it is small"), Chance::new(1));
     assert!(latencies(&network, 20).contains(&Span::ms(25)), "the only two routers' way");
+}
+
+/// Peers on either side of the partition of this world.
+fn sides(network: &Network) -> (Vec<u32>, Vec<u32>) {
+    let during = START + Span::secs(70);
+    (0..1000).partition(|peer| network.parts(during, *peer, 0) == network.parts(during, 1, 0))
+}
+
+#[test]
+fn nothing_crosses_a_partition_while_it_lasts() {
+    let text = "[partition]\nat = \"1m\"\nuntil = \"2m\"\nshare = 0.3";
+    let network = Network::new(&support::parse(text), Chance::new(3));
+    let (one, other) = sides(&network);
+    let smaller = one.len().min(other.len());
+    assert!((260..340).contains(&smaller), "{smaller} of 1000");
+    let passes = |seconds: u64, from: u32, to: u32| {
+        let time = START + Span::secs(seconds);
+        let passage = Passage { from, to, counter: 9, time, bytes: 100 };
+        network.judge(&passage) != Verdict::Drop
+    };
+    for (a, b) in one.iter().zip(&other) {
+        assert!(passes(59, *a, *b) && passes(120, *a, *b) && passes(120, *b, *a));
+        assert!(!passes(60, *a, *b) && !passes(119, *b, *a));
+    }
+    assert!(one.windows(2).chain(other.windows(2)).all(|pair| passes(90, pair[0], pair[1])));
+}
+
+/// One host, on the other side of a partition that begins during the second of three items.
+fn job_across(until: &str) -> report::Manycall {
+    let scenario = support::parse(&format!(
+        "peers = 3\nowners = 1\nsettle = \"30s\"\n[host]\nhosts = 1\nslots = 1\nqueue = 4\n\
+         [functions]\nreplicas = [1, 1]\nservice = \"1s\"\nspread = \"constant\"\n\
+         idempotent = \"yes\"\n[manycalls]\nitems = 3\nretries = 20\nstart = \"20s\"\n\
+         [core]\nrefresh_period = \"0s\"\n\
+         [partition]\nat = \"21500ms\"\nuntil = {until:?}\nshare = 0.5"
+    ));
+    let is_across = |seed: &u64| {
+        let network = Network::new(&scenario, Chance::new(*seed));
+        network.parts(START + Span::ms(21_500), 0, 2)
+    };
+    let seed = (1..100).find(is_across).expect("every other seed parts the two");
+    let report = report::run(&scenario, seed);
+    assert!(report.violations.is_empty(), "{:?}", report.violations);
+    report.manycall.expect("there is a manycall")
+}
+
+#[test]
+fn a_short_partition_stalls_calls_and_a_long_one_breaks_them() {
+    let stalled = job_across("24s");
+    assert_eq!((stalled.succeeded, stalled.attempts), (3, 3), "nothing broke");
+    assert!(
+        stalled.makespan_ms.mean > 3900.0,
+        "answers came at 24 s: {}",
+        stalled.makespan_ms.mean
+    );
+    let broken = job_across("33s");
+    assert_eq!((broken.items, broken.succeeded), (3, 3));
+    assert!(broken.attempts > 3, "the calls under way were lost");
+    assert!(broken.makespan_ms.mean > 13_000.0, "it went on when the network was whole again");
 }

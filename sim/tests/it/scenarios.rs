@@ -11,7 +11,7 @@ fn complaints_name_file_line_and_key() {
     let calls = &format!("{functions}[anycalls]\n");
     let many = &format!("{functions}[manycalls]\n");
     let crash = &format!("{functions}[crash]\n");
-    let cases: [(&str, &str, &[&str]); 52] = [
+    let cases: [(&str, &str, &[&str]); 54] = [
         ("unknown key", "peers = 10\n\n[network]\nlatencyy = \"5ms\"", &[]),
         ("unknown section", "peers = 10\n[netwrok]\n", &[]),
         ("unknown key outside", "peer = 10", &[]),
@@ -63,6 +63,8 @@ fn complaints_name_file_line_and_key() {
         ("an odd ring", "[topology]\nneighbours = 3", &[]),
         ("more links than routers", "[topology]\nrouters = 4", &["topology.links=9"]),
         ("no stubs", "[topology]\nstubs = 0", &[]),
+        ("heals before it parts", "[partition]\nat = \"20m\"", &[]),
+        ("expects tables", "[expect]\ntable_entries_ratio_min = 1.0", &[]),
         ("expects of nothing", "[expect]\nlookup_exact_min = 1.0", &[]),
     ];
     let mut text = String::new();
@@ -161,7 +163,7 @@ fn every_standard_can_be_written() {
         .collect();
     let sets: Vec<String> = [&given[..], &["owners=1".to_owned()]].concat();
     let said = Scenario::parse("all", "all.toml", "", &sets).expect("all of them are possible");
-    let sections = "owners = 1\n[lookups]\n[churn]\n[crash]\n[functions]\n[anycalls]\n[manycalls]";
+    let sections = "owners = 1\n[lookups]\n[churn]\n[crash]\n[partition]\n[joining]\n[functions]\n[anycalls]\n[manycalls]";
     let standard = Scenario::parse("all", "all.toml", sections, &[]).expect("it is possible");
     assert_eq!(format!("{said:?}"), format!("{standard:?}"));
 }

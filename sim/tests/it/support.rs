@@ -13,7 +13,7 @@ use peerless_sim::world::{START, World};
 
 /// The built-in scenarios, small enough for a debug build. What follows a slash tells those of one
 /// scenario apart.
-pub(crate) const SMALL: [(&str, &[&str]); 12] = [
+pub(crate) const SMALL: [(&str, &[&str]); 14] = [
     ("lookup", &["peers=400", "lookups.count=300"]),
     (
         "churn",
@@ -106,6 +106,21 @@ pub(crate) const SMALL: [(&str, &[&str]); 12] = [
         "lookup/jitter",
         &["peers=200", "lookups.count=150", "network.jitter=0.5", "network.jitter_law=exponential"],
     ),
+    (
+        "anycall/partition",
+        &[
+            "peers=60",
+            "owners=5",
+            "functions.count=8",
+            "anycalls.count=800",
+            "anycalls.interval=40ms",
+            "crash.at=33s",
+            "partition.at=35s",
+            "partition.until=65s",
+            "expect.anycall_succeeded_min=0.9",
+        ],
+    ),
+    ("joining", &["peers=80", "joining.over=4m", "lookups.start=5m", "lookups.count=150"]),
 ];
 
 /// A built-in scenario with some keys set.
