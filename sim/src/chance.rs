@@ -51,6 +51,10 @@ pub enum Concern {
     Wiring = 18,
     /// On which side of a partition a peer is: peer.
     Side = 19,
+    /// How long a peer stays: peer, incarnation.
+    Session = 20,
+    /// How a peer leaves, whether it comes back, and when: peer, incarnation, which.
+    Leave = 21,
     /// Whether a machine fails to keep, fetch or install something: machine, errand.
     Errand = 24,
     /// Which machines are slow: machine.

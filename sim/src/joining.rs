@@ -44,6 +44,7 @@ impl World {
         let peer = self.add();
         let met = self.now + self.network.settings().latency.times(CONNECTING);
         self.plan_work(met, Plan::Meet(peer, 0));
+        self.begin_session(peer);
         if n + 1 < self.scenario.peers {
             let part = u128::from(joining.over.0) * u128::from(n + 1);
             let after = Span((part / u128::from(self.scenario.peers - 1)) as u64);

@@ -3,7 +3,9 @@
 mod churn;
 mod crash;
 mod partition;
+mod sessions;
 
 pub use self::churn::Churn;
 pub use self::crash::Crash;
 pub use self::partition::Partition;
+pub use self::sessions::{Law, Lengths, Sessions};

@@ -11,6 +11,7 @@ pub use self::matrix::{Matrix, Measured, Unit};
 pub use self::topology::Topology;
 
 use self::latency::Latency;
+pub(crate) use self::matrix::beside;
 use crate::chance::{Chance, Concern, Share};
 use crate::faults::Partition;
 use crate::scenario::{Bad, Keys, Scenario, Size, at_least, positive, section, worded};

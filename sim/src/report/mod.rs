@@ -42,6 +42,12 @@ pub struct Report {
     /// Peers that went and for which another came.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaced: Option<u64>,
+    /// Peers whose session ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub departed: Option<u64>,
+    /// Of those, the ones that came back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub returned: Option<u64>,
     /// Hosts that crashed together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crashed: Option<u64>,
@@ -103,6 +109,8 @@ pub fn report(world: &mut World, seed: u64, setup_seconds: f64, meter: Meter) ->
         messages: world.count.messages,
         bytes: world.count.bytes,
         replaced: world.scenario.churn.is_some().then_some(world.work.replaced),
+        departed: world.scenario.sessions.is_some().then_some(world.work.departed),
+        returned: world.scenario.sessions.is_some().then_some(world.work.returned),
         crashed: world.scenario.crash.is_some().then_some(world.work.crashed),
         joining: world.scenario.joining.is_some().then(|| Joined::of(world)),
         lookup: world.scenario.lookups.is_some().then(|| Lookup::of(world)),

@@ -30,6 +30,9 @@ impl Report {
         if let Some(replaced) = self.replaced {
             line("peers replaced", format!("{replaced}"));
         }
+        if let (Some(departed), Some(returned)) = (self.departed, self.returned) {
+            line("sessions ended, of which came back", format!("{departed}, {returned}"));
+        }
         if let Some(crashed) = self.crashed {
             line("hosts crashed", format!("{crashed}"));
         }

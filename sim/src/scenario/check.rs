@@ -25,6 +25,12 @@ impl Scenario {
         if let Some(partition) = &self.partition {
             partition.check(keys)?;
         }
+        if let Some(sessions) = &self.sessions {
+            sessions.check(keys)?;
+            if self.churn.is_some() {
+                return Err(keys.bad("sessions", "expected no [churn] beside it"));
+            }
+        }
         self.check_expectations(keys)
     }
 

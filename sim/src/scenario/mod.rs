@@ -17,7 +17,7 @@ pub use self::limits::CORE_KEYS;
 pub use self::value::{Readable, Size, Value};
 pub use crate::desk::{Host, Silence};
 pub use crate::expect::Expect;
-pub use crate::faults::{Churn, Crash, Partition};
+pub use crate::faults::{Churn, Crash, Lengths, Partition, Sessions};
 pub use crate::joining::Joining;
 pub use crate::work::{Anycalls, Functions, Idempotent, Lookups, Manycalls, Spread};
 
@@ -63,6 +63,10 @@ pub struct Scenario {
     pub partition: Option<Partition>,
     /// `[joining]`
     pub joining: Option<Joining>,
+    /// `[sessions]`
+    pub sessions: Option<Sessions>,
+    /// The lengths of sessions, by their law or trace.
+    pub lengths: Option<Arc<Lengths>>,
     /// `[functions]`
     pub functions: Option<Functions>,
     /// `[anycalls]`
@@ -76,13 +80,14 @@ pub struct Scenario {
 }
 
 /// The built-in scenarios: name and text.
-pub const BUILT_IN: [(&str, &str); 6] = [
+pub const BUILT_IN: [(&str, &str); 7] = [
     ("lookup", include_str!("../../scenarios/lookup.toml")),
     ("churn", include_str!("../../scenarios/churn.toml")),
     ("joining", include_str!("../../scenarios/joining.toml")),
     ("placement", include_str!("../../scenarios/placement.toml")),
     ("anycall", include_str!("../../scenarios/anycall.toml")),
     ("manycall", include_str!("../../scenarios/manycall.toml")),
+    ("sessions", include_str!("../../scenarios/sessions.toml")),
 ];
 
 const PEERS: &str = "Peers at the start; their tables are as after a long life.";
@@ -117,6 +122,7 @@ impl Scenario {
         let mut scenario = Self::read(name, &mut keys)?;
         scenario.check(&keys)?;
         scenario.matrix = Matrix::load(&scenario.network, &keys)?.map(Arc::new);
+        scenario.lengths = Lengths::load(&scenario, &keys)?;
         keys.finish()?;
         Ok(scenario)
     }
@@ -140,6 +146,8 @@ impl Scenario {
             crash: keys.section_if_given()?,
             partition: keys.section_if_given()?,
             joining: keys.section_if_given()?,
+            sessions: keys.section_if_given()?,
+            lengths: None,
             functions: keys.section_if_given()?,
             anycalls: keys.section_if_given()?,
             manycalls: keys.section_if_given()?,

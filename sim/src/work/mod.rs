@@ -44,6 +44,10 @@ pub(crate) enum Plan {
     Join(u32),
     /// The connections between two parts of the network break.
     Break,
+    /// A peer's session ends, if it is still of that incarnation.
+    Depart(u32, u32),
+    /// A peer comes back.
+    Return(u32),
 }
 
 impl Plan {
@@ -59,6 +63,8 @@ impl Plan {
             Self::Crash => (6, 0),
             Self::Join(n) => (7, n.into()),
             Self::Break => (8, 0),
+            Self::Depart(peer, incarnation) => (9, u64::from(peer) << 32 | u64::from(incarnation)),
+            Self::Return(peer) => (10, peer.into()),
         }
     }
 }
@@ -104,6 +110,10 @@ pub struct Work {
     pub manycalls: outcomes::Manycalls,
     /// Peers that were replaced.
     pub replaced: u64,
+    /// Peers whose session ended.
+    pub departed: u64,
+    /// Peers that came back.
+    pub returned: u64,
     /// Peers that crashed together.
     pub crashed: u64,
 }
@@ -163,6 +173,7 @@ impl World {
             firsts.push((Span::ZERO, joining.over, Plan::Join(1)));
         }
         self.begin_partition();
+        self.begin_sessions();
         for (start, lasts, plan) in firsts {
             self.work.last_planned = self.work.last_planned.max(START + start + lasts);
             self.plan_work(START + start, plan);
@@ -187,6 +198,8 @@ impl World {
             Plan::Crash => self.crash_together(),
             Plan::Join(n) => self.join(n),
             Plan::Break => self.break_connections(),
+            Plan::Depart(peer, incarnation) => self.depart(peer, incarnation),
+            Plan::Return(peer) => self.come_back(peer),
         }
     }
 

@@ -64,7 +64,7 @@ fn a_call_loses_time_instead() {
 #[test]
 fn concerns_do_not_move_each_other() {
     let chance = Chance::new(5);
-    let seen: Vec<u64> = (0..20)
+    let seen: Vec<u64> = (0..22)
         .map(|n| {
             // Each concern by a number of its own.
             let all = [
@@ -88,6 +88,8 @@ fn concerns_do_not_move_each_other() {
                 Concern::Link,
                 Concern::Wiring,
                 Concern::Side,
+                Concern::Session,
+                Concern::Leave,
             ];
             chance.bits(all[n], 1, 2, 3)
         })

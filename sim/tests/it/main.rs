@@ -33,4 +33,6 @@ mod series;
 #[cfg(not(feature = "planted"))]
 mod sweep;
 #[cfg(not(feature = "planted"))]
+mod sessions;
+#[cfg(not(feature = "planted"))]
 mod transcripts;

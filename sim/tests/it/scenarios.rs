@@ -11,7 +11,7 @@ fn complaints_name_file_line_and_key() {
     let calls = &format!("{functions}[anycalls]\n");
     let many = &format!("{functions}[manycalls]\n");
     let crash = &format!("{functions}[crash]\n");
-    let cases: [(&str, &str, &[&str]); 54] = [
+    let cases: [(&str, &str, &[&str]); 58] = [
         ("unknown key", "peers = 10\n\n[network]\nlatencyy = \"5ms\"", &[]),
         ("unknown section", "peers = 10\n[netwrok]\n", &[]),
         ("unknown key outside", "peer = 10", &[]),
@@ -65,6 +65,10 @@ fn complaints_name_file_line_and_key() {
         ("no stubs", "[topology]\nstubs = 0", &[]),
         ("heals before it parts", "[partition]\nat = \"20m\"", &[]),
         ("expects tables", "[expect]\ntable_entries_ratio_min = 1.0", &[]),
+        ("two laws of leaving", "[churn]\n[sessions]", &["peers=100"]),
+        ("no such shape", "[sessions]\nshape = 0.01", &[]),
+        ("no trace", "[sessions]\nlaw = \"trace\"", &[]),
+        ("no such trace", "[sessions]\nlaw = \"trace\"\ntrace = \"none.txt\"", &[]),
         ("expects of nothing", "[expect]\nlookup_exact_min = 1.0", &[]),
     ];
     let mut text = String::new();
@@ -86,6 +90,7 @@ fn complaints_name_file_line_and_key() {
 /// Every key at nothing, at next to nothing and at a lot: complained of, or run to an end.
 #[test]
 fn no_value_panics_or_hangs() {
+    let churn = "[churn]\nper_hour = 0.9\nend = \"20m\"\n";
     let few = "peers = 12\nowners = 3\n[functions]\ncount = 3\n[lookups]\ncount = 20\n\
                [anycalls]\ncount = 20\nstart = \"5s\"\n[manycalls]\nitems = 20\nstart = \"6s\"\n\
                [churn]\nper_hour = 0.9\nend = \"20m\"\n[crash]\nat = \"8s\"\ncount = 1\n\
@@ -103,7 +108,9 @@ fn no_value_panics_or_hangs() {
         };
         for value in values {
             let sets = [format!("{key}={value}")];
-            if let Ok(scenario) = Scenario::parse("few", "few.toml", few, &sets) {
+            // The two laws by which peers go exclude each other.
+            let few = few.replace(churn, if key.starts_with("sessions.") { "" } else { churn });
+            if let Ok(scenario) = Scenario::parse("few", "few.toml", &few, &sets) {
                 let world = catch_unwind(|| peerless_sim::report::run(&scenario, 1));
                 assert!(world.is_ok(), "{key}={value}");
             }
@@ -156,16 +163,23 @@ fn every_key_is_documented() {
 /// What the list shows as standard is what a file may say, and means the same.
 #[test]
 fn every_standard_can_be_written() {
-    let given: Vec<String> = Scenario::keys()
-        .into_iter()
-        .filter(|known| known.standard != "unset")
-        .map(|known| format!("{}={}", known.key, known.standard))
-        .collect();
-    let sets: Vec<String> = [&given[..], &["owners=1".to_owned()]].concat();
-    let said = Scenario::parse("all", "all.toml", "", &sets).expect("all of them are possible");
-    let sections = "owners = 1\n[lookups]\n[churn]\n[crash]\n[partition]\n[joining]\n[functions]\n[anycalls]\n[manycalls]";
-    let standard = Scenario::parse("all", "all.toml", sections, &[]).expect("it is possible");
-    assert_eq!(format!("{said:?}"), format!("{standard:?}"));
+    // The two laws by which peers go exclude each other.
+    for (there, not) in [("sessions", "churn."), ("churn", "sessions.")] {
+        let given: Vec<String> = Scenario::keys()
+            .into_iter()
+            .filter(|known| known.standard != "unset" && !known.key.starts_with(not))
+            .map(|known| format!("{}={}", known.key, known.standard))
+            .collect();
+        let sets: Vec<String> = [&given[..], &["owners=1".to_owned()]].concat();
+        let said = Scenario::parse("all", "all.toml", "", &sets).expect("all of them are possible");
+        let sections = format!(
+            "owners = 1\n[lookups]\n[{there}]\n[crash]\n[partition]\n[joining]\n[functions]\n\
+             [anycalls]\n[manycalls]"
+        );
+        let standard = Scenario::parse("all", "all.toml", &sections, &[]);
+        let standard = standard.expect("it is possible");
+        assert_eq!(format!("{said:?}"), format!("{standard:?}"));
+    }
 }
 
 #[test]

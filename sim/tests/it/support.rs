@@ -13,7 +13,7 @@ use peerless_sim::world::{START, World};
 
 /// The built-in scenarios, small enough for a debug build. What follows a slash tells those of one
 /// scenario apart.
-pub(crate) const SMALL: [(&str, &[&str]); 14] = [
+pub(crate) const SMALL: [(&str, &[&str]); 16] = [
     ("lookup", &["peers=400", "lookups.count=300"]),
     (
         "churn",
@@ -121,6 +121,35 @@ pub(crate) const SMALL: [(&str, &[&str]); 14] = [
         ],
     ),
     ("joining", &["peers=80", "joining.over=4m", "lookups.start=5m", "lookups.count=150"]),
+    (
+        "sessions",
+        &[
+            "peers=100",
+            "core.k=8",
+            "sessions.end=20m",
+            "lookups.count=200",
+            "lookups.interval=6s",
+            "core.refresh_period=3m",
+            "expect.lookup_succeeded_min=0.97",
+        ],
+    ),
+    (
+        "sessions/returns",
+        &[
+            "peers=100",
+            "core.k=8",
+            "sessions.law=log-normal",
+            "sessions.sigma=1.0",
+            "sessions.median=20m",
+            "sessions.returns=0.7",
+            "sessions.downtime=2m",
+            "sessions.end=10m",
+            "lookups.count=100",
+            "lookups.interval=6s",
+            "core.refresh_period=3m",
+            "expect.lookup_succeeded_min=0.95",
+        ],
+    ),
 ];
 
 /// A built-in scenario with some keys set.
