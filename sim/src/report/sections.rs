@@ -140,7 +140,7 @@ impl Job {
 }
 
 /// The tables of a network that grew peer by peer.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Joined {
     /// Peers that are there.
     pub peers: u32,

@@ -31,8 +31,8 @@ mod scenarios;
 #[cfg(not(feature = "planted"))]
 mod series;
 #[cfg(not(feature = "planted"))]
-mod sweep;
-#[cfg(not(feature = "planted"))]
 mod sessions;
+#[cfg(not(feature = "planted"))]
+mod sweep;
 #[cfg(not(feature = "planted"))]
 mod transcripts;
