@@ -12,8 +12,8 @@
 //! notes     Note                                          clock  the only file that reads one
 //! ```
 //!
-//! The node decides nothing: it holds no retry, no choice of host, no attempt counter and no
-//! protocol timer. A rule that creeps in here belongs into the core.
+//! The node decides nothing: it holds no retry of a call, no choice of host, no attempt counter and
+//! no protocol timer; all that it repeats is dialling. A rule that creeps in here belongs into the core.
 
 pub mod id;
 pub mod journal;
