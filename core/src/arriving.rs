@@ -6,10 +6,11 @@ use alloc::vec::Vec;
 
 use crate::config::Accept;
 use crate::key::{Name, Peer};
-use crate::machine::{AfterKeep, Core, Purpose};
+use crate::machine::{AfterKeep, Core};
 use crate::message::{Decline, Query, Tag};
 use crate::places::PLACERS_MAX;
 use crate::planted::{self, Bug};
+use crate::queries::Purpose;
 use crate::record::Record;
 use crate::time::{Span, Time};
 use crate::timers::Timer;

@@ -8,11 +8,12 @@ use crate::choice::Repeat;
 use crate::key::Peer;
 use crate::machine::Core;
 use crate::message::Tag;
+use crate::note::{Note, Reason};
 use crate::planted::{self, Bug};
 use crate::record::Load;
 use crate::time::{Span, Time};
 use crate::timers::Timer;
-use crate::turn::{Answered, Effect, Ending, Event, Failure, Note, Reason, Refusal, Stay, Turn};
+use crate::turn::{Answered, Effect, Ending, Event, Failure, Refusal, Stay, Turn};
 
 /// How long a dispatched call may outlast its deadline before the core gives it up itself.
 const OVERTIME: Span = Span::secs(1);

@@ -5,8 +5,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::key::{Name, Peer};
-use crate::machine::{Core, Purpose, Work};
+use crate::machine::{Core, Work};
 use crate::message::{Query, Tag};
+use crate::queries::Purpose;
 use crate::record::{Load, Record};
 use crate::turn::{Cost, Event, Ticket, Turn};
 

@@ -8,11 +8,12 @@ use alloc::vec::Vec;
 use crate::choice::Host;
 use crate::key::{Name, Peer};
 use crate::message::Tag;
+use crate::note::Reason;
 use crate::planted::{self, Bug};
 use crate::record::Record;
 use crate::standing::average;
 use crate::time::{Span, Time};
-use crate::turn::{Failure, Reason, Summary, Ticket};
+use crate::turn::{Failure, Summary, Ticket};
 
 /// How long a job without a host waits before it searches again.
 pub(crate) const HOSTLESS_PAUSE: Span = Span::ms(500);

@@ -31,6 +31,7 @@ mod lookup;
 pub mod machine;
 mod membership;
 pub mod message;
+pub mod note;
 mod owner;
 mod placement;
 mod places;
@@ -38,6 +39,7 @@ pub mod planted;
 mod probing;
 mod providers;
 mod publish;
+mod queries;
 mod queue;
 pub mod random;
 pub mod record;
@@ -58,9 +60,10 @@ pub use config::{Accept, Config, Setup};
 pub use key::{Digest, Distance, Key, Name, Owner, Peer, Target};
 pub use machine::Core;
 pub use message::{Answer, Decline, Message, Query, Tag};
+pub use note::{Note, Reason};
 pub use record::{Content, Load, Rank, Record, Runtime, Spec};
 pub use time::{Span, Time};
 pub use turn::{
-    Answered, Call, Cost, Effect, Ending, Event, Failure, Got, Input, Item, ItemKey, Note, Reason,
-    Refusal, Request, Stay, Summary, Ticket, Turn,
+    Answered, Call, Cost, Effect, Ending, Event, Failure, Got, Input, Item, ItemKey, Refusal,
+    Request, Stay, Summary, Ticket, Turn,
 };

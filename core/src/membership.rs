@@ -1,9 +1,10 @@
 //! Joining the network, and keeping the table true: who enters it, and how it is refreshed.
 
 use crate::key::{Name, Peer, Target};
-use crate::machine::{Core, Purpose};
+use crate::machine::Core;
 use crate::message::Query;
 use crate::planted::{self, Bug};
+use crate::queries::Purpose;
 use crate::record::Load;
 use crate::search::{Kind, Then};
 use crate::time::Span;

@@ -7,10 +7,11 @@ use alloc::vec::Vec;
 
 use crate::holder::Learned;
 use crate::key::{Name, Owner, Peer, Target};
-use crate::machine::{AfterKeep, Core, Purpose};
+use crate::machine::{AfterKeep, Core};
 use crate::message::{Answer, Query};
 use crate::planted::{self, Bug};
 use crate::publish::{AfterPublish, What};
+use crate::queries::Purpose;
 use crate::record::{Rank, Record};
 use crate::search::{Kind, Then};
 use crate::time::Span;

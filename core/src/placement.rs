@@ -10,14 +10,16 @@ use confirm::Confirmed;
 
 use crate::holder::Learned;
 use crate::key::{Key, Name, Peer, Target};
-use crate::machine::{AfterKeep, Core, Purpose, Work};
+use crate::machine::{AfterKeep, Core, Work};
 use crate::message::{Decline, Query, Tag};
+use crate::note::Note;
 use crate::planted::{self, Bug};
+use crate::queries::Purpose;
 use crate::record::Record;
 use crate::search::{Kind, Outcome, Then};
 use crate::time::Time;
 use crate::timers::Timer;
-use crate::turn::{Event, Failure, Note, Ticket, Turn};
+use crate::turn::{Event, Failure, Ticket, Turn};
 
 /// Neighbourhoods searched for further peers once the placer's own table is used up.
 const CURSORS_MAX: usize = 16;

@@ -5,12 +5,14 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::key::{Name, Peer};
-use crate::machine::{Core, Purpose};
+use crate::machine::Core;
 use crate::message::{Answer, Query, Tag};
+use crate::note::Note;
 use crate::planted::{self, Bug};
+use crate::queries::Purpose;
 use crate::time::{Span, Time};
 use crate::timers::Timer;
-use crate::turn::{Note, Turn};
+use crate::turn::Turn;
 
 /// Functions in one probe; more are asked about in further ones.
 const PROBED_MAX: usize = 256;

@@ -4,9 +4,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::key::{Name, Peer, Target};
-use crate::machine::{AfterKeep, Core, Purpose, Work};
+use crate::machine::{AfterKeep, Core, Work};
 use crate::message::{Decline, Query, Tag};
 use crate::planted::{self, Bug};
+use crate::queries::Purpose;
 use crate::record::Record;
 use crate::search::{Kind, Outcome, Then};
 use crate::time::Time;

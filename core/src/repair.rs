@@ -5,11 +5,12 @@ use alloc::vec::Vec;
 
 use crate::key::{Name, Peer};
 use crate::machine::Core;
+use crate::note::Note;
 use crate::planted::{self, Bug};
 use crate::probing::Mate;
 use crate::time::Time;
 use crate::timers::Timer;
-use crate::turn::{Note, Turn};
+use crate::turn::Turn;
 
 /// Installs that one host has others make at once.
 const INSTALLS_MAX: u16 = 2;

@@ -7,13 +7,15 @@ use alloc::vec::Vec;
 use crate::hearsay::Hearsay;
 use crate::key::{Name, Peer, Target};
 use crate::lookup::{Lookup, Next};
-use crate::machine::{Core, Purpose, Work};
+use crate::machine::{Core, Work};
 use crate::membership::Join;
 use crate::message::{Query, Tag};
+use crate::note::Note;
 use crate::planted::{self, Bug};
+use crate::queries::Purpose;
 use crate::record::Record;
 use crate::timers::Timer;
-use crate::turn::{Cost, Event, Failure, Note, Ticket, Turn};
+use crate::turn::{Cost, Event, Failure, Ticket, Turn};
 
 /// A lookup under way.
 #[derive(Debug)]

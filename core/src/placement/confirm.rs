@@ -3,9 +3,10 @@
 use alloc::vec::Vec;
 
 use crate::key::{Name, Peer};
-use crate::machine::{Core, Purpose};
+use crate::machine::Core;
 use crate::message::{Decline, Query, Tag};
 use crate::planted::{self, Bug};
+use crate::queries::Purpose;
 use crate::time::{Span, Time};
 use crate::timers::Timer;
 use crate::turn::Turn;
