@@ -19,6 +19,7 @@ mod call;
 mod census;
 mod choice;
 pub mod config;
+mod contacts;
 mod hearsay;
 mod holder;
 mod hosting;
@@ -44,6 +45,7 @@ mod queue;
 pub mod random;
 pub mod record;
 mod records;
+mod regain;
 mod repair;
 mod search;
 mod settling;
@@ -64,6 +66,6 @@ pub use note::{Note, Reason};
 pub use record::{Content, Load, Rank, Record, Runtime, Spec};
 pub use time::{Span, Time};
 pub use turn::{
-    Answered, Call, Cost, Effect, Ending, Event, Failure, Got, Input, Item, ItemKey, Refusal,
-    Request, Stay, Summary, Ticket, Turn,
+    Answered, Call, Contact, Cost, Dialled, Effect, Ending, Event, Failure, Got, Input, Item,
+    ItemKey, Refusal, Request, Stay, Summary, Ticket, Turn,
 };

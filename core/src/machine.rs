@@ -11,6 +11,7 @@ use crate::arriving::{Arriving, Works};
 use crate::attempt::Attempt;
 use crate::census::Census;
 use crate::config::Setup;
+use crate::contacts::Ways;
 use crate::hosting::Hosting;
 use crate::idle::Idle;
 use crate::job::Job;
@@ -48,6 +49,8 @@ pub struct Core<P: Peer> {
     pub(crate) mute: Idle<Vec<P>>,
     /// Peers that just failed, and when.
     pub(crate) missed: Idle<Vec<(P, Time)>>,
+    /// Ways into the network, and back into it.
+    pub(crate) ways: Idle<Ways<P>>,
     pub(crate) timers: Timers,
     /// The wake that the host was asked for.
     wake: Time,
@@ -98,6 +101,7 @@ pub struct Core<P: Peer> {
 /// What a user's request has become.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Work {
+    Dial(Tag),
     Search(Tag),
     Placement(Tag),
     Publish(Tag),
@@ -157,6 +161,7 @@ impl<P: Peer> Core<P> {
             checks: Idle::new(),
             mute: Idle::new(),
             missed: Idle::new(),
+            ways: Idle::new(),
             timers: Timers::new(),
             wake: Time::NEVER,
             queries: Slab::new(incarnation),
@@ -203,6 +208,7 @@ impl<P: Peer> Core<P> {
             Input::Failed { tag } => self.unanswered(tag, turn),
             Input::Unreached { peer } => self.unreached(peer, turn),
             Input::Met { peer, serves } => self.met(peer, serves, turn),
+            Input::Dialled { tag, outcome } => self.dialled(tag, outcome, turn),
             Input::Head { attempt, status, load, stay } => {
                 self.head(attempt, status, load, stay, turn);
             }
@@ -233,6 +239,7 @@ impl<P: Peer> Core<P> {
             return;
         }
         match request {
+            Request::Meet(contact) => self.meet(ticket, contact, turn),
             Request::Lookup(target) => self.look_up(ticket, target, turn),
             Request::Hosts(function) => self.find_hosts(ticket, function, turn),
             Request::Deploy(record) => self.deploy(ticket, record, turn),
@@ -251,6 +258,7 @@ impl<P: Peer> Core<P> {
     fn cancel(&mut self, ticket: Ticket, other: Ticket, turn: &mut Turn<'_, P>) {
         let work = self.asks.remove(&other);
         match work {
+            Some(Work::Dial(tag)) => drop(self.ways.dials.remove(tag)),
             Some(Work::Search(tag)) => drop(self.searches.remove(tag)),
             Some(Work::Publish(tag)) => drop(self.publishes.remove(tag)),
             Some(Work::Census(tag)) => drop(self.censuses.remove(tag)),
@@ -346,6 +354,8 @@ impl<P: Peer> Core<P> {
             Timer::Renew(function) => self.renew(function, turn),
             Timer::Update(function) => self.update_due(function, turn),
             Timer::Leave(function) => self.leave_if_idle(function, turn),
+            Timer::Dial(tag) => self.dial_due(tag, turn),
+            Timer::Regain => self.regain(turn),
             Timer::Refresh => self.refresh(turn),
             Timer::Probe => self.probe(turn),
             Timer::Sync => self.sync(turn),
@@ -361,12 +371,18 @@ impl<P: Peer> Core<P> {
             Timer::Placement(tag) => self.placements.get(tag).is_none(),
             Timer::Job(tag) => self.jobs.get(tag).is_none(),
             Timer::Attempt(tag) => self.attempts.get(tag).is_none(),
+            Timer::Dial(tag) => self.ways.dials.get(tag).is_none(),
             Timer::Queued(call) => !self.admission.is_queued(call),
             Timer::Arrival(function) => !self.arriving.contains_key(&function),
             Timer::Heal(name) | Timer::Renew(name) | Timer::Update(name) | Timer::Leave(name) => {
                 !self.hosting.contains_key(&name)
             }
-            Timer::Places | Timer::Refresh | Timer::Probe | Timer::Sync | Timer::Sweep => false,
+            Timer::Regain
+            | Timer::Places
+            | Timer::Refresh
+            | Timer::Probe
+            | Timer::Sync
+            | Timer::Sweep => false,
         }
     }
 
@@ -476,6 +492,7 @@ impl<P: Peer> Core<P> {
         self.admission.check(self.setup.slots, self.setup.queue)
             && self.standings.check(self.attempts.iter().map(|(_, attempt)| attempt.host))
             && self.asks.values().all(|work| match *work {
+                Work::Dial(tag) => self.ways.dials.get(tag).is_some(),
                 Work::Search(tag) => self.searches.get(tag).is_some(),
                 Work::Placement(tag) => self.placements.get(tag).is_some(),
                 Work::Publish(tag) => self.publishes.get(tag).is_some(),

@@ -67,6 +67,7 @@ impl<P: Peer> Core<P> {
             if !self.missed.is_empty() {
                 self.missed.retain(|(other, _)| *other != peer);
             }
+            self.is_back(peer);
             self.table.answered(self.me.key(), peer, turn.config.k);
         }
     }
@@ -81,7 +82,13 @@ impl<P: Peer> Core<P> {
             self.missed.remove(0);
         }
         self.missed.push((peer, turn.now));
-        self.table.missed(self.me.key(), peer, turn.config.misses_max);
+        let lost = self.table.is_lost();
+        if self.table.missed(self.me.key(), peer, turn.config.misses_max) {
+            self.left(peer, turn);
+        }
+        if !lost && self.table.is_lost() {
+            self.regain_soon(turn);
+        }
     }
 
     pub(crate) fn unreached(&mut self, peer: P, turn: &mut Turn<'_, P>) {
@@ -170,14 +177,11 @@ impl<P: Peer> Core<P> {
         self.settled = true;
     }
 
-    /// Searches for our own position, and for one random name in a bucket drawn at random. While
-    /// nobody answers it is done again soon: the node joined through may just be busy.
+    /// Searches for our own position, and for one random name in a bucket drawn at random.
     pub(crate) fn refresh(&mut self, turn: &mut Turn<'_, P>) {
         let period = turn.config.refresh_period;
         let jitter = Span(self.random.below(period.0 / 4));
-        let usual = Span(period.0 - period.0 / 8) + jitter;
-        let wait = if self.table.is_lost() { SECOND_LOOK.min(usual) } else { usual };
-        self.timers.add(turn.now + wait, Timer::Refresh);
+        self.timers.add(turn.now + Span(period.0 - period.0 / 8) + jitter, Timer::Refresh);
         self.search(Target::Peer(self.me), Kind::Find, Then::Nothing, turn);
         let bucket = self.random.below(u64::from(self.table.depth())) as u32;
         let name = self.name_in(bucket);

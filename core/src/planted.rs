@@ -129,11 +129,15 @@ pub enum Bug {
     NoStragglers = 49,
     /// A host that is busy giving code to others counts as one that has none.
     BusyIsGone = 50,
+    /// Who left the table is never asked again, and who is alone stays so.
+    NeverRegains = 81,
+    /// A contact that has no room is not dialled again.
+    DialsOnce = 82,
 }
 
 impl Bug {
     /// Every bug, by number.
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 52] = [
         Self::LookupFarthest,
         Self::LookupEndsEarly,
         Self::NeverEvict,
@@ -184,6 +188,8 @@ impl Bug {
         Self::IgnoranceIsAbsence,
         Self::NoStragglers,
         Self::BusyIsGone,
+        Self::NeverRegains,
+        Self::DialsOnce,
     ];
 
     /// Whether it shows only at a rare turn, or where somebody lies, floods or is silent: in the core's
@@ -213,6 +219,8 @@ impl Bug {
                 | Self::MissesTwice
                 | Self::IgnoranceIsAbsence
                 | Self::BusyIsGone
+                | Self::NeverRegains
+                | Self::DialsOnce
         )
     }
 }

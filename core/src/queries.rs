@@ -20,6 +20,8 @@ pub(crate) enum Purpose {
     Search(Tag),
     /// To see whether a peer answers, so that it can enter the table.
     Check,
+    /// To see whether one that left the table is there again.
+    Regain,
     /// To have something stored.
     Publish(Tag),
     /// To offer a function.
@@ -97,6 +99,9 @@ impl<P: Peer> Core<P> {
             return;
         }
         let purpose = self.queries.remove(tag).expect("it was just found").purpose;
+        if purpose == Purpose::Regain {
+            return self.regained(from, turn);
+        }
         self.known_to_live(from, turn);
         if let Answer::Found { load, .. }
         | Answer::Offered { load, .. }
@@ -161,7 +166,7 @@ impl<P: Peer> Core<P> {
             Purpose::Census(census) => self.counted(census, peer, &[], None, turn),
             Purpose::Check => self.checked(peer, false),
             Purpose::Compare | Purpose::Push => self.sibling_missed(peer, turn),
-            Purpose::Tell => {}
+            Purpose::Regain | Purpose::Tell => {}
         }
     }
 }

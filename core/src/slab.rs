@@ -31,6 +31,11 @@ impl<T> Slab<T> {
         Self { slots: None, incarnation }
     }
 
+    /// An empty one of the same start.
+    pub(crate) const fn sibling<U>(&self) -> Slab<U> {
+        Slab::new(self.incarnation)
+    }
+
     fn entries(&self) -> &[Entry<T>] {
         self.slots.as_ref().map_or(&[], |slots| &slots.entries)
     }

@@ -36,6 +36,10 @@ pub(crate) enum Timer {
     Update(Name),
     /// What is being given up has had its time.
     Leave(Name),
+    /// A contact that had no room is to be dialled again.
+    Dial(Tag),
+    /// Peers that are gone are to be asked again.
+    Regain,
     /// A part of the table is to be refreshed.
     Refresh,
     /// Fellow hosts are to be probed.

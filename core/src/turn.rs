@@ -13,7 +13,7 @@
 //! - each [`Effect::Keep`] ends in one [`Input::Kept`] or [`Input::NotKept`], and what acknowledges
 //!   it to a user or peer follows that;
 //! - each [`Effect::Fetch`] ends in one [`Input::Fetched`], each [`Effect::Install`] in one
-//!   [`Input::Installed`], wanted still or not;
+//!   [`Input::Installed`], each [`Effect::Dial`] in one [`Input::Dialled`], wanted still or not;
 //! - the core moves no bodies: the host keeps them under the ticket, item and attempt.
 
 use alloc::sync::Arc;
@@ -31,6 +31,10 @@ pub type Ticket = u64;
 
 /// The host's number for one call that arrived; never used twice in a core's life.
 pub type Call = u64;
+
+/// The host's number for one of the addresses that its user named or that it remembers: addresses
+/// never enter the core.
+pub type Contact = u32;
 
 /// What a core is told.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -81,6 +85,14 @@ pub enum Input<P> {
         peer: P,
         /// Whether it answers queries; others stay out of the table.
         serves: bool,
+    },
+
+    /// An [`Effect::Dial`] ended.
+    Dialled {
+        /// As in the effect.
+        tag: Tag,
+        /// What came of it.
+        outcome: Dialled<P>,
     },
 
     /// The answer to a dispatched call begins.
@@ -189,6 +201,14 @@ pub enum Effect<P> {
         message: Message<P>,
     },
 
+    /// Connect to a contact once, and see whether a peer of this network answers there.
+    Dial {
+        /// What Dialled will name.
+        tag: Tag,
+        /// Where.
+        contact: Contact,
+    },
+
     /// Call a function on a host, which may be this node itself.
     Dispatch {
         /// What Head and Ended will name.
@@ -295,6 +315,9 @@ pub enum Effect<P> {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Request<P> {
+    /// Meet whoever answers at a contact, which is remembered: it is dialled again where this peer
+    /// has lost everybody. Ends in [`Event::Met`].
+    Meet(Contact),
     /// The k peers closest to a target. Ends in [`Event::Found`].
     Lookup(Target<P>),
     /// Who hosts a function, and its record. Ends in [`Event::Hosts`].
@@ -334,6 +357,8 @@ pub enum Request<P> {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Event<P> {
+    /// A peer of this network answered at the contact.
+    Met(P),
     /// The k closest live peers, closest first.
     Found {
         /// Each with the length of the chain of requests by which it was first heard of.
@@ -448,6 +473,8 @@ pub struct Summary {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Failure {
+    /// No peer of this network answered at the contact, or none that had room for one more.
+    NobodyThere,
     /// There is no such function: the closest holders answered that they have no record.
     Unknown,
     /// Too few of the closest holders answered to say that there is none.
@@ -549,6 +576,18 @@ pub enum Got {
     Busy,
     /// Nothing: the peer does not have it, or did not give it whole and in time.
     Nothing,
+}
+
+/// What came of an [`Effect::Dial`].
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Dialled<P> {
+    /// This peer is there and answered.
+    Met(P),
+    /// Somebody is there, and has no room for one more now.
+    Busy,
+    /// Nobody is there, or nobody of this network.
+    Nobody,
 }
 
 /// What is kept through a crash.

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::asks::Told;
 use crate::calls::{self, Dispatch};
+use crate::contacts;
 use crate::fetch;
 use crate::functions;
 use crate::id::NodeId;
@@ -94,6 +95,7 @@ impl Daemon {
             Effect::Tell(ticket, event) => node.asks.told(ticket, Told::Event(event)),
             Effect::Want { ticket, n } => node.asks.told(ticket, Told::Want(n)),
             Effect::Send { to, message } => peers::send(node, to, message),
+            Effect::Dial { tag, contact } => contacts::dial(node, tag, contact),
             Effect::Dispatch { attempt, ticket, item, to, function, deadline } => {
                 let dispatch = Dispatch { attempt, ticket, item, to, function, deadline };
                 calls::dispatch(node, dispatch);

@@ -4,6 +4,7 @@
 //! main → cli (what was typed) → settings (what it means) → up (a node) | client | demo
 //! daemon    the loop around the core; every effect has one arm there
 //! peers     Send ⇄ Heard, Failed, Unreached, Met          wire, proto, record, id, keys: as bytes
+//! contacts  Dial ⇄ Dialled: the addresses behind the core's numbers
 //! calls     Dispatch, Abort ⇄ Head, Ended: calls for our users
 //! serve     Refuse, Run, Respond, Cancel ⇄ Arrived, Gone, RanHead, RanEnd: calls of others
 //! functions Install, Uninstall ⇄ Installed                fetch  Fetch ⇄ Fetched     modules  files
@@ -12,8 +13,8 @@
 //! notes     Note                                          clock  the only file that reads one
 //! ```
 //!
-//! The node decides nothing: it holds no retry of a call, no choice of host, no attempt counter and
-//! no protocol timer; all that it repeats is dialling. A rule that creeps in here belongs into the core.
+//! The node decides nothing: it holds no retry, no choice of host, no attempt counter and no protocol
+//! timer. A rule that creeps in here belongs into the core.
 
 pub mod id;
 pub mod journal;
@@ -29,6 +30,7 @@ mod calls;
 mod cli;
 mod client;
 mod clock;
+mod contacts;
 mod daemon;
 mod demo;
 mod fetch;

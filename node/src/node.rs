@@ -13,6 +13,7 @@ use crate::asks::Asks;
 use crate::budget::Budget;
 use crate::calls::Calls;
 use crate::clock::Clock;
+use crate::contacts::Contacts;
 use crate::fetch::Given;
 use crate::functions::Functions;
 use crate::id::NodeId;
@@ -34,6 +35,7 @@ pub(crate) struct Node {
     pub(crate) owner: Owner,
     pub(crate) owner_key: Keypair,
     pub(crate) settings: Settings,
+    pub(crate) contacts: Contacts,
     pub(crate) clock: Clock,
     pub(crate) inputs: mpsc::Sender<Input<NodeId>>,
     pub(crate) asks: Asks,
@@ -61,6 +63,7 @@ pub(crate) struct Parts {
     pub(crate) owner: Owner,
     pub(crate) owner_key: Keypair,
     pub(crate) settings: Settings,
+    pub(crate) contacts: Contacts,
     pub(crate) inputs: mpsc::Sender<Input<NodeId>>,
     pub(crate) functions: Functions,
     pub(crate) modules: Modules,
@@ -69,12 +72,14 @@ pub(crate) struct Parts {
 
 impl Node {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { me, owner, owner_key, settings, inputs, functions, modules, store } = parts;
+        let Parts { me, owner, owner_key, settings, contacts, inputs, functions, modules, store } =
+            parts;
         Self {
             me,
             owner,
             owner_key,
             settings,
+            contacts,
             clock: Clock::start(),
             inputs,
             asks: Asks::default(),
@@ -150,6 +155,7 @@ pub(crate) mod tests {
             owner,
             owner_key,
             settings,
+            contacts: Contacts::default(),
             inputs: inputs.clone(),
             functions: Functions::new(peerless_wasm::Sandbox::new(sandbox).unwrap(), 1 << 20),
             modules: Modules::open(dir.join("modules"), 1 << 20, 1 << 20).unwrap(),

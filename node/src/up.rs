@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use peerless_core::{Core, Input, Query, Setup, Target};
-use peerless_net::{Multiaddr, Net, PeerKey, RequestError};
+use peerless_core::{Core, Event, Input, Request, Setup};
+use peerless_net::{Multiaddr, PeerKey};
 use peerless_wasm::Sandbox;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -14,6 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::api;
+use crate::asks;
+use crate::contacts::Contacts;
 use crate::daemon::Daemon;
 use crate::functions::Functions;
 use crate::id::NodeId;
@@ -26,15 +28,10 @@ use crate::record;
 use crate::serve::Host;
 use crate::settings::Settings;
 use crate::store::{self, Opened, Store};
-use crate::wire;
 
 /// Known peers that are dialled at the start, beside those the user named.
 const REDIALS_MAX: usize = 8;
 
-/// How long a bootstrap node may take to be reached and to answer one question.
-const GREET_WITHIN: Duration = Duration::from_secs(20);
-/// How often it is asked when it closes the connection without an answer, as a busy node may.
-const GREETINGS_MAX: usize = 3;
 /// How long a node that has lost a part may take to close its connections.
 const CLOSE_WITHIN: Duration = Duration::from_secs(3);
 
@@ -160,11 +157,16 @@ async fn start(settings: Settings) -> anyhow::Result<Running> {
     let (items, known) = (opened.items.clone(), opened.peers.clone());
     let store = start_store(opened, &inputs)?;
     let net_settings = net_settings(&settings, identity);
-    let parts = node::Parts { me, owner, owner_key, settings, inputs, functions, modules, store };
+    let contacts = Contacts::new(&settings.bootstrap, known_addresses(&known));
+    let parts =
+        node::Parts { me, owner, owner_key, settings, contacts, inputs, functions, modules, store };
     let node = Arc::new(Node::new(parts));
     let host = Arc::new(Host(OnceLock::new()));
     let (net, events) = peerless_net::start(net_settings, host.clone()).await?;
-    let first_use = node.net.set(net.clone());
+    for (peer, addresses) in known {
+        net.learn(&peer, addresses);
+    }
+    let first_use = node.net.set(net);
     assert!(first_use.is_ok(), "the network starts once");
     let first_use = host.0.set(node.clone());
     assert!(first_use.is_ok(), "calls are taken for one node");
@@ -179,7 +181,7 @@ async fn start(settings: Settings) -> anyhow::Result<Running> {
     parts.start("store", node.store.ended());
     let mut running = Running { node, http, stop, parts };
     let joined = tokio::select! {
-        joined = join(&running.node, &net, known) => joined,
+        joined = join(&running.node) => joined,
         why = running.parts.fallen() => Err(anyhow!(why)),
     };
     if let Err(error) = joined {
@@ -250,77 +252,40 @@ fn net_settings(
     net
 }
 
-/// Dials the nodes that the user named, and some that were known before. It is an error if the
-/// user named some and nobody at all answers.
-async fn join(
-    node: &Arc<Node>,
-    net: &Net,
-    known: Vec<(peerless_net::PeerKey, Vec<Multiaddr>)>,
-) -> anyhow::Result<()> {
-    let mut dials = JoinSet::new();
-    let mut known_addresses: Vec<Multiaddr> = Vec::new();
-    for (peer, addresses) in known {
-        if known_addresses.len() < REDIALS_MAX {
-            let id = NodeId::new(peer).peer_id();
-            let with_id = |address: &Multiaddr| format!("{address}/p2p/{id}").parse().ok();
-            known_addresses.extend(addresses.first().and_then(with_id));
-        }
-        net.learn(&peer, addresses);
-    }
-    let named = node.settings.bootstrap.clone();
-    for (address, is_named) in named
-        .iter()
-        .map(|address| (address, true))
-        .chain(known_addresses.iter().map(|address| (address, false)))
-    {
-        let (node, address) = (node.clone(), address.clone());
-        dials.spawn(async move {
-            let greeted = tokio::time::timeout(GREET_WITHIN, greet(&node, &address)).await;
-            let within = GREET_WITHIN.as_secs();
-            let greeted = greeted.unwrap_or_else(|_| Err(format!("no answer within {within} s")));
-            (address, is_named, greeted)
-        });
+/// Where some of the nodes were that were known before.
+fn known_addresses(known: &[(PeerKey, Vec<Multiaddr>)]) -> Vec<Multiaddr> {
+    let first = known.iter().filter_map(|(peer, addresses)| {
+        let id = NodeId::new(*peer).peer_id();
+        format!("{}/p2p/{id}", addresses.first()?).parse().ok()
+    });
+    first.take(REDIALS_MAX).collect()
+}
+
+/// Has the core meet the nodes that the user named, and some that were known before. It is an error
+/// if the user named some and nobody at all answers.
+async fn join(node: &Arc<Node>) -> anyhow::Result<()> {
+    let mut meetings = JoinSet::new();
+    for contact in node.contacts.all() {
+        let node = node.clone();
+        meetings.spawn(async move { (contact, asks::ask(&node, Request::Meet(contact)).await) });
     }
     let (mut answered, mut failures) = (0, Vec::new());
-    while let Some(dialled) = dials.join_next().await {
-        match dialled.context("a dial ended badly")? {
-            (_, _, Ok(peer)) => {
-                answered += 1;
-                // A busy node may close the connection before it has said what it is, and then
-                // nothing else would tell the core of it.
-                node.tell(Input::Met { peer: NodeId::new(peer), serves: true }).await;
-            }
-            (address, true, Err(error)) => {
-                tracing::warn!(%address, error, "a bootstrap node is of no use");
-                failures.push(format!("{address}: {error}"));
-            }
-            (address, false, Err(error)) => tracing::debug!(%address, error, "not there"),
+    while let Some(meeting) = meetings.join_next().await {
+        let (contact, event) = meeting.context("a dial ended badly")?;
+        if matches!(event, Event::Met(_)) {
+            answered += 1;
+            continue;
+        }
+        let (address, named, why) = node.contacts.described(contact);
+        if named {
+            tracing::warn!(%address, why, "a bootstrap node is of no use");
+            failures.push(format!("{address}: {why}"));
         }
     }
     if answered == 0 && !failures.is_empty() {
         bail!("no bootstrap node answers: {}", failures.join("; "));
     }
     Ok(())
-}
-
-/// Connects to an address and asks whoever is there one question. A connection alone says little:
-/// nodes of all networks have the same handshake, and only one of ours has our protocol.
-async fn greet(node: &Arc<Node>, address: &Multiaddr) -> Result<PeerKey, String> {
-    let net = node.net();
-    let peer = net.dial(address.clone()).await.map_err(|error| error.to_string())?;
-    let (kind, question) = wire::encode_query(&Query::Find(Target::Peer(node.me)), node.as_ref());
-    let mut last = RequestError::Cut;
-    for _ in 0..GREETINGS_MAX {
-        match net.request(&peer, kind, question.clone(), GREET_WITHIN).await {
-            // One that is too busy to answer says so in our protocol.
-            Ok(_) | Err(RequestError::Refused | RequestError::TooLarge) => return Ok(peer),
-            Err(RequestError::Unsupported) => {
-                return Err(format!("is not in network {:?}", node.settings.network));
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(format!("connected, and then: {last}"))
 }
 
 /// Ends when the user or the system asks this process to.

@@ -15,9 +15,6 @@ section! {
     }
 }
 
-/// Connecting takes TCP, Noise and Yamux: four round trips.
-pub(crate) const CONNECTING: u64 = 8;
-
 /// What a network's tables hold, and what they would if it had started converged.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Tables {
@@ -42,8 +39,7 @@ impl World {
             return;
         }
         let peer = self.add();
-        let met = self.now + self.network.settings().latency.times(CONNECTING);
-        self.plan_work(met, Plan::Meet(peer, 0));
+        self.meet(peer, 0);
         self.begin_session(peer);
         if n + 1 < self.scenario.peers {
             let part = u128::from(joining.over.0) * u128::from(n + 1);

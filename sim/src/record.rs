@@ -201,7 +201,7 @@ impl Recorder {
                     item;
                 self.is_function(&record.function) && self.keeps.insert((peer, *tag))
             }
-            Effect::Forget(_) | Effect::WakeAt(_) => false,
+            Effect::Dial { .. } | Effect::Forget(_) | Effect::WakeAt(_) => false,
             Effect::Note(note) => self.is_note(peer, note),
         }
     }
@@ -260,7 +260,7 @@ impl Recorder {
                 Request::Deploy(record) | Request::Remove(record) => {
                     self.is_about(record.function);
                 }
-                Request::List | Request::Cancel(_) => {}
+                Request::Meet(_) | Request::List | Request::Cancel(_) => {}
             }
         }
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use peerless_core::{
-    Answer, Cost, Decline, Effect, Ending, Event, Failure, Got, Input, Item, Load, Name, Note,
-    Query, Reason, Refusal, Request, Target,
+    Answer, Cost, Decline, Dialled, Effect, Ending, Event, Failure, Got, Input, Item, Load, Name,
+    Note, Query, Reason, Refusal, Request, Target,
 };
 
 use crate::peer::Index;
@@ -124,6 +124,7 @@ impl Words {
     /// What a user wants.
     pub fn request(&self, request: &Request<Index>) -> String {
         match request {
+            Request::Meet(contact) => format!("meet contact {contact}"),
             Request::Lookup(target) => format!("look up {}", self.target(target)),
             Request::Hosts(name) => format!("find hosts of {}", self.name(name)),
             Request::Deploy(record) => format!("deploy {}", self.name(&record.function)),
@@ -138,6 +139,7 @@ impl Words {
     /// What a user is told.
     pub fn event(&self, event: &Event<Index>) -> String {
         match event {
+            Event::Met(peer) => format!("met {}", self.peer(*peer)),
             Event::Found { peers, cost: spent } => {
                 let peers: Vec<String> = peers
                     .iter()
@@ -197,6 +199,11 @@ impl Words {
             Input::Failed { .. } => "learns that a query will not be answered".to_owned(),
             Input::Unreached { peer } => format!("can't reach {}", self.peer(*peer)),
             Input::Met { peer, .. } => format!("meets {}", self.peer(*peer)),
+            Input::Dialled { outcome: Dialled::Met(peer), .. } => {
+                format!("has dialled and met {}", self.peer(*peer))
+            }
+            Input::Dialled { outcome: Dialled::Busy, .. } => "is turned away".to_owned(),
+            Input::Dialled { outcome: Dialled::Nobody, .. } => "has dialled nobody".to_owned(),
             Input::Head { status, .. } => format!("gets the head of an answer: {status}"),
             Input::Ended { how, .. } => format!("a call ended: {}", ending(*how)),
             Input::Arrived { call, from, function, .. } => {
@@ -234,6 +241,7 @@ impl Words {
             }
             Effect::Want { n, .. } => format!("has room for {n} items"),
             Effect::Send { .. } => "sends a message".to_owned(),
+            Effect::Dial { contact, .. } => format!("dials contact {contact}"),
             Effect::Dispatch { to, item, .. } => format!("calls {} (item {item})", self.peer(*to)),
             Effect::Abort { .. } => "hangs up".to_owned(),
             Effect::Refuse { call, why, .. } => format!("refuses call {call}: {}", refusal(*why)),
@@ -338,6 +346,7 @@ fn ending(how: Ending) -> String {
 
 fn failure(why: &Failure) -> String {
     match why {
+        Failure::NobodyThere => "nobody there".to_owned(),
         Failure::Unknown => "there is no such function".to_owned(),
         Failure::Incomplete { answered, of } => format!("only {answered} of {of} holders answered"),
         Failure::NoHost => "no host lives".to_owned(),

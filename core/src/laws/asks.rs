@@ -29,6 +29,7 @@ pub(super) struct Asks<P> {
 /// What was asked for.
 #[derive(Clone, Debug)]
 enum Ask<P> {
+    Meet,
     Lookup,
     Hosts,
     Deploy(Name, u64),
@@ -71,6 +72,7 @@ impl<P: Copy + Ord + Debug> Asks<P> {
 
     pub(super) fn ask(&mut self, ticket: Ticket, request: &Request<P>) -> Verdict {
         let ask = match request {
+            Request::Meet(_) => Ask::Meet,
             Request::Lookup(_) => Ask::Lookup,
             Request::Hosts(_) => Ask::Hosts,
             Request::Deploy(record) => {
@@ -234,7 +236,8 @@ impl<P: Copy + Ord + Debug> Asks<P> {
                 })
                 .map(|()| None)
             }
-            (Ask::Lookup, Event::Found { .. })
+            (Ask::Meet, Event::Met(_))
+            | (Ask::Lookup, Event::Found { .. })
             | (Ask::Hosts, Event::Hosts { .. })
             | (Ask::Deploy(..), Event::NotPlaced(_))
             | (Ask::List, Event::Listed(_))
@@ -265,7 +268,8 @@ impl<P: Copy + Ord + Debug> Asks<P> {
                 job.head(ticket, *attempt, open.copied(), *host, *n)
             }
             Event::Item { index, result, attempts: n } => job.item(ticket, *index, result, *n),
-            Event::Found { .. }
+            Event::Met(_)
+            | Event::Found { .. }
             | Event::Hosts { .. }
             | Event::Deployed { .. }
             | Event::Removed

@@ -12,6 +12,7 @@ mod law;
 mod serving;
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -84,6 +85,7 @@ struct Open<P> {
     /// Most who ask serve nothing.
     serving: Idle<Serving>,
     store: Store<P>,
+    dials: BTreeSet<Tag>,
     /// What this turn must do yet.
     owed: Vec<Owed>,
     breaches: Vec<Breach<P>>,
@@ -148,6 +150,10 @@ impl<P: Copy + Ord + Debug> Laws<P> {
             }
             // A query's absence is the peer's matter; what is said of peers binds nobody.
             Input::Failed { .. } | Input::Unreached { .. } | Input::Met { .. } => Ok(()),
+            Input::Dialled { tag, .. } => {
+                let dialled = self.open().dials.remove(tag);
+                must(dialled, Law::Dial, || format!("{} was not dialled", Short(*tag)))
+            }
             Input::Head { attempt, status, .. } => self.open().asks.head(*attempt, *status),
             Input::Ended { attempt, how } => self.open().asks.ended(now, *attempt, *how),
             Input::Arrived { call, function, left, .. } => {
@@ -254,6 +260,11 @@ impl<P: Copy + Ord + Debug> Laws<P> {
             }
             Effect::Want { ticket, n } => self.open().asks.want(*ticket, *n),
             Effect::Send { to, message } => self.sends(*to, message),
+            Effect::Dial { tag, .. } => {
+                self.of_this_start(*tag)?;
+                let new = self.open().dials.insert(*tag);
+                must(new, Law::Tag, || format!("{} is dialled already", Short(*tag)))
+            }
             Effect::Dispatch { attempt, ticket, item, to, function, deadline } => {
                 self.of_this_start(*attempt)?;
                 let what = (*ticket, *item, *to);
@@ -388,6 +399,7 @@ impl<P: Copy + Ord + Debug> Laws<P> {
                 asks: Asks::new(),
                 serving: Idle::new(),
                 store: Store::new(),
+                dials: BTreeSet::new(),
                 owed: Vec::new(),
                 breaches: Vec::new(),
             })
@@ -440,6 +452,8 @@ impl<P: Copy + Ord + Debug> Laws<P> {
         open.asks.left(&mut left);
         open.serving.left(&mut left);
         open.store.left(&mut left);
+        let dials = open.dials.iter();
+        left.extend(dials.map(|tag| (Law::Dial, format!("{} was never answered", Short(*tag)))));
         for (law, what) in left {
             self.judge(Err((law, what)));
         }

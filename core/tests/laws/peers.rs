@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use peerless_core::{Event, ItemKey, Target};
+use peerless_core::{Dialled, Event, ItemKey, Target};
 
 use super::*;
 
@@ -55,9 +55,24 @@ fn forget() -> Effect<P> {
     Effect::Forget(ItemKey::Record(F))
 }
 
+fn dials() -> Vec<Stream> {
+    let dial = |slot| Effect::Dial { tag: tag(slot), contact: 7 };
+    let dialled = |slot| Input::Dialled { tag: tag(slot), outcome: Dialled::Met(P(1)) };
+    let meet = || Input::Ask(1, Request::Meet(7));
+    let met = || Effect::Tell(1, Event::Met(P(1)));
+    vec![
+        ("lawful dial", steps![meet(), dial(0), dialled(0), met()]),
+        ("a dial without an answer", steps![meet(), dial(0), met()]),
+        ("a dial that ends twice", steps![meet(), dial(0), dialled(0), met(), dialled(0)]),
+        ("a dial under a tag that is in use", steps![meet(), dial(0), dial(0), dialled(0), met()]),
+        ("a meeting that was not asked for", steps![ask(1), met()]),
+    ]
+}
+
 pub(super) fn streams() -> Vec<Stream> {
     let mut streams = queries();
     streams.extend(keeping());
+    streams.extend(dials());
     streams.extend(times());
     streams
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use peerless_core::random::Random;
 use peerless_core::{
-    Answer, Config, Content, Core, Decline, Digest, Effect, Ending, Got, Input, Item, Load,
-    Message, Name, Owner, Query, Rank, Record, Refusal, Request, Runtime, Span, Spec, Stay, Tag,
-    Target, Ticket, Time, Turn,
+    Answer, Config, Content, Core, Decline, Dialled, Digest, Effect, Ending, Got, Input, Item,
+    Load, Message, Name, Owner, Query, Rank, Record, Refusal, Request, Runtime, Span, Spec, Stay,
+    Tag, Target, Ticket, Time, Turn,
 };
 
 use crate::world::{OWNER, P, host, name};
@@ -192,6 +192,7 @@ impl Choices<'_> {
     fn request(&mut self) -> Request<P> {
         let function = self.function();
         match self.below(9) {
+            0 if self.coin() => Request::Meet(u32::from(self.below(80))),
             0 => Request::Lookup(Target::Peer(self.peer())),
             1 => Request::Lookup(Target::Name(function)),
             2 => Request::Hosts(function),
@@ -242,6 +243,14 @@ impl Choices<'_> {
             8..12 => {
                 let message = Message::Answer(self.tag(), self.answer());
                 Input::Heard { from: self.peer(), message }
+            }
+            12 if self.below(4) == 0 => {
+                let outcome = match self.below(3) {
+                    0 => Dialled::Met(P(self.below(16))),
+                    1 => Dialled::Busy,
+                    _ => Dialled::Nobody,
+                };
+                Input::Dialled { tag: self.tag(), outcome }
             }
             12 => Input::Failed { tag: self.tag() },
             13 if self.coin() => Input::Unreached { peer: self.peer() },

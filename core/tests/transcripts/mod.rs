@@ -8,6 +8,7 @@ mod many;
 mod placing;
 #[cfg(feature = "planted")]
 mod planted;
+mod ways;
 
 /// Plays a world and returns what was written.
 pub type Play = fn() -> String;
@@ -19,6 +20,10 @@ pub const ALL: &[(&str, Play)] = &[
     ("joining", lookups::joining),
     ("one_failed_dial", lookups::one_failed_dial),
     ("unknown_asker", lookups::unknown_asker),
+    ("turned_away", ways::turned_away),
+    ("alone_and_back", ways::alone),
+    ("partition_heals", ways::partition),
+    ("gone_for_good", ways::gone_for_good),
     ("deployment", placing::deployment),
     ("offer_declined", placing::declined),
     ("offer_beyond", placing::beyond),

@@ -16,7 +16,12 @@ impl World {
         let first =
             |other: &Letter| stream(other) && (other.from, other.to) == (letter.from, letter.to);
         let first = self.queue.iter().position(first).filter(|_| stream(letter));
-        let letter = self.queue.remove(first.unwrap_or(at)).expect("it was just seen");
+        let at = first.unwrap_or(at);
+        let letter = &self.queue[at];
+        if !stream(letter) && self.is_parted(letter.from, letter.to) {
+            return self.lose_at(at, true);
+        }
+        let letter = self.queue.remove(at).expect("it was just seen");
         if self.nodes.contains_key(&letter.to) {
             self.feed(letter.to, letter.input);
         } else if let Some(lie) = self.liars.get(&letter.to)
@@ -127,6 +132,7 @@ impl World {
             Effect::Dispatch { attempt, item, to, function, deadline, .. } => {
                 self.dispatch(me, attempt, item, to, function, deadline);
             }
+            Effect::Dial { tag, contact } => self.dial(me, tag, contact),
             Effect::Abort { attempt } => self.abort(me, attempt),
             Effect::Refuse { call, why, load } => {
                 if let Some(Call { caller, attempt, .. }) = self.calls.remove(&call) {
@@ -172,6 +178,30 @@ impl World {
                 self.post(me, me, Input::Taken { ticket, n: 1 });
             }
             Effect::Tell(..) | Effect::Uninstall { .. } | Effect::Note(_) => {}
+        }
+    }
+
+    fn is_parted(&self, one: P, other: P) -> bool {
+        self.apart.contains(&one.0) != self.apart.contains(&other.0)
+    }
+
+    /// A contact has the number of the peer that is there.
+    fn dial(&mut self, me: P, tag: Tag, contact: Contact) {
+        let peer = P(contact as u8);
+        let is_there = self.nodes.contains_key(&peer) && !self.is_parted(me, peer);
+        let full = self.full.get_mut(&peer.0).filter(|left| **left > 0);
+        let outcome = match full {
+            _ if !is_there => Dialled::Nobody,
+            Some(left) => {
+                *left -= 1;
+                Dialled::Busy
+            }
+            None => Dialled::Met(peer),
+        };
+        self.line(&format!("{me:?} is told of contact {contact}: {outcome:?}"));
+        self.post(me, me, Input::Dialled { tag, outcome });
+        if outcome == Dialled::Met(peer) {
+            self.post(me, peer, Input::Met { peer: me, serves: true });
         }
     }
 

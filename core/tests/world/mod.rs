@@ -15,9 +15,9 @@ use std::sync::Arc;
 
 use peerless_core::laws::Laws;
 use peerless_core::{
-    Accept, Answer, Config, Core, Digest, Effect, Ending, Event, Got, Input, Item, ItemKey,
-    Message, Name, Note, Query, Reason, Record, Request, Setup, Span, Tag, Target, Ticket, Time,
-    Turn,
+    Accept, Answer, Config, Contact, Core, Dialled, Digest, Effect, Ending, Event, Got, Input,
+    Item, ItemKey, Message, Name, Note, Query, Reason, Record, Request, Setup, Span, Tag, Target,
+    Ticket, Time, Turn,
 };
 
 pub use bench::Bench;
@@ -35,6 +35,10 @@ pub struct World {
     disks: BTreeMap<P, Disk>,
     /// Peers that are no cores: what they answer is made up.
     liars: BTreeMap<P, Lie>,
+    /// Peers that only each other can reach.
+    pub apart: BTreeSet<u8>,
+    /// How often each of these will turn away who dials it.
+    pub full: BTreeMap<u8, u32>,
     queue: VecDeque<Letter>,
     calls: BTreeMap<u64, Call>,
     next: u64,
@@ -112,6 +116,8 @@ impl World {
             nodes: BTreeMap::new(),
             disks: BTreeMap::new(),
             liars: BTreeMap::new(),
+            apart: BTreeSet::new(),
+            full: BTreeMap::new(),
             queue: VecDeque::new(),
             calls: BTreeMap::new(),
             next: 0,

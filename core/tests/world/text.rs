@@ -112,6 +112,7 @@ fn answer(answer: &Answer<P>) -> String {
 
 pub fn request(request: &Request<P>) -> String {
     match request {
+        Request::Meet(contact) => format!("wants to meet contact {contact}"),
         Request::Lookup(wanted) => format!("looks up {}", target(wanted)),
         Request::Hosts(name) => format!("asks for the hosts of {}", shown(name)),
         Request::Deploy(what) => {
@@ -132,6 +133,7 @@ pub fn request(request: &Request<P>) -> String {
 
 pub fn event(event: &Event<P>) -> String {
     match event {
+        Event::Met(peer) => format!("met {peer:?}"),
         Event::Found { peers, cost } => {
             let peers: Vec<String> =
                 peers.iter().map(|(p, hops)| format!("{p:?}/{hops}")).collect();
@@ -231,6 +233,7 @@ fn note(note: &Note<P>) -> String {
 pub fn effect(effect: &Effect<P>) -> Option<String> {
     Some(match effect {
         Effect::Tell(ticket, told) => format!("tells #{ticket}: {}", event(told)),
+        Effect::Dial { contact, .. } => format!("dials contact {contact}"),
         Effect::Refuse { call, why, load } => format!("refuses c{call}: {why:?} {}", busy(*load)),
         Effect::Run { call, function, version, .. } => {
             format!("runs c{call}: {} v{version}", shown(function))

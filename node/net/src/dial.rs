@@ -4,15 +4,11 @@ use std::{
     collections::BTreeSet,
     io,
     net::{IpAddr, SocketAddr},
-    time::Duration,
 };
 
 use futures::future::join_all;
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol as Part};
-use tokio::{
-    sync::oneshot,
-    time::{sleep, timeout},
-};
+use tokio::{sync::oneshot, time::timeout};
 
 use crate::{DialError, Net, PeerKey, book, driver::Command, peer_key};
 
@@ -21,15 +17,6 @@ const RESOLVED_MAX: usize = 8;
 
 /// Names of one peer that are resolved.
 const NAMES_MAX: usize = 4;
-
-/// Waits between dials that are turned away.
-const KNOCK_AGAIN: [Duration; 5] = [
-    Duration::from_millis(200),
-    Duration::from_millis(400),
-    Duration::from_millis(800),
-    Duration::from_millis(1600),
-    Duration::from_millis(3200),
-];
 
 /// An address taken apart.
 pub(crate) struct Target {
@@ -48,20 +35,9 @@ enum Host {
     },
 }
 
-/// Dials an address; where it is turned away, again after a while, since a busy node has room for
-/// newcomers only when others have gone.
+/// Dials an address once.
 pub(crate) async fn dial(net: &Net, address: Multiaddr) -> Result<PeerKey, DialError> {
     let target = parse(&address).ok_or(DialError::Unsupported(address))?;
-    for wait in KNOCK_AGAIN {
-        match dial_once(net, &target).await {
-            Err(DialError::TurnedAway(_)) => sleep(wait).await,
-            dialled => return dialled,
-        }
-    }
-    dial_once(net, &target).await
-}
-
-async fn dial_once(net: &Net, target: &Target) -> Result<PeerKey, DialError> {
     let peer = match target.peer {
         Some(id) => Some(peer_key(&id).ok_or(DialError::WrongPeer(id))?),
         None => None,
@@ -70,7 +46,7 @@ async fn dial_once(net: &Net, target: &Target) -> Result<PeerKey, DialError> {
         return Err(DialError::Own);
     }
     let mut last = DialError::Failed("no address".into());
-    for ip in resolve(net, target).await? {
+    for ip in resolve(net, &target).await? {
         let address = Multiaddr::from(ip).with(Part::Tcp(target.port));
         let (done, dialled) = oneshot::channel();
         let command = match peer {

@@ -51,7 +51,7 @@ impl Net {
     /// Connects to an address, with or without `/p2p/ID`, and says who answered; a named peer that
     /// is connected already is not dialled again. `/dns`, `/dns4` and `/dns6` names are resolved by
     /// the system first. Takes at most [`Limits::dial_timeout`](crate::Limits) for each resolved
-    /// address, and some seconds more where it is turned away time and again.
+    /// address. Nothing is tried twice: who is turned away may dial again later.
     pub async fn dial(&self, address: Multiaddr) -> Result<PeerKey, DialError> {
         dial::dial(self, address).await
     }

@@ -62,6 +62,7 @@ impl ApiError {
                 "only {answered} of the {of} nodes that would know {function} answered; \
                  it may exist"
             ),
+            Failure::NobodyThere => "nobody is there".to_owned(),
             Failure::NoHost => format!("no host of {function} can be reached"),
             Failure::Overloaded => format!("every host of {function} is too busy"),
             Failure::MayHaveStarted => {
@@ -89,6 +90,7 @@ pub(super) fn of_failure(failure: &Failure) -> (StatusCode, &'static str) {
     match failure {
         Failure::Unknown => (StatusCode::NOT_FOUND, "not-found"),
         Failure::Incomplete { .. } => (StatusCode::SERVICE_UNAVAILABLE, "lookup-incomplete"),
+        Failure::NobodyThere => (StatusCode::BAD_GATEWAY, "nobody-there"),
         Failure::NoHost => (StatusCode::SERVICE_UNAVAILABLE, "no-host"),
         Failure::Overloaded => (StatusCode::TOO_MANY_REQUESTS, "overloaded"),
         Failure::MayHaveStarted => (StatusCode::BAD_GATEWAY, "may-have-started"),

@@ -193,6 +193,12 @@ impl Node {
         ended.expect("a node stops within 10 s").unwrap()
     }
 
+    /// Where it listens when it is started again.
+    pub(crate) fn listens_on(&mut self, address: &str) {
+        let flag = self.flags.iter().position(|flag| flag == "--listen").unwrap();
+        address.clone_into(&mut self.flags[flag + 1]);
+    }
+
     /// Starts it again, with the same directory.
     pub(crate) async fn restart(&mut self) {
         self.child = Self::spawn(&self.dir, &self.flags);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
-use crate::common::{Network, PEERLESS, Plan, now, text};
+use crate::common::{Network, Node, PEERLESS, Plan, now, text, until};
 
 const LISTEN: [&str; 4] = ["--listen", "/ip4/127.0.0.1/tcp/0", "--http", "127.0.0.1:0"];
 
@@ -55,6 +55,32 @@ async fn a_bootstrap_that_is_no_use_is_named() {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let ready = tokio::time::timeout(Duration::from_secs(40), lines.next_line()).await;
     assert!(ready.unwrap().unwrap().unwrap().contains("ready"));
+}
+
+/// Whoever stands behind the address now: a node that has lost everybody dials on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bootstrap_node_that_was_made_anew_is_found() {
+    let config = "[core]\nrefresh_period = \"1s\"\nreply_timeout = \"500ms\"\n";
+    let mut network = Network::start(1, Plan::config(config)).await;
+    let (bare, _) = network.nodes[0].listen.split_once("/p2p/").unwrap();
+    let bare = bare.to_owned();
+    network.replan(vec!["--bootstrap".to_owned(), bare.clone()]);
+    network.add("owner.key").await;
+    let before = network.nodes[0].peer_id.clone();
+    network.nodes[0].kill().await;
+    std::fs::remove_dir_all(&network.nodes[0].dir).unwrap();
+    network.nodes[0].listens_on(&bare);
+    network.nodes[0].restart().await;
+    let [anew, old] = &network.nodes[..] else { panic!("two nodes") };
+    assert_ne!(anew.peer_id, before);
+    let knows = async |node: &Node, other: &Node| {
+        let known = node.get("/network/peers").await.json();
+        known.to_string().contains(&other.peer_id)
+    };
+    until(60, "they know each other", || async {
+        knows(anew, old).await && knows(old, anew).await
+    })
+    .await;
 }
 
 #[cfg(unix)]

@@ -1,10 +1,8 @@
 //! `[churn]`: one peer goes and a new one joins through a random peer, again and again.
 
-use peerless_core::{Input, Span};
+use peerless_core::Span;
 
 use crate::chance::{Concern, Share};
-use crate::joining::CONNECTING;
-use crate::peer::Index;
 use crate::scenario::{Silence, section};
 use crate::work::Plan;
 use crate::world::{START, World};
@@ -22,6 +20,9 @@ section! {
         end: Span = Span::minutes(120),
     }
 }
+
+/// How often a newcomer that drew itself draws again.
+const DRAWS: u64 = 8;
 
 impl World {
     /// One peer goes, and a new one comes.
@@ -43,23 +44,18 @@ impl World {
         self.remove(victim, silence);
         self.work.replaced += 1;
         let peer = self.add();
-        let met = self.now + self.network.settings().latency.times(CONNECTING);
-        self.plan_work(met, Plan::Meet(peer, 0));
+        self.meet(peer, 0);
     }
 
-    /// A new peer meets a random one that is there.
+    /// A new peer dials a random one that is there, if there is another.
     pub(crate) fn meet(&mut self, peer: u32, trial: u32) {
         let known = u64::from(peer) << 32 | u64::from(trial);
-        match self.draw_peer(Concern::Bootstrap, known) {
-            Some(bootstrap) if bootstrap == peer => self.meet(peer, trial + 1),
-            Some(bootstrap) if self.network.parts(self.now, peer, bootstrap) => {
-                let later = self.now + self.network.settings().connect_timeout;
-                self.plan_work(later.max(self.now + Span::ms(1)), Plan::Meet(peer, trial + 1));
-            }
-            Some(bootstrap) => {
-                self.turn(peer, Input::Met { peer: Index(bootstrap), serves: true }, 0);
-            }
-            None => {}
+        let drawn = (0..DRAWS).find_map(|draw| {
+            let other = self.draw_peer(Concern::Bootstrap, known ^ draw << 56);
+            other.filter(|other| *other != peer)
+        });
+        if let Some(contact) = drawn {
+            self.dial(peer, contact, trial);
         }
     }
 }

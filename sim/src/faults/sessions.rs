@@ -6,7 +6,6 @@ use std::sync::Arc;
 use peerless_core::{Span, Time};
 
 use crate::chance::{Concern, Share};
-use crate::joining::CONNECTING;
 use crate::network::{beside, exponential};
 use crate::scenario::{Bad, Keys, Scenario, Silence, section, worded};
 use crate::work::Plan;
@@ -257,8 +256,7 @@ impl World {
     }
 
     fn arrive(&mut self, peer: u32) {
-        let met = self.now + self.network.settings().latency.times(CONNECTING);
-        self.plan_work(met, Plan::Meet(peer, 0));
+        self.meet(peer, 0);
         self.begin_session(peer);
     }
 }

@@ -9,7 +9,7 @@ mod lookups;
 
 use std::collections::BTreeMap;
 
-use peerless_core::{Event, Input, Request, Span, Target, Ticket, Time};
+use peerless_core::{Contact, Event, Input, Request, Span, Target, Ticket, Time};
 
 pub use self::calls::Anycalls;
 pub(crate) use self::feed::Feed;
@@ -20,7 +20,7 @@ pub use self::lookups::Lookups;
 use crate::chance::Concern;
 use crate::outcomes;
 use crate::peer::Index;
-use crate::tickets::{DEPLOY, KIND_SHIFT, LOOKUP, Operation, USER};
+use crate::tickets::{DEPLOY, KIND_SHIFT, LOOKUP, MEET, Operation, USER};
 use crate::world::{START, World};
 
 /// A part of the workload, by its number.
@@ -36,7 +36,7 @@ pub(crate) enum Plan {
     Many(u32),
     /// One peer goes and another comes.
     Replace(u32),
-    /// A new peer meets one that is there; the how manieth trial.
+    /// A new peer dials one that is there; the how manieth trial.
     Meet(u32, u32),
     /// Many crash at once.
     Crash,
@@ -88,6 +88,7 @@ enum Doing {
     Call { hosted: bool, status: u16 },
     Many(Box<Job>),
     Fed(Feed),
+    Meet { trial: u32 },
     Other,
 }
 
@@ -228,6 +229,12 @@ impl World {
         ticket
     }
 
+    /// A peer dials this contact, which is the peer of that number.
+    pub(crate) fn dial(&mut self, peer: u32, contact: Contact, trial: u32) {
+        let ticket = MEET << KIND_SHIFT | u64::from(trial);
+        self.ask(peer, ticket, Doing::Meet { trial }, Request::Meet(contact));
+    }
+
     /// The ticket that the next user's request will have.
     pub fn next_ticket(&self) -> Ticket {
         USER << KIND_SHIFT | self.work.users
@@ -288,7 +295,10 @@ impl World {
         let took = self.now.since(start).0;
         match doing {
             Doing::Lookup { target } => self.end_lookup(peer, ticket, target, start, event),
-            Doing::Other => {}
+            Doing::Meet { trial } if matches!(event, Event::Failed(_)) => {
+                self.plan_work(self.now + Span::ms(1), Plan::Meet(peer, trial + 1));
+            }
+            Doing::Meet { .. } | Doing::Other => {}
             Doing::Fed(_) => {
                 self.work.answers.insert(key, (self.now, event.clone()));
             }

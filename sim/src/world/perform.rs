@@ -1,6 +1,6 @@
 //! What a machine does for its core: every effect, one after the other.
 
-use peerless_core::{Digest, Effect, Got, Input, Message, Span, Tag, Time};
+use peerless_core::{Contact, Dialled, Digest, Effect, Got, Input, Message, Span, Tag, Time};
 
 use super::{Disk, Happening, World};
 use crate::agenda::When;
@@ -10,6 +10,9 @@ use crate::peer::Index;
 use crate::scenario::Silence;
 use crate::wire;
 
+/// Connecting takes TCP, Noise and Yamux: four round trips.
+const CONNECTING: u64 = 8;
+
 impl World {
     pub(super) fn perform(&mut self, peer: u32, effect: Effect<Index>, sum: u64) {
         let host = &self.scenario.host;
@@ -18,6 +21,7 @@ impl World {
             Effect::WakeAt(time) => self.wake_at(peer, time),
             Effect::Tell(ticket, event) => self.told(peer, ticket, &event),
             Effect::Want { ticket, n } => self.wanted(peer, ticket, n),
+            Effect::Dial { tag, contact } => self.connect(peer, tag, contact),
             Effect::Dispatch { attempt, ticket, item, to, function, deadline } => {
                 self.dispatch(peer, to.0, attempt, (ticket, item), function, deadline);
             }
@@ -58,6 +62,22 @@ impl World {
             let when = When { time, to, from, counter: passage.counter };
             self.push(when, Happening::Message(message, sum));
         }
+    }
+
+    /// A contact is the peer of that number.
+    fn connect(&mut self, peer: u32, tag: Tag, contact: Contact) {
+        let way = self.network.latency(peer, contact);
+        let parted = self.network.parts(self.now, peer, contact);
+        let (after, outcome) = if self.is_up(contact) && !parted && contact != peer {
+            (way.times(CONNECTING), Dialled::Met(Index(contact)))
+        } else if parted || self.silence_of(contact) == Silence::Machine {
+            (self.network.settings().connect_timeout, Dialled::Nobody)
+        } else {
+            (way + way, Dialled::Nobody)
+        };
+        // Not at once, even where the network takes no time: a user may dial until it succeeds.
+        let after = after.max(Span::ms(1));
+        self.tell(peer, self.now + after, Input::Dialled { tag, outcome });
     }
 
     pub(super) fn deliver(&mut self, from: u32, to: u32, message: Message<Index>, sum: u64) {

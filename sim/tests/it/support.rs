@@ -255,8 +255,10 @@ fn dead_peers_leave_the_table() -> String {
     }
     // Whoever does not answer two searches for it in a row leaves.
     for n in 1..=3 {
-        let last = peerless_core::Target::Peer(Index(victims[1]));
-        world.user(2, peerless_core::Request::Lookup(last));
+        for victim in victims {
+            let target = peerless_core::Target::Peer(Index(victim));
+            world.user(2, peerless_core::Request::Lookup(target));
+        }
         world.run_until(START + Span::secs(40 * n));
     }
     text.push_str(&trace::table(&world, 2));
