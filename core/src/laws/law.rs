@@ -47,7 +47,7 @@ laws! {
     Respond "respond" "The head of an answer is passed on once, as soon as there is one."
     Load "load" "A load says what runs and waits at the one that says it."
     Runtime "runtime" "Each Fetch and Install is answered once; Install follows the code, Uninstall Installed."
-    Dial "dial" "Each Dial is answered once."
+    Dial "dial" "Each Dial is answered once, within a minute."
     Keep "keep" "Each Keep ends in one Kept or NotKept, and none replaces what is newer."
     KeptFirst "kept-first" "Nothing is acknowledged before it is kept."
     Query "query" "Each query is answered once, by an answer of its kind."

@@ -10,9 +10,10 @@ mod job;
 mod keeping;
 mod law;
 mod serving;
+mod tags;
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -21,16 +22,20 @@ use core::fmt::{self, Debug};
 use crate::idle::Idle;
 use crate::message::{Answer, Message, Query, Tag};
 use crate::record::{Load, Record};
-use crate::time::Time;
+use crate::time::{Span, Time};
 use crate::turn::{Call, Effect, Input, Ticket};
 
 use asks::Asks;
 use keeping::{Kind, Store};
 pub use law::Law;
 use serving::Serving;
+use tags::{Short, Tags};
 
 /// Breaches of one core that are kept in words; one that breaks a law often breaks it always.
 const BREACHES_MAX: usize = 100;
+
+/// How long a host may take to dial.
+const DIAL_MAX: Span = Span::minutes(1);
 
 /// A law that was broken.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -85,7 +90,8 @@ struct Open<P> {
     /// Most who ask serve nothing.
     serving: Idle<Serving>,
     store: Store<P>,
-    dials: BTreeSet<Tag>,
+    /// Dials under way, each since when.
+    dials: BTreeMap<Tag, Time>,
     /// What this turn must do yet.
     owed: Vec<Owed>,
     breaches: Vec<Breach<P>>,
@@ -152,7 +158,7 @@ impl<P: Copy + Ord + Debug> Laws<P> {
             Input::Failed { .. } | Input::Unreached { .. } | Input::Met { .. } => Ok(()),
             Input::Dialled { tag, .. } => {
                 let dialled = self.open().dials.remove(tag);
-                must(dialled, Law::Dial, || format!("{} was not dialled", Short(*tag)))
+                must(dialled.is_some(), Law::Dial, || format!("{} was not dialled", Short(*tag)))
             }
             Input::Head { attempt, status, .. } => self.open().asks.head(*attempt, *status),
             Input::Ended { attempt, how } => self.open().asks.ended(now, *attempt, *how),
@@ -262,8 +268,8 @@ impl<P: Copy + Ord + Debug> Laws<P> {
             Effect::Send { to, message } => self.sends(*to, message),
             Effect::Dial { tag, .. } => {
                 self.of_this_start(*tag)?;
-                let new = self.open().dials.insert(*tag);
-                must(new, Law::Tag, || format!("{} is dialled already", Short(*tag)))
+                let before = self.open().dials.insert(*tag, now);
+                must(before.is_none(), Law::Tag, || format!("{} is dialled already", Short(*tag)))
             }
             Effect::Dispatch { attempt, ticket, item, to, function, deadline } => {
                 self.of_this_start(*attempt)?;
@@ -399,7 +405,7 @@ impl<P: Copy + Ord + Debug> Laws<P> {
                 asks: Asks::new(),
                 serving: Idle::new(),
                 store: Store::new(),
-                dials: BTreeSet::new(),
+                dials: BTreeMap::new(),
                 owed: Vec::new(),
                 breaches: Vec::new(),
             })
@@ -452,8 +458,12 @@ impl<P: Copy + Ord + Debug> Laws<P> {
         open.asks.left(&mut left);
         open.serving.left(&mut left);
         open.store.left(&mut left);
-        let dials = open.dials.iter();
-        left.extend(dials.map(|tag| (Law::Dial, format!("{} was never answered", Short(*tag)))));
+        // A core at rest may still be looking for those who left.
+        let old = |since: &Time| self.now.since(*since) > DIAL_MAX;
+        let dials = open.dials.iter().filter(|(_, since)| old(since));
+        left.extend(
+            dials.map(|(tag, _)| (Law::Dial, format!("{} was never answered", Short(*tag)))),
+        );
         for (law, what) in left {
             self.judge(Err((law, what)));
         }
@@ -476,44 +486,6 @@ impl<P: Copy + Ord + Debug> Laws<P> {
     /// Takes what was broken since the last time.
     pub fn take_breaches(&mut self) -> Vec<Breach<P>> {
         self.open.as_mut().map_or_else(Vec::new, |open| core::mem::take(&mut open.breaches))
-    }
-}
-
-/// The slots of a core's tags: how often each was used.
-#[derive(Clone, Debug, Default)]
-struct Tags {
-    epochs: Vec<u32>,
-}
-
-impl Tags {
-    const fn new() -> Self {
-        Self { epochs: Vec::new() }
-    }
-
-    /// A tag is used for the first time.
-    fn take(&mut self, tag: Tag) -> Verdict {
-        let slot = tag.slot as usize;
-        // Slots can be indexed: there is none beyond the next.
-        if slot == self.epochs.len() {
-            self.epochs.push(u32::MAX);
-        }
-        let expected = self.epochs.get_mut(slot).map(|epoch| {
-            *epoch = epoch.wrapping_add(1);
-            *epoch
-        });
-        must(expected == Some(tag.epoch), Law::Tag, || match expected {
-            Some(epoch) => format!("{} where the slot's next use is {epoch}", Short(tag)),
-            None => format!("{} where there are {} slots", Short(tag), self.epochs.len()),
-        })
-    }
-}
-
-/// A tag in few characters.
-struct Short(Tag);
-
-impl fmt::Display for Short {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{}.{}", self.0.slot, self.0.epoch)
     }
 }
 

@@ -58,11 +58,13 @@ fn forget() -> Effect<P> {
 fn dials() -> Vec<Stream> {
     let dial = |slot| Effect::Dial { tag: tag(slot), contact: 7 };
     let dialled = |slot| Input::Dialled { tag: tag(slot), outcome: Dialled::Met(P(1)) };
+    let later = || Time(0) + Span::minutes(2);
     let meet = || Input::Ask(1, Request::Meet(7));
     let met = || Effect::Tell(1, Event::Met(P(1)));
     vec![
         ("lawful dial", steps![meet(), dial(0), dialled(0), met()]),
-        ("a dial without an answer", steps![meet(), dial(0), met()]),
+        ("lawful: one that is under way at the end", steps![meet(), dial(0), met()]),
+        ("a dial without an answer", steps![meet(), dial(0), met(), later(), Input::Wake]),
         ("a dial that ends twice", steps![meet(), dial(0), dialled(0), met(), dialled(0)]),
         ("a dial under a tag that is in use", steps![meet(), dial(0), dial(0), dialled(0), met()]),
         ("a meeting that was not asked for", steps![ask(1), met()]),
