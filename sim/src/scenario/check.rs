@@ -60,17 +60,11 @@ impl Scenario {
     }
 
     fn check_limits(&self, keys: &Keys) -> Checked {
-        let core = &self.core;
         self.network.check(&self.topology, keys)?;
-        at_least(keys, "core.k", core.k, 1)?;
-        at_least(keys, "core.alpha", core.alpha, 1)?;
-        if core.refresh_period > Span::ZERO {
-            not_hectic(keys, "core.refresh_period", core.refresh_period)?;
-        }
-        not_hectic(keys, "core.renew_period", core.renew_period)?;
-        not_hectic(keys, "core.probe_period", core.probe_period)?;
-        not_hectic(keys, "core.sync_period", core.sync_period)?;
-        not_hectic(keys, "core.rehost_period", core.rehost_period)
+        let check = self.core.check();
+        check.map_err(|(key, expected)| {
+            keys.bad(&format!("core.{key}"), &format!("expected {expected}"))
+        })
     }
 
     fn check_work(&self, keys: &Keys) -> Checked {
@@ -164,14 +158,6 @@ pub(crate) fn at_least(keys: &Keys, key: &str, is: impl Into<u64>, least: u64) -
         return Ok(());
     }
     Err(keys.bad(key, &format!("expected at least {least}")))
-}
-
-/// A core that does something again at once would never let time go on.
-fn not_hectic(keys: &Keys, key: &str, period: Span) -> Checked {
-    if period >= Span::ms(1) {
-        return Ok(());
-    }
-    Err(keys.bad(key, "expected at least \"1ms\""))
 }
 
 pub(crate) fn positive(keys: &Keys, key: &str, is: Span) -> Checked {

@@ -11,7 +11,7 @@ fn complaints_name_file_line_and_key() {
     let calls = &format!("{functions}[anycalls]\n");
     let many = &format!("{functions}[manycalls]\n");
     let crash = &format!("{functions}[crash]\n");
-    let cases: [(&str, &str, &[&str]); 58] = [
+    let cases: [(&str, &str, &[&str]); 62] = [
         ("unknown key", "peers = 10\n\n[network]\nlatencyy = \"5ms\"", &[]),
         ("unknown section", "peers = 10\n[netwrok]\n", &[]),
         ("unknown key outside", "peer = 10", &[]),
@@ -55,6 +55,10 @@ fn complaints_name_file_line_and_key() {
         ("never probes", functions, &["core.probe_period=0s"]),
         ("never compares", "[core]\nsync_period = \"0s\"", &[]),
         ("never renews", "", &["core.renew_period=0s"]),
+        ("no loads to compare with", functions, &["core.loads_min=0"]),
+        ("no record in a comparison", "owner_keys = 1", &["core.sync_records_max=0"]),
+        ("more peers than an answer takes", "[core]\nk = 65", &[]),
+        ("a place that lapses too soon", "[core]\nplace_timeout = \"1m\"", &[]),
         ("more than a year", "duration = \"10001h\"", &[]),
         ("no matrix", "[network]\nmodel = \"matrix\"", &[]),
         ("a matrix for nothing", "[network]\nmatrix = \"sites.txt\"", &[]),
