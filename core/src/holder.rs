@@ -162,6 +162,7 @@ impl<P: Peer> Core<P> {
         if !record.lives(turn.now) || ahead || endless || record.bytes.len() > Record::BYTES_MAX {
             return Learned::Rejected;
         }
+        let strange = from != self.me && !self.owns(record.owner);
         match self.records.get(record.function).cloned() {
             Some(known) if known.supersedes(record) => return Learned::Superseded(known),
             Some(known) if !record.supersedes(&known) => {
@@ -170,13 +171,14 @@ impl<P: Peer> Core<P> {
                     self.records.is_unkept(record.function) && !planted::is(Bug::AcknowledgesEarly);
                 return if unkept { Learned::Unkept } else { Learned::Same };
             }
+            // Nothing gives way for what may not be brought.
+            _ if strange && !self.records.may_bring(from, turn.now) => return Learned::Rejected,
             Some(_) => {}
             None if self.owns(record.owner) || self.make_room(record, from, turn) => {}
             None => return Learned::Rejected,
         }
-        let strange = from != self.me && !self.owns(record.owner);
-        if strange && !self.records.may_bring(from, turn.now) {
-            return Learned::Rejected;
+        if strange {
+            self.records.brings(from, turn.now);
         }
         self.insert_record(record.clone(), from);
         self.records.told(record.function, turn.now);

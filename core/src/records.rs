@@ -155,15 +155,20 @@ impl<P: Peer> Records<P> {
         }
     }
 
-    /// Whether a peer may bring one more now; it counts.
-    pub(crate) fn may_bring(&mut self, from: P, now: Time) -> bool {
+    /// Whether a peer may bring one more now.
+    pub(crate) fn may_bring(&self, from: P, now: Time) -> bool {
+        let window = self.brought.as_ref().filter(|window| now.since(window.0) < BROUGHT_WINDOW);
+        let brought = window.and_then(|window| window.1.get(&from));
+        brought.is_none_or(|brought| *brought < BROUGHT_MAX)
+    }
+
+    /// A peer brings one more.
+    pub(crate) fn brings(&mut self, from: P, now: Time) {
         let window = self.brought.get_or_insert_with(|| Box::new((now, BTreeMap::new())));
         if now.since(window.0) >= BROUGHT_WINDOW {
             **window = (now, BTreeMap::new());
         }
-        let brought = window.1.entry(from).or_default();
-        *brought = brought.saturating_add(1);
-        *brought <= BROUGHT_MAX
+        *window.1.entry(from).or_default() += 1;
     }
 
     pub(crate) fn is_empty(&self) -> bool {

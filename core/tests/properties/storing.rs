@@ -96,6 +96,20 @@ fn nobody_brings_more_than_so_many_at_once() {
     assert_eq!(own, 1999, "the own owner's records have no bound");
 }
 
+/// Not even the farthest.
+#[test]
+fn nothing_gives_way_for_what_may_not_be_brought() {
+    let mut holder = Holder::new();
+    let full = (1..=MOST as u8).filter(|n| holder.stores(*n, at(8, *n, *n))).count();
+    assert_eq!(full, MOST as usize);
+    let version = |version| Record { version, ..at(8, 1, 1) };
+    let kept = (2..2000).filter(|n| holder.stores(1, version(*n))).count();
+    assert_eq!(kept, 1023, "one more came before");
+    assert!(!holder.stores(1, at(1, 99, 99)), "it brought too many");
+    assert_eq!(holder.kept.len(), full);
+    assert!(holder.stores(2, at(1, 99, 99)));
+}
+
 #[test]
 fn nothing_is_kept_for_ever() {
     let mut holder = Holder::new();
