@@ -307,8 +307,11 @@ impl<P: Peer> Core<P> {
             AfterKeep::Answer { to, tag, hosts, noted } => {
                 // Meanwhile it may have given way to others, or to a newer one.
                 let known = record.and_then(|it| self.records.get(it.function).map(|k| (it, k)));
-                let here = known.is_some_and(|(it, known)| !it.supersedes(known));
-                let answer = Answer::Stored { kept: ok && noted && here, newer: None, hosts };
+                let here = known.as_ref().is_some_and(|(it, known)| !it.supersedes(known));
+                let newer = known.filter(|(it, known)| known.supersedes(it));
+                let newer = newer.map(|(_, known)| known.clone());
+                let kept = ok && noted && here && newer.is_none();
+                let answer = Answer::Stored { kept, newer, hosts };
                 turn.send(to, Message::Answer(tag, answer));
             }
             AfterKeep::Hosted { function, version } => {

@@ -9,7 +9,7 @@ use peerless_core::{
 };
 use proptest::prelude::*;
 
-use crate::world::{OWNER, P, host, name, record, small, tombstone};
+use crate::world::{Bench, OWNER, P, host, name, record, small, tombstone};
 
 const MOST: u32 = 16;
 
@@ -108,6 +108,20 @@ fn nothing_gives_way_for_what_may_not_be_brought() {
     assert!(!holder.stores(1, at(1, 99, 99)), "it brought too many");
     assert_eq!(holder.kept.len(), full);
     assert!(holder.stores(2, at(1, 99, 99)));
+}
+
+/// Whoever brings a record that is overtaken while it is being kept hears of the newer one.
+#[test]
+fn an_answer_names_what_came_meanwhile() {
+    let mut bench = Bench::new(0, host(1, 1, 4), small());
+    let f = name('f', 5);
+    bench.asks(1, Query::Store(record(f, 1, 1)));
+    bench.asks(2, Query::Store(record(f, 2, 1)));
+    bench.kept();
+    bench.kept();
+    let text = bench.rest();
+    let answers: Vec<_> = text.lines().filter(|line| line.contains("Stored")).collect();
+    assert_eq!(answers, ["  → p1  Stored not, newer f5 v2", "  → p2  Stored"], "{text}");
 }
 
 #[test]
