@@ -94,12 +94,13 @@ impl<P: Peer> Providers<P> {
         for gone in expired {
             self.drop_one(name, gone);
         }
+        // First of all: else the name might give way to itself.
+        self.appraise(worth);
         if let Some(named) = self.by_name.get_mut(&name)
             && let Some(at) = named.peers.iter().position(|(other, _)| *other == peer)
         {
             named.peers.remove(at);
             named.peers.push((peer, until));
-            self.appraise(worth);
             return true;
         }
         let provides = self.provided_by(peer);

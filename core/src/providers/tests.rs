@@ -91,6 +91,18 @@ fn names_without_a_record_give_way_then_the_farthest() {
     assert_eq!(of(&providers, 4), [P(2)]);
 }
 
+/// Its record has been learnt since its first provider came: that counts before anything gives way.
+#[test]
+fn a_name_does_not_give_way_to_itself() {
+    let mut providers = Providers::new(7);
+    for place in 0..11 {
+        assert!(add(&mut providers, 1 + place / 4, worth(false, place), Time(0)));
+    }
+    assert!(add(&mut providers, 4, worth(true, 11), Time(0)));
+    assert!(!add(&mut providers, 5, worth(false, 11), Time(0)), "all others are nearer");
+    assert_eq!(of(&providers, 11), [P(4)]);
+}
+
 /// A crowd that says so a hundred times as often as three honest peers gets no more of the places
 /// than it has heads.
 #[test]
