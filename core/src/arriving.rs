@@ -344,7 +344,10 @@ impl<P: Peer> Core<P> {
         turn: &mut Turn<'_, P>,
     ) {
         let arriving = self.arriving.get(&function);
-        if arriving.is_some_and(|arriving| arriving.record.version == version) {
+        let wanted = arriving.filter(|arriving| arriving.record.version == version);
+        if wanted.is_some_and(|arriving| arriving.stage == Stage::Settling) {
+            // It was kept too late: whether it still should be served is being asked again.
+        } else if wanted.is_some() {
             if ok {
                 let arrived = self.arriving.remove(&function).expect("it was just found");
                 return self.serve(arrived, turn);
@@ -415,7 +418,7 @@ impl<P: Peer> Core<P> {
             return;
         };
         if arriving.until > turn.now {
-            if arriving.again_at <= turn.now {
+            if arriving.stage == Stage::Fetching && arriving.again_at <= turn.now {
                 self.fetch_again(function, turn);
             }
             return;

@@ -1,6 +1,7 @@
 //! What must hold in any world, for any input, and of the sources themselves.
 
 mod admission;
+mod arrivals;
 mod bytes;
 mod calls;
 mod configs;
