@@ -130,8 +130,7 @@ impl<P: Peer> Core<P> {
         let Some(hosting) = self.hosting.get_mut(&function).filter(|h| !h.is_leaving()) else {
             return;
         };
-        let timeout = hosting.record.spec.as_ref().map_or(Span::ZERO, |spec| spec.timeout);
-        let until = turn.now + timeout;
+        let until = turn.now + hosting.record.timeout(turn.config.call_timeout_max);
         hosting.leaves_at = Some(until);
         self.timers.add(until, Timer::Leave(function));
         self.providers.drop_one(function, self.me);
