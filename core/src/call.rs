@@ -17,6 +17,7 @@ use crate::turn::{Effect, Event, Failure, Ticket, Turn};
 pub(crate) const CALL_SEARCHES_MAX: u32 = 3;
 /// Credit is given in steps no smaller than this part of the whole, to save messages.
 const CREDIT_STEP: u32 = 16;
+
 impl<P: Peer> Core<P> {
     pub(crate) fn call(
         &mut self,

@@ -23,6 +23,7 @@ const AGAIN_LOOKED_AT: usize = 16;
 const STRAGGLERS_LOOKED_AT: usize = 16;
 /// Hosts that had an item before which are remembered: more than it is tried on by any right host.
 const TRIED_MAX: usize = 64;
+
 /// A call or a manycall under way.
 #[derive(Debug)]
 pub(crate) struct Job<P> {

@@ -39,6 +39,7 @@ pub(crate) enum Purpose {
     /// To bring a sibling records; what it says to that changes nothing.
     Push,
 }
+
 impl<P: Peer> Core<P> {
     pub(crate) fn asked(&mut self, from: P, tag: Tag, query: Query<P>, turn: &mut Turn<'_, P>) {
         self.check_asker(from, turn);
