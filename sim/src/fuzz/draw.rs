@@ -157,6 +157,9 @@ fn world(dice: &Dice, named: &Named, bounds: &Bounds) -> Result<Scenario, Bad> {
         scenario.expect = Scenario::parse("", "", "", &[])?.expect;
         scenario.churn = None;
         scenario.crash = None;
+        // Whoever comes and goes is in the schedule, so that each peer has its number.
+        scenario.sessions = None;
+        scenario.joining = None;
         scenario.owners = scenario.owners.max(1);
         scenario.core.refresh_period = scenario.core.refresh_period.max(Span::secs(20));
         return Ok(scenario);

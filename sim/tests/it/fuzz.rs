@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
 
-use peerless_sim::fuzz::{Feature, Named, Options, Preset, draw, fuzz, play};
+use peerless_sim::fuzz::{Feature, Named, Options, Outcome, Preset, draw, fuzz, play};
 
 fn named(seed: u64) -> Named {
     Named {
@@ -82,19 +82,34 @@ fn lite_cases_are_whole() {
     assert_eq!(tally.played, 60);
 }
 
+/// Plays some seeds in the world of a scenario's text.
+fn perturbed(own: &str) -> Vec<Outcome> {
+    let file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a file");
+    std::fs::write(file.path(), own).expect("it can be written");
+    let scenario = file.path().to_str().expect("a path of text").to_owned();
+    let of = |seed| Named { scenario: Some(scenario.clone()), ..named(seed) };
+    (0..3).map(|seed| play(&draw(&of(seed)).expect("it can be read"))).collect()
+}
+
 /// A scenario's own work goes on while its machines fail.
 #[test]
 fn a_scenario_is_perturbed() {
-    let file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a file");
     let own = "peers = 12\nowners = 2\nduration = \"40s\"\n[functions]\ncount = 2\n[anycalls]\n\
                count = 40\nstart = \"10s\"\n[core]\nk = 8\nrefresh_period = \"30s\"\n";
-    std::fs::write(file.path(), own).expect("it can be written");
-    let scenario = file.path().to_str().expect("a path of text").to_owned();
-    for seed in 0..3 {
-        let named = Named { scenario: Some(scenario.clone()), ..named(seed) };
-        let outcome = play(&draw(&named).expect("it can be read"));
+    for (seed, outcome) in perturbed(own).into_iter().enumerate() {
         assert!(outcome.violation.is_none(), "seed {seed}: {:?}", outcome.violation);
         assert!(outcome.events > 100, "seed {seed}");
+    }
+}
+
+/// The schedule alone brings peers and takes them away, whatever the scenario says of that.
+#[test]
+fn a_scenario_whose_peers_come_and_go_is_perturbed() {
+    for comes in ["[sessions]\nmedian = \"10s\"\nend = \"1m\"", "[joining]\nover = \"1m\""] {
+        let own = "peers = 12\nduration = \"1m\"\n[lookups]\ncount = 20\n[core]\nk = 8\n";
+        for (seed, outcome) in perturbed(&format!("{own}{comes}")).into_iter().enumerate() {
+            assert!(outcome.violation.is_none(), "{comes} {seed}: {:?}", outcome.violation);
+        }
     }
 }
 
