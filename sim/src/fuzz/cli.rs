@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::ops::Range;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -11,6 +10,7 @@ use peerless_core::Span;
 use super::{Feature, Named, Options, Preset, Report, fuzz};
 use crate::cli::Fault;
 use crate::scenario::{Readable, Value};
+use crate::sweep::Seeds;
 
 /// See [`super`].
 #[derive(Args, Debug)]
@@ -19,8 +19,8 @@ pub(crate) struct Arguments {
     /// drawn as well.
     scenario: Option<String>,
     /// The seeds from A up to but not including B.
-    #[arg(long, value_name = "A..B", value_parser = seeds)]
-    seeds: Range<u64>,
+    #[arg(long, value_name = "A..B")]
+    seeds: Seeds,
     /// Begins no more worlds after this much wall time, such as 10m.
     #[arg(long, value_name = "D", value_parser = span)]
     time: Option<Span>,
@@ -57,14 +57,6 @@ pub(crate) struct Arguments {
 #[derive(Clone, Debug)]
 struct Numbers(BTreeSet<u32>);
 
-fn seeds(text: &str) -> Result<Range<u64>, String> {
-    let range = text.split_once("..").and_then(|(first, end)| {
-        let range = first.trim().parse().ok()?..end.trim().parse().ok()?;
-        (range.start < range.end).then_some(range)
-    });
-    range.ok_or_else(|| "expected A..B, two numbers of which A is the lower, such as 0..100".into())
-}
-
 fn span(text: &str) -> Result<Span, String> {
     let read = Span::read(&Value::Text(text.to_owned()));
     read.ok_or_else(|| format!("expected {}", Span::EXPECTED))
@@ -87,17 +79,17 @@ fn seconds(span: Span) -> f64 {
 impl Arguments {
     /// Fuzzes, and reports.
     pub(crate) fn run(self, out: &mut impl Write) -> Result<(), Fault> {
-        let only = self.only.map(|Numbers(only)| only);
+        let (Seeds(seeds), only) = (self.seeds, self.only.map(|Numbers(only)| only));
         let of_one = [("--only", only.is_some()), ("--trace", self.trace.is_some())];
         if let Some((option, _)) = of_one.into_iter().find(|(_, given)| *given)
-            && self.seeds.end - self.seeds.start > 1
+            && seeds.end - seeds.start > 1
         {
             let what = "expected --seeds of one seed: another one has other operations";
             return Err(Fault::Usage(format!("{option}: {what}")));
         }
         let named = Named {
             scenario: self.scenario,
-            seed: self.seeds.start,
+            seed: seeds.start,
             preset: self.preset,
             only,
             off: self.off.into_iter().collect(),
@@ -113,7 +105,7 @@ impl Arguments {
         }
         let options = Options {
             named,
-            seeds: self.seeds,
+            seeds,
             time: self.time.map(seconds),
             threads: self.threads.into(),
             shrink: seconds(self.shrink),
