@@ -44,7 +44,7 @@ impl Job {
     pub(super) fn count(&mut self, result: &Result<Answered<Index>, Failure>) {
         match result {
             Ok(answered) if answered.status < 400 => self.succeeded += 1,
-            Err(Failure::MayHaveStarted) => self.unknown += 1,
+            Err(why) if why.may_have_run() => self.unknown += 1,
             Ok(_) | Err(_) => self.failed += 1,
         }
     }
