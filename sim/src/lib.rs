@@ -8,8 +8,9 @@
 //! [`page`] of what they wrote.
 //!
 //! The same scenario, seed and settings give the same digest on every machine and in every build:
-//! no floats, no `usize` and no hash map take part in what happens; order is (time, destination,
-//! source, the source's own counter); chance is a function of the seed and what it is for.
+//! no `usize` and no hash map take part in what happens, and floats only by operations that are the
+//! same to the bit everywhere, IEEE's basic ones and `libm`'s; order is (time, destination, source,
+//! the source's own counter); chance is a function of the seed and what it is for.
 #![forbid(unsafe_code)]
 
 pub mod agenda;

@@ -49,7 +49,7 @@ fn streams(scenario: &Scenario) -> [(u64, &'static str, u64); 4] {
     ]
 }
 
-/// The operation of this number, counted over lookups, anycalls, manycalls and deployments.
+/// The operation of this number, counted over lookups, deployments, anycalls and manycalls.
 pub fn operation(scenario: &Scenario, mut number: u64) -> Option<Operation> {
     for (kind, _, count) in streams(scenario) {
         if number < count {

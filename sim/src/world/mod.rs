@@ -206,7 +206,7 @@ impl World {
         &self.scenario
     }
 
-    /// Tells a core something at once, for tests.
+    /// Tells a core something at once, beside what the agenda has.
     pub fn tell_now(&mut self, peer: u32, input: Input<Index>) {
         self.turn(peer, input, 0);
     }

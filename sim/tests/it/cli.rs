@@ -28,7 +28,7 @@ fn helps_with_every_command() {
     let output = sim(&["--help"]);
     assert_eq!(output.status.code(), Some(0));
     let help = text(&output.stdout);
-    for name in ["list", "run", "sweep", "trace", "report"] {
+    for name in ["list", "run", "sweep", "trace", "report", "fuzz"] {
         assert!(help.lines().any(|line| line.trim_start().starts_with(name)), "{name}: {help}");
     }
 }

@@ -134,8 +134,7 @@ fn a_world_condemns_an_answer_that_is_not_true() {
 }
 
 #[test]
-fn a_tombstone_has_no_code() {
-    // What the workload signs is what a host can run.
+fn what_the_workload_deploys_can_run() {
     let world = World::new(support::small("placement"), 1);
     let record = Arc::new(world.record_of(3, 1));
     let spec = record.spec.as_ref().expect("it is no tombstone");
