@@ -138,7 +138,9 @@ impl<P: Peer> Core<P> {
         let Some(job) = self.jobs.get_mut(tag) else {
             return;
         };
-        let hostless = turn.now.since(job.hostless_since) > turn.config.hostless_max;
+        // Whoever runs an item may do so for longer than hosts are looked for.
+        let hostless = turn.now.since(job.hostless_since) > turn.config.hostless_max
+            && job.open.values().all(|open| open.running.is_empty());
         if job.hosts.is_empty() || hostless {
             let spent = !job.is_many() && job.searches >= CALL_SEARCHES_MAX;
             if spent || hostless {

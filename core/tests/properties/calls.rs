@@ -7,7 +7,7 @@ use peerless_core::{
     Request, Setup, Span, Tag, Ticket, Time, Turn,
 };
 
-use crate::world::{P, name, record, small};
+use crate::world::{P, World, function, host, name, record, small};
 
 const FUNCTION: Name = name('f', 5);
 
@@ -144,4 +144,24 @@ fn calls_know_of_each_other() {
         assert_ne!(to, dead, "it failed just now");
         answer(&mut caller, attempt);
     }
+}
+
+/// The only host is away when a job begins. Once it is back it runs for longer than a job looks for
+/// hosts: what waits for it is not given up.
+#[test]
+fn a_host_that_came_back_is_waited_for_while_it_runs() {
+    let mut world = World::new(Config { rehost_period: Span::secs(15), ..small() });
+    world.converged(&[0, 1, 4, 5, 8, 9], &host(1, 1, 4));
+    world.service = Span::secs(90);
+    let mut slow = function(FUNCTION, 1, (1, 1));
+    slow.spec.as_mut().expect("it can run").timeout = Span::minutes(10);
+    world.given(0, &slow.into());
+    world.crash(5);
+    world.many(9, FUNCTION, 5, 3);
+    world.pass(Span::ms(700));
+    world.restart(5);
+    world.meet(5, 4);
+    world.pass(Span::minutes(10));
+    let text = world.rest();
+    assert!(text.contains("finished: 5 items, 5 succeeded"), "{text}");
 }
