@@ -221,14 +221,15 @@ pub(crate) enum Repeat<P> {
 mod tests {
     use super::*;
     use crate::record::Load;
+    use crate::tests::P;
 
-    fn host(slots: u16, queue: u16, way: Span, ran: Span) -> (Host<u8>, Standing) {
+    fn host(slots: u16, queue: u16, way: Span, ran: Span) -> (Host<P>, Standing) {
         let mut standings = Standings::new();
         let load = Load { slots, queue, ..Load::default() };
-        standings.heard(1, Some(load), Some(way), Time(0));
-        let mut host = Host::new(1_u8, &standings.get(1));
-        host.heard(Some(Stay { waited: Span::ms(3), ran }), &standings.get(1));
-        (host, standings.get(1))
+        standings.heard(P(1), Some(load), Some(way), Time(0));
+        let mut host = Host::new(P(1), &standings.get(P(1)));
+        host.heard(Some(Stay { waited: Span::ms(3), ran }), &standings.get(P(1)));
+        (host, standings.get(P(1)))
     }
 
     #[test]

@@ -54,6 +54,8 @@ mod sizes;
 mod slab;
 mod standing;
 mod table;
+#[cfg(test)]
+mod tests;
 pub mod time;
 mod timers;
 pub mod turn;

@@ -244,17 +244,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::key::{Key, Name};
-
-    impl Peer for u8 {
-        fn key(self) -> Key {
-            Key([u64::from(self) << 56, 0, 0, 0])
-        }
-
-        fn position(name: &Name) -> Key {
-            Key::from_bytes(&name.0)
-        }
-    }
+    use crate::tests::P;
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
@@ -265,15 +255,15 @@ mod tests {
             max in 0..6u16, steps in proptest::collection::vec((0..3u8, 0..12u8), 0..200),
         ) {
             let mut standings = Standings::new();
-            let mut in_flight: Vec<u8> = Vec::new();
+            let mut in_flight: Vec<P> = Vec::new();
             // The last used comes last.
-            let mut used: Vec<u8> = Vec::new();
+            let mut used: Vec<P> = Vec::new();
             for (at, (what, n)) in steps.into_iter().enumerate() {
                 let now = Time(at as u64);
                 let host = if what == 0 || in_flight.is_empty() {
-                    standings.called(n, now, max);
-                    in_flight.push(n);
-                    n
+                    standings.called(P(n), now, max);
+                    in_flight.push(P(n));
+                    P(n)
                 } else {
                     let host = in_flight.swap_remove(usize::from(n) % in_flight.len());
                     standings.answered(host, Span(1), now);
@@ -288,7 +278,8 @@ mod tests {
                     used.remove(at);
                 }
                 prop_assert!(standings.check(in_flight.iter().copied()));
-                let known: Vec<u8> = (0..12).filter(|n| standings.hosts.contains_key(n)).collect();
+                let all = (0..12).map(P);
+                let known: Vec<P> = all.filter(|n| standings.hosts.contains_key(n)).collect();
                 used.sort_by_key(|host| standings.get(*host).used);
                 let mut expected = used.clone();
                 expected.sort_unstable();
@@ -301,36 +292,36 @@ mod tests {
     fn a_peak_is_believed_and_forgotten() {
         let mut standings = Standings::new();
         let now = |ms| Time(0) + Span::ms(ms);
-        for (host, took) in [(1, 10), (2, 10), (2, 90), (2, 10)] {
+        for (host, took) in [(P(1), 10), (P(2), 10), (P(2), 90), (P(2), 10)] {
             standings.called(host, now(0), 8);
             standings.answered(host, Span::ms(took), now(0));
             standings.over(host, now(0), 8);
         }
-        assert_eq!(standings.better(2, 1, now(0)), 1);
-        assert_eq!(standings.get(2).took(now(0)), Span::ms(80));
-        assert_eq!(standings.get(2).took(now(20_000)), Span::ms(20));
+        assert_eq!(standings.better(P(2), P(1), now(0)), P(1));
+        assert_eq!(standings.get(P(2)).took(now(0)), Span::ms(80));
+        assert_eq!(standings.get(P(2)).took(now(20_000)), Span::ms(20));
         // Of which nothing is known comes first, for one call.
-        assert_eq!(standings.better(1, 3, now(0)), 3);
-        standings.called(3, now(0), 8);
-        assert_eq!(standings.better(1, 3, now(0)), 1);
+        assert_eq!(standings.better(P(1), P(3), now(0)), P(3));
+        standings.called(P(3), now(0), 8);
+        assert_eq!(standings.better(P(1), P(3), now(0)), P(1));
     }
 
     #[test]
     fn pauses_grow_by_what_is_news() {
         let mut standings = Standings::new();
         let now = |ms| Time(0) + Span::ms(ms);
-        let mut refused = |since, at| standings.refused(1, None, now(since), now(at)).as_ms();
+        let mut refused = |since, at| standings.refused(P(1), None, now(since), now(at)).as_ms();
         // Three that were sent together are refused together.
         assert_eq!([refused(0, 5), refused(0, 5), refused(0, 5)], [20, 40, 40]);
         assert_eq!([refused(50, 55), refused(100, 105)], [40, 80]);
-        assert!(standings.is_shunned(1, now(184)) && !standings.is_shunned(1, now(185)));
+        assert!(standings.is_shunned(P(1), now(184)) && !standings.is_shunned(P(1), now(185)));
         let mut failed = |since, at| {
             let pause = Span::secs(10);
-            standings.failed(1, pause, now(since), now(at)).as_ms()
+            standings.failed(P(1), pause, now(since), now(at)).as_ms()
         };
         assert_eq!([failed(0, 200), failed(100, 200), failed(300, 400)], [10_000, 10_000, 20_000]);
-        assert!(standings.is_shunned(1, now(20_000)));
-        standings.met(1);
-        assert!(!standings.is_shunned(1, now(500)));
+        assert!(standings.is_shunned(P(1), now(20_000)));
+        standings.met(P(1));
+        assert!(!standings.is_shunned(P(1), now(500)));
     }
 }

@@ -3,21 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::key::Key;
-
-/// Eight bits of position.
-#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct P(u8);
-
-impl Peer for P {
-    fn key(self) -> Key {
-        Key([u64::from(self.0) << 56, 0, 0, 0])
-    }
-
-    fn position(name: &Name) -> Key {
-        Key::from_bytes(&name.0)
-    }
-}
+use crate::tests::P;
 
 const ME: P = P(0);
 const BOUNDS: Bounds = Bounds { entries: 12, of_peer: 4, of_name: 3 };
