@@ -48,23 +48,16 @@ pub fn beyond() -> String {
 /// A host that is fuller than its share declines as long as there are others; when all have
 /// declined so, they are asked again, and may not say it any more.
 pub fn busier() -> String {
-    let mut world = World::new(Config { k: 4, loads_min: 2, ..small() });
-    world.converged_as(&[0, 1, 4, 5], |peer| match peer {
-        0 => Setup::default(),
-        _ => host(1, 1, 4),
-    });
-    for name in [name('f', 5), name('g', 5), name('h', 5)] {
-        world.given(0, &record(name, 1, 1));
-    }
-    world.deploy(0, &record(name('i', 5), 1, 3));
-    world.deliver();
-    world.pass(Span::secs(3));
-    world.rest()
+    offered(Config { k: 4, loads_min: 2, ..small() })
 }
 
 /// The same with so few offers that not all can be asked again: asking again counts as well.
 pub fn offers_end() -> String {
-    let mut world = World::new(Config { k: 4, loads_min: 2, offers_max: 5, ..small() });
+    offered(Config { k: 4, loads_min: 2, offers_max: 5, ..small() })
+}
+
+fn offered(config: Config) -> String {
+    let mut world = World::new(config);
     world.converged_as(&[0, 1, 4, 5], |peer| match peer {
         0 => Setup::default(),
         _ => host(1, 1, 4),

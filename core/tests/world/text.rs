@@ -141,8 +141,8 @@ pub fn event(event: &Event<P>) -> String {
         }
         Event::Hosts { record: what, hosts, cost } => {
             let hosts: Vec<P> = hosts.iter().map(|(host, _)| *host).collect();
-            let Cost { rpcs, rounds } = Cost { rpcs: cost.rpcs, rounds: cost.rounds };
-            format!("{} on {}, {rpcs} rpcs, {rounds} rounds", record(what), list(&hosts))
+            let (hosts, cost) = (list(&hosts), (cost.rpcs, cost.rounds));
+            format!("{} on {hosts}, {} rpcs, {} rounds", record(what), cost.0, cost.1)
         }
         Event::Deployed { hosts, declined } => {
             format!("deployed on {}{}", list(hosts), reasons(declined))
@@ -172,11 +172,6 @@ pub fn event(event: &Event<P>) -> String {
         Event::Failed(why) => format!("failed: {why:?}"),
         Event::NotPlaced(declined) => format!("not placed: {declined:?}"),
     }
-}
-
-struct Cost {
-    rpcs: u32,
-    rounds: u8,
 }
 
 fn reasons(declined: &[(P, Decline)]) -> String {
