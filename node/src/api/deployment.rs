@@ -119,7 +119,7 @@ fn timeout(annotations: &BTreeMap<String, String>) -> Result<Duration, ApiError>
     };
     let timeout = parse_duration(text)
         .map_err(|why| ApiError::bad(format!("{TIMEOUT_ANNOTATION}: {why}")))?;
-    if timeout.is_zero() || timeout > Duration::from_hours(24) {
+    if timeout < Duration::from_millis(1) || timeout > Duration::from_hours(24) {
         let why = format!("{TIMEOUT_ANNOTATION}: {text:?} is not between 1ms and 24h");
         return Err(ApiError::bad(why));
     }
@@ -202,6 +202,17 @@ pub(super) fn own(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_timeout_is_one_that_a_record_can_hold() {
+        let of = |text: &str| timeout(&[(TIMEOUT_ANNOTATION.to_owned(), text.to_owned())].into());
+        assert_eq!(of("1ms").unwrap(), Duration::from_millis(1));
+        assert_eq!(of("24h").unwrap(), Duration::from_hours(24));
+        for text in ["0s", "999us", "25h"] {
+            let error = of(text).unwrap_err().error;
+            assert!(error.ends_with("is not between 1ms and 24h"), "{error}");
+        }
+    }
 
     #[test]
     fn replicas_are_ours_or_openfaas_s() {
