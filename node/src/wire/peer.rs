@@ -112,7 +112,7 @@ pub(crate) fn encode_query(query: &Query<NodeId>, book: &dyn Addresses) -> Vec<u
 
 /// How many records a query has, without a look at them.
 pub(crate) fn records_in(bytes: &[u8]) -> Result<usize, Malformed> {
-    let (field, value) = the_one(bytes, PROVIDE..=SYNC)?;
+    let (field, value) = the_one(bytes, PROVIDE..=WITHDRAW)?;
     let mut records = 0;
     if matches!(field, PROVIDE | STORE | OFFER | SYNC) {
         let mut reader = value.message()?;
