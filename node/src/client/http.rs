@@ -158,10 +158,7 @@ impl Gateway {
         let path = request.uri().path().to_owned();
         let exchange = async {
             let response = self.send(request).await?;
-            let status = response.status();
-            let body = http_body_util::Limited::new(response.into_body(), REPLY_BYTES_MAX);
-            let bytes = body.collect().await.map_err(|error| self.broke(&*error))?.to_bytes();
-            Ok(Reply { status, bytes })
+            self.rest(response).await
         };
         match tokio::time::timeout(within, exchange).await {
             Ok(reply) => reply,
@@ -171,6 +168,14 @@ impl Gateway {
                 within.as_secs()
             ))),
         }
+    }
+
+    /// Reads the whole answer.
+    pub(crate) async fn rest(&self, response: Response) -> Result<Reply, Failure> {
+        let status = response.status();
+        let body = http_body_util::Limited::new(response.into_body(), REPLY_BYTES_MAX);
+        let bytes = body.collect().await.map_err(|error| self.broke(&*error))?.to_bytes();
+        Ok(Reply { status, bytes })
     }
 
     fn unreachable(&self, error: &io::Error) -> Failure {

@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use super::failure::{Failure, INTERRUPTED, ITEMS_FAILED};
 use super::functions::FullName;
 use super::gateway;
-use super::http::{Body, Gateway, Reply, streamed};
+use super::http::{Body, Gateway, streamed};
 use super::output::{Output, count, line};
 use crate::cli::ManycallArgs;
 use crate::units::show_duration;
@@ -202,16 +202,13 @@ impl Results {
             .body(items)
             .map_err(|error| Failure::usage(error.to_string()))?;
         let response = gateway.send(request).await?;
-        let status = response.status();
-        let gateway = gateway.clone();
-        if !status.is_success() {
-            let body = response.into_body().collect().await;
-            let bytes = body.map_err(|error| gateway.broke(&error))?.to_bytes();
+        if !response.status().is_success() {
             let name = path.trim_start_matches("/manycall/");
             let name = name.split('?').next().unwrap_or(name);
-            return Err(Reply { status, bytes }.failure(&gateway, &format!("call {name}")));
+            let reply = gateway.rest(response).await?;
+            return Err(reply.failure(gateway, &format!("call {name}")));
         }
-        let body = response.into_body();
+        let (body, gateway) = (response.into_body(), gateway.clone());
         Ok(Self { body, gateway, buffer: BytesMut::new(), searched: 0 })
     }
 
