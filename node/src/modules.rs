@@ -324,6 +324,7 @@ fn sync_dir(dir: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
     async fn put(modules: &Modules, bytes: &[u8]) -> Result<Digest, ModuleError> {
         let mut writer = modules.writer().await?;
         writer.write(bytes).await?;

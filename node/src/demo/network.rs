@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 
 use super::Trouble;
-use crate::bytes32::{hex, sha256};
+use crate::bytes32::hex;
 use crate::cli::DemoArgs;
 use crate::client::failure::Failure;
 use crate::client::http::Gateway;
@@ -246,9 +246,4 @@ async fn ready(stdout: ChildStdout) -> Result<Ready, String> {
     // What it says later goes nowhere, but a full pipe would hold it up.
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     Ok(ready)
-}
-
-/// The SHA-256 of a sample function.
-pub(super) fn digest(module: &[u8]) -> [u8; 32] {
-    sha256(module)
 }

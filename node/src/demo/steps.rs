@@ -15,9 +15,9 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
 use super::check::{Tally, count_words, median, pieces};
-use super::network::{Network, Node, digest};
+use super::network::{Network, Node};
 use super::{Demo, Trouble, heal};
-use crate::bytes32::base64;
+use crate::bytes32::{base64, sha256};
 use crate::client::deploy;
 use crate::client::http::{Gateway, Request, streamed, whole};
 use crate::client::manycall::{self, Line, Results};
@@ -178,7 +178,7 @@ async fn deploy_one(demo: &Demo, name: &str, module: &[u8], min: usize) -> Resul
 
 /// Puts another module where node 0 keeps this one.
 fn tamper(network: &Network, path: &Path, module: &[u8]) -> io::Result<()> {
-    network.tamper(0, &digest(module), &fs::read(path)?)
+    network.tamper(0, &sha256(module), &fs::read(path)?)
 }
 
 /// The hosts of a function that a node finds, without those that were killed.
