@@ -16,9 +16,10 @@ use peerless_node::id::NodeId;
 use peerless_node::record::{self, Details};
 use peerless_node::{keys, wire};
 use sha2::{Digest as _, Sha256};
+use tokio::time::timeout;
 
-use crate::network::{Network, Plan};
-use crate::raw::{Raw, frame};
+use crate::network::{LONG, Network, Plan};
+use crate::raw::Raw;
 
 const ECHO: &[u8] = include_bytes!("../../../deploy/functions/echo/echo.wasm");
 
@@ -44,9 +45,7 @@ async fn hostile_peers_are_cut_off_while_calls_go_on() {
     let before = memory(victim.pid, "VmRSS");
 
     let at = victim.listen.as_str();
-    let repeat = |protocol: StreamProtocol, bytes: Vec<u8>| async move {
-        Raw::connect(at).await.repeat_until_cut_off(&protocol, &bytes).await;
-    };
+    let repeat = |protocol, bytes| repeat_until_cut_off(at, protocol, bytes);
     during(&network, "garbage", repeat(KAD, vec![0xff; 4096])).await;
     during(&network, "garbage in a frame", repeat(PEER, frame(&[0xff; 4096]))).await;
     during(&network, "an oversized frame", repeat(KAD, vec![0x81, 0x80, 0x01])).await;
@@ -71,7 +70,7 @@ async fn hostile_peers_are_cut_off_while_calls_go_on() {
 async fn addresses_in_an_unexpected_confirmation_are_not_learnt() {
     let network = Network::start(Plan::default(), 1).await;
     let node = &network.nodes[0];
-    let raw = Raw::connect(&node.listen).await;
+    let raw = connect(&node.listen).await;
     let strangers = |from: u8| (from..from + 100).map(|byte| NodeId::new([byte; 32])).collect();
     let query = Query::Confirm {
         function: name(1),
@@ -187,9 +186,38 @@ fn name(number: u64) -> Name {
     Name(Sha256::digest(number.to_le_bytes()).into())
 }
 
+/// A peer with a key of its own.
+async fn connect(at: &str) -> Raw {
+    Raw::connect(Keypair::generate_ed25519(), at.parse().unwrap()).await
+}
+
+/// Bytes behind their length.
+fn frame(bytes: &[u8]) -> Vec<u8> {
+    let (mut frame, mut length) = (Vec::new(), bytes.len());
+    while length >= 0x80 {
+        frame.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    frame.push(length as u8);
+    frame.extend_from_slice(bytes);
+    frame
+}
+
+/// Writes the same bytes into stream after stream until it is cut off. Nothing is answered.
+async fn repeat_until_cut_off(at: &str, name: StreamProtocol, bytes: Vec<u8>) {
+    let raw = connect(at).await;
+    while !raw.closed.is_finished() {
+        let Some(mut stream) = raw.send(&name, &bytes).await else { break };
+        let mut answer = Vec::new();
+        let _ = timeout(LONG, stream.read_to_end(&mut answer)).await.expect("its end");
+        assert_eq!(answer, b"");
+    }
+    raw.ends_cut_off().await;
+}
+
 /// Frames that begin and never end.
 async fn unfinished(at: &str) {
-    let raw = Raw::connect(at).await;
+    let raw = connect(at).await;
     let mut held = Vec::new();
     for _ in 0..STREAMS {
         held.extend(raw.send(&KAD, &frame(&[0; 4096])[..100]).await);
@@ -199,27 +227,28 @@ async fn unfinished(at: &str) {
 
 /// Streams that are opened, held and not used, far over the quota.
 async fn streams(at: &str) {
-    let raw = Raw::connect(at).await;
+    let raw = connect(at).await;
     let mut held = Vec::new();
-    while !raw.is_cut_off() {
+    while !raw.closed.is_finished() {
         let Some(stream) = raw.open(&PEER).await else { break };
         held.push(stream);
     }
     raw.ends_cut_off().await;
 }
 
-/// What is no HTTP/2 ends its stream; there is nothing to be cut off for.
+/// What is no HTTP/2 ends its stream, and in the end the connection.
 async fn garbage_calls(at: &str) {
-    let raw = Raw::connect(at).await;
-    for _ in 0..STREAMS {
+    let raw = connect(at).await;
+    while !raw.closed.is_finished() {
         let Some(mut stream) = raw.send(&CALL, &[0x55; 4096]).await else { break };
         let _ = stream.read_to_end(&mut Vec::new()).await;
     }
+    raw.ends_cut_off().await;
 }
 
 /// Says that it hosts function after function, as fast as it is let, without heeding refusals.
 async fn names(at: &str) {
-    let raw = Raw::connect(at).await;
+    let raw = connect(at).await;
     let lanes = (0..STREAMS as u64).map(|lane| lane_of_names(&raw, lane));
     let (answered, refused) = join_all(lanes)
         .await

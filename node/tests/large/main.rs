@@ -3,10 +3,13 @@
 mod client;
 mod hostile;
 mod journals;
+#[path = "../../net/tests/net/kademlia.rs"]
+mod kademlia;
 mod network;
 mod outside;
 #[cfg(feature = "planted")]
 mod planted;
+#[path = "../../net/tests/net/raw.rs"]
 mod raw;
 mod routing;
 mod scenario;

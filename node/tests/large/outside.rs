@@ -1,41 +1,16 @@
-//! An outside client: rust-libp2p's own Kademlia, which knows nothing of ours but the protocol's
-//! name.
+//! What an outside client finds.
 
 use std::collections::BTreeSet;
 
 use futures::StreamExt as _;
 use libp2p::multiaddr::Protocol;
-use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, identify, kad, noise, tcp, yamux};
+use libp2p::swarm::SwarmEvent;
+use libp2p::{Multiaddr, PeerId, Swarm, identify, kad};
 use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
+use crate::kademlia::{Client, ClientEvent, client};
 use crate::network::LONG;
-
-#[derive(NetworkBehaviour)]
-struct Client {
-    identify: identify::Behaviour,
-    kad: kad::Behaviour<kad::store::MemoryStore>,
-}
-
-fn client(network: &str) -> Swarm<Client> {
-    let name = StreamProtocol::try_from_owned(format!("/peerless/{network}/kad/1")).unwrap();
-    libp2p::SwarmBuilder::with_new_identity()
-        .with_tokio()
-        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
-        .unwrap()
-        .with_behaviour(|key| {
-            let me = key.public().to_peer_id();
-            let identity = identify::Config::new("/outside/1".into(), key.public());
-            let store = kad::store::MemoryStore::new(me);
-            Client {
-                identify: identify::Behaviour::new(identity),
-                kad: kad::Behaviour::with_config(me, store, kad::Config::new(name)),
-            }
-        })
-        .unwrap()
-        .build()
-}
 
 /// Asks the network for the providers of a function, knowing one node of it.
 pub(crate) async fn providers(network: &str, node: &str, function: &str) -> BTreeSet<String> {

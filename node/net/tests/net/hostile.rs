@@ -3,172 +3,28 @@
 
 use std::{future::poll_fn, task::Poll, time::Duration};
 
-use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _, channel::oneshot};
+use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
 use libp2p::{
-    Multiaddr, PeerId, Stream, StreamProtocol, Swarm, Transport as _,
+    Stream, StreamProtocol, Transport as _,
     core::{
-        Endpoint, UpgradeInfo,
+        Endpoint,
         muxing::StreamMuxerExt as _,
         transport::{DialOpts, PortUse},
-        upgrade::ReadyUpgrade,
     },
-    swarm::{
-        ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm,
-        NetworkBehaviour, NotifyHandler, SubstreamProtocol, SwarmEvent, THandler, THandlerInEvent,
-        THandlerOutEvent, ToSwarm,
-        handler::{ConnectionEvent, FullyNegotiatedOutbound},
-    },
+    swarm::{NetworkBehaviour, SwarmEvent},
 };
 use peerless_net::{Counters, Kind, Settings, identity::Keypair};
-use tokio::sync::mpsc;
 
-use crate::common::*;
+use crate::{common::*, raw::Raw};
 
 const KAD: StreamProtocol = StreamProtocol::new("/peerless/test/kad/1");
 pub(crate) const CALL: StreamProtocol = StreamProtocol::new("/peerless/test/call/1");
-
-type Opened = oneshot::Sender<Stream>;
-
-/// Opens as many streams as it is told to, and holds no rule.
-struct Raw {
-    wanted: mpsc::Receiver<(StreamProtocol, Opened)>,
-    peer: Option<(PeerId, ConnectionId)>,
-}
-
-#[derive(Default)]
-struct RawHandler(Vec<(StreamProtocol, Opened)>);
-
-impl NetworkBehaviour for Raw {
-    type ConnectionHandler = RawHandler;
-    type ToSwarm = std::convert::Infallible;
-
-    fn handle_established_inbound_connection(
-        &mut self,
-        _: ConnectionId,
-        _: PeerId,
-        _: &Multiaddr,
-        _: &Multiaddr,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(RawHandler::default())
-    }
-
-    fn handle_established_outbound_connection(
-        &mut self,
-        id: ConnectionId,
-        peer: PeerId,
-        _: &Multiaddr,
-        _: libp2p::core::Endpoint,
-        _: libp2p::core::transport::PortUse,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.peer = Some((peer, id));
-        Ok(RawHandler::default())
-    }
-
-    fn on_swarm_event(&mut self, _: FromSwarm) {}
-
-    fn on_connection_handler_event(
-        &mut self,
-        _: PeerId,
-        _: ConnectionId,
-        event: THandlerOutEvent<Self>,
-    ) {
-        match event {}
-    }
-
-    fn poll(
-        &mut self,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        let Some((peer_id, id)) = self.peer else {
-            return std::task::Poll::Pending;
-        };
-        match self.wanted.poll_recv(cx) {
-            std::task::Poll::Ready(Some(event)) => std::task::Poll::Ready(ToSwarm::NotifyHandler {
-                peer_id,
-                handler: NotifyHandler::One(id),
-                event,
-            }),
-            _ => std::task::Poll::Pending,
-        }
-    }
-}
-
-impl ConnectionHandler for RawHandler {
-    type FromBehaviour = (StreamProtocol, Opened);
-    type ToBehaviour = std::convert::Infallible;
-    type InboundProtocol = libp2p::core::upgrade::DeniedUpgrade;
-    type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
-    type InboundOpenInfo = ();
-    type OutboundOpenInfo = Opened;
-
-    fn listen_protocol(&self) -> SubstreamProtocol<Self::InboundProtocol> {
-        SubstreamProtocol::new(libp2p::core::upgrade::DeniedUpgrade, ())
-    }
-
-    fn connection_keep_alive(&self) -> bool {
-        true
-    }
-
-    fn on_behaviour_event(&mut self, event: Self::FromBehaviour) {
-        self.0.push(event);
-    }
-
-    fn poll(
-        &mut self,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<
-        ConnectionHandlerEvent<Self::OutboundProtocol, Opened, std::convert::Infallible>,
-    > {
-        let Some((name, opened)) = self.0.pop() else {
-            return std::task::Poll::Pending;
-        };
-        let upgrade = ReadyUpgrade::new(name);
-        debug_assert_eq!(upgrade.protocol_info().count(), 1);
-        let protocol = SubstreamProtocol::new(upgrade, opened);
-        std::task::Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol })
-    }
-
-    fn on_connection_event(
-        &mut self,
-        event: ConnectionEvent<
-            '_,
-            Self::InboundProtocol,
-            Self::OutboundProtocol,
-            (),
-            Self::OutboundOpenInfo,
-        >,
-    ) {
-        if let ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
-            protocol,
-            info,
-        }) = event
-        {
-            let _ = info.send(protocol);
-        }
-    }
-}
 
 /// A hostile peer connected to a victim.
 pub(crate) struct Hostile {
     pub(crate) key: peerless_net::PeerKey,
     pub(crate) keypair: Keypair,
-    wanted: mpsc::Sender<(StreamProtocol, Opened)>,
-    /// Ends when the connection has closed, however that came about.
-    closed: tokio::task::JoinHandle<()>,
-}
-
-fn swarm(keypair: &Keypair, raw: Raw) -> Swarm<Raw> {
-    libp2p::SwarmBuilder::with_existing_identity(keypair.clone())
-        .with_tokio()
-        .with_tcp(
-            libp2p::tcp::Config::default(),
-            libp2p::noise::Config::new,
-            libp2p::yamux::Config::default,
-        )
-        .unwrap()
-        .with_behaviour(|_| raw)
-        .unwrap()
-        .build()
+    raw: Raw,
 }
 
 impl Hostile {
@@ -177,51 +33,29 @@ impl Hostile {
     }
 
     pub(crate) async fn with(keypair: Keypair, victim: &Node) -> Self {
-        let (wanted, receiver) = mpsc::channel(16);
-        let mut swarm = swarm(&keypair, Raw { wanted: receiver, peer: None });
-        swarm.dial(victim.address()).unwrap();
-        soon("a connection", async {
-            loop {
-                if let SwarmEvent::ConnectionEstablished { .. } = swarm.select_next_some().await {
-                    return;
-                }
-            }
-        })
-        .await;
-        let closed = tokio::spawn(async move {
-            loop {
-                if let SwarmEvent::ConnectionClosed { .. } = swarm.select_next_some().await {
-                    return;
-                }
-            }
-        });
+        let raw = Raw::connect(keypair.clone(), victim.address()).await;
         let key = peerless_net::peer_key(&keypair.public().to_peer_id()).unwrap();
-        Self { key, keypair, wanted, closed }
+        Self { key, keypair, raw }
     }
 
     /// A stream, unless the connection is closed or the victim refuses to negotiate.
     pub(crate) async fn open(&self, name: StreamProtocol) -> Option<Stream> {
-        let (opened, stream) = oneshot::channel();
-        self.wanted.send((name, opened)).await.ok()?;
-        soon("a stream, or none", stream).await.ok()
+        self.raw.open(&name).await
     }
 
     /// Goes away, once the victim has let it in.
     pub(crate) async fn leaves(self, victim: &Node) {
         until("the connection", || victim.net.is_connected(&self.key)).await;
-        self.closed.abort();
+        self.raw.closed.abort();
         until("the loss", || !victim.net.is_connected(&self.key)).await;
     }
 
     pub(crate) async fn sends(&self, bytes: &[u8]) -> Option<Stream> {
-        let mut stream = self.open(KAD).await?;
-        stream.write_all(bytes).await.ok()?;
-        stream.flush().await.ok()?;
-        Some(stream)
+        self.raw.send(&KAD, bytes).await
     }
 
     pub(crate) async fn ends_cut_off(self) {
-        soon("the end of the connection", self.closed).await.unwrap();
+        self.raw.ends_cut_off().await;
     }
 }
 

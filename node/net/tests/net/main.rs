@@ -6,6 +6,8 @@ mod common;
 mod hostile;
 mod hostile_again;
 mod hostile_calls;
+mod kademlia;
 mod limits;
 mod outside;
+mod raw;
 mod requests;

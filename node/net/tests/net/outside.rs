@@ -1,48 +1,14 @@
-//! An outside client: rust-libp2p's own Kademlia, under our protocol's name.
+//! What an outside client asks is answered by the node, and read by the client.
 
 use bytes::Bytes;
 use futures::StreamExt as _;
-use libp2p::{
-    StreamProtocol, Swarm, identify, kad,
-    swarm::{NetworkBehaviour, SwarmEvent},
-};
+use libp2p::{identify, kad, swarm::SwarmEvent};
 use peerless_net::{Event, Kind, PeerId, peer_id};
 
-use crate::common::*;
-
-#[derive(NetworkBehaviour)]
-struct Client {
-    identify: identify::Behaviour,
-    kad: kad::Behaviour<kad::store::MemoryStore>,
-}
-
-fn client() -> Swarm<Client> {
-    libp2p::SwarmBuilder::with_new_identity()
-        .with_tokio()
-        .with_tcp(
-            libp2p::tcp::Config::default(),
-            libp2p::noise::Config::new,
-            libp2p::yamux::Config::default,
-        )
-        .unwrap()
-        .with_behaviour(|key| {
-            let me = key.public().to_peer_id();
-            let name = StreamProtocol::new("/peerless/test/kad/1");
-            Client {
-                identify: identify::Behaviour::new(identify::Config::new(
-                    "/outside/1".into(),
-                    key.public(),
-                )),
-                kad: kad::Behaviour::with_config(
-                    me,
-                    kad::store::MemoryStore::new(me),
-                    kad::Config::new(name),
-                ),
-            }
-        })
-        .unwrap()
-        .build()
-}
+use crate::{
+    common::*,
+    kademlia::{ClientEvent, client},
+};
 
 /// A protobuf field of bytes.
 fn field(number: u8, value: &[u8], out: &mut Vec<u8>) {
@@ -81,7 +47,7 @@ async fn libp2p_kademlia_finds_providers_through_us() {
             }
         }
     });
-    let mut client = client();
+    let mut client = client(NETWORK);
     // Known to Kademlia only once identify has said that we speak its protocol.
     client.dial(address.clone()).unwrap();
     let key = kad::RecordKey::new(&[&[0x12, 0x20][..], &[7; 32]].concat());

@@ -1,10 +1,11 @@
 //! A peer made of raw libp2p, which keeps no rule: it opens what streams it likes and writes what
-//! it likes into them.
+//! it likes into them. The tests of whole nodes are made of it, too.
 
 use std::convert::Infallible;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _, channel::oneshot};
+use futures::{AsyncWriteExt as _, StreamExt as _, channel::oneshot};
 use libp2p::core::upgrade::{DeniedUpgrade, ReadyUpgrade};
 use libp2p::core::{Endpoint, transport::PortUse};
 use libp2p::swarm::handler::{ConnectionEvent, FullyNegotiatedOutbound};
@@ -13,12 +14,13 @@ use libp2p::swarm::{
     NetworkBehaviour, NotifyHandler, SubstreamProtocol, SwarmEvent, THandler, THandlerInEvent,
     THandlerOutEvent, ToSwarm,
 };
-use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, noise, tcp, yamux};
+use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, identity::Keypair, noise, tcp, yamux};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::network::LONG;
+/// Far more than anything here takes, so that only a hang ends by it.
+const LONG: Duration = Duration::from_mins(1);
 
 type Wanted = (StreamProtocol, oneshot::Sender<Stream>);
 
@@ -132,24 +134,25 @@ impl ConnectionHandler for Handler {
     }
 }
 
-/// Such a peer, connected to one node.
+/// Such a peer, connected to another.
 pub(crate) struct Raw {
     wanted: mpsc::Sender<Wanted>,
     /// Ends when the connection has closed, however that came about.
-    closed: JoinHandle<()>,
+    pub(crate) closed: JoinHandle<()>,
 }
 
 impl Raw {
-    pub(crate) async fn connect(node: &str) -> Self {
+    /// Connects, as whoever has this key.
+    pub(crate) async fn connect(keypair: Keypair, to: Multiaddr) -> Self {
         let (wanted, receiver) = mpsc::channel(16);
-        let mut swarm = libp2p::SwarmBuilder::with_new_identity()
+        let mut swarm = libp2p::SwarmBuilder::with_existing_identity(keypair)
             .with_tokio()
             .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
             .unwrap()
             .with_behaviour(|_| Behaviour { wanted: receiver, peer: None })
             .unwrap()
             .build();
-        swarm.dial(node.parse::<Multiaddr>().unwrap()).unwrap();
+        swarm.dial(to).unwrap();
         let connected = async {
             while !matches!(
                 swarm.select_next_some().await,
@@ -163,15 +166,11 @@ impl Raw {
         Self { wanted, closed }
     }
 
-    pub(crate) fn is_cut_off(&self) -> bool {
-        self.closed.is_finished()
-    }
-
     pub(crate) async fn ends_cut_off(self) {
         timeout(LONG, self.closed).await.expect("the end of the connection").unwrap();
     }
 
-    /// A stream, unless the connection is closed or the node does not negotiate it.
+    /// A stream, unless the connection is closed or the other does not negotiate it.
     pub(crate) async fn open(&self, name: &StreamProtocol) -> Option<Stream> {
         let (opened, stream) = oneshot::channel();
         self.wanted.send((name.clone(), opened)).await.ok()?;
@@ -185,27 +184,4 @@ impl Raw {
         stream.flush().await.ok()?;
         Some(stream)
     }
-
-    /// Writes the same bytes into stream after stream until it is cut off. Nothing is answered.
-    pub(crate) async fn repeat_until_cut_off(self, name: &StreamProtocol, bytes: &[u8]) {
-        while !self.is_cut_off() {
-            let Some(mut stream) = self.send(name, bytes).await else { break };
-            let mut answer = Vec::new();
-            let _ = timeout(LONG, stream.read_to_end(&mut answer)).await.expect("its end");
-            assert_eq!(answer, b"");
-        }
-        self.ends_cut_off().await;
-    }
-}
-
-/// Bytes behind their length.
-pub(crate) fn frame(bytes: &[u8]) -> Vec<u8> {
-    let (mut frame, mut length) = (Vec::new(), bytes.len());
-    while length >= 0x80 {
-        frame.push(length as u8 | 0x80);
-        length >>= 7;
-    }
-    frame.push(length as u8);
-    frame.extend_from_slice(bytes);
-    frame
 }
