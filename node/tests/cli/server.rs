@@ -18,6 +18,8 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 use tokio::process::Command;
 
+use crate::binary;
+
 pub(crate) type Answer = Response<BoxBody<Bytes, Infallible>>;
 
 /// What was asked.
@@ -142,13 +144,10 @@ impl From<Output> for Ended {
     }
 }
 
-/// The binary, with nothing of this environment but a gateway.
+/// The binary, told of a gateway.
 pub(crate) fn peerless(url: &str, line: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_peerless"));
-    for name in ["OPENFAAS_URL", "PEERLESS_DATA_DIR", "PEERLESS_OWNER_KEY"] {
-        command.env_remove(name);
-    }
-    command.env("PEERLESS_URL", url).args(line).kill_on_drop(true);
+    let mut command = binary::peerless();
+    command.env("PEERLESS_URL", url).args(line);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

@@ -48,18 +48,16 @@ impl Gateway {
         sender.send_request(request).await.ok()
     }
 
-    /// One request on a connection of its own; no answer if it breaks off.
-    pub(crate) async fn try_ask(
-        &self,
-        method: Method,
-        path: &str,
-        of: &str,
-        body: impl Into<Bytes>,
-    ) -> Option<Reply> {
-        let response = self.send(self.request(method, path, of, body)).await?;
-        let (head, body) = response.into_parts();
-        let body = body.collect().await.ok()?.to_bytes();
-        Some(Reply { status: head.status, headers: head.headers, body })
+    /// One request on a connection of its own, answered whole.
+    async fn whole(&self, request: Request<Full<Bytes>>) -> Reply {
+        let path = request.uri().path().to_owned();
+        let answering = async {
+            let (head, body) = self.send(request).await?.into_parts();
+            let body = body.collect().await.ok()?.to_bytes();
+            Some(Reply { status: head.status, headers: head.headers, body })
+        };
+        let reply = timeout(LONG, answering).await.unwrap_or_else(|_| panic!("no answer: {path}"));
+        reply.unwrap_or_else(|| panic!("the answer broke off: {path}"))
     }
 
     fn request(
@@ -80,9 +78,7 @@ impl Gateway {
         of: &str,
         body: impl Into<Bytes>,
     ) -> Reply {
-        let asking = self.try_ask(method, path, of, body);
-        let reply = timeout(LONG, asking).await.unwrap_or_else(|_| panic!("no answer: {path}"));
-        reply.unwrap_or_else(|| panic!("the answer broke off: {path}"))
+        self.whole(self.request(method, path, of, body)).await
     }
 
     pub(crate) async fn json(&self, path: &str) -> Value {
@@ -134,13 +130,7 @@ impl Gateway {
         let mut request = self.request(Method::POST, &path, "text/plain", body);
         let time = format!("{}ms", within.as_millis());
         request.headers_mut().insert("x-timeout", time.parse().unwrap());
-        let answering = async {
-            let (head, body) = self.send(request).await?.into_parts();
-            let body = body.collect().await.ok()?.to_bytes();
-            Some(Reply { status: head.status, headers: head.headers, body })
-        };
-        let reply = timeout(LONG, answering).await.unwrap_or_else(|_| panic!("no answer: {path}"));
-        reply.unwrap_or_else(|| panic!("the answer broke off: {path}"))
+        self.whole(request).await
     }
 
     /// Why the node decides what it does, from now on.

@@ -9,7 +9,8 @@ use peerless_core::laws::Laws;
 use peerless_node::journal::{self, Replayed};
 use serde_json::Value;
 
-use crate::network::{LONG, Network, Node, Plan, peerless};
+use crate::binary::peerless;
+use crate::network::{LONG, Network, Node, Plan};
 use crate::scenario::{QUICK, SLEEP, manycall_with_a_death};
 
 const NODES: usize = 5;

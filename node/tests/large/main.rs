@@ -1,5 +1,7 @@
 //! Whole networks of the binary, as processes of their own over real sockets.
 
+#[path = "../shared/binary.rs"]
+mod binary;
 mod client;
 mod hostile;
 mod journals;
@@ -13,3 +15,5 @@ mod planted;
 mod raw;
 mod routing;
 mod scenario;
+#[path = "../shared/up.rs"]
+mod up;

@@ -1,22 +1,20 @@
 //! Nodes as child processes, in one directory that goes with them.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use futures::future::join_all;
 use peerless_net::identity::Keypair;
 use peerless_node::keys;
-use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
 
 use crate::client::Gateway;
+use crate::up::{log_in, up};
 
 /// Far more than anything here takes, so that only a hang ends by it.
 pub(crate) const LONG: Duration = Duration::from_mins(1);
@@ -65,15 +63,6 @@ pub(crate) struct Node {
     child: Child,
 }
 
-/// What `up --json` says when it is ready.
-#[derive(Deserialize)]
-struct Ready {
-    peer_id: String,
-    owner: String,
-    listen: Vec<String>,
-    http: String,
-}
-
 impl Network {
     /// Starts `nodes` nodes. Each joins through one that is up already, not always the same one.
     pub(crate) async fn start(plan: Plan, nodes: usize) -> Self {
@@ -108,28 +97,22 @@ impl Network {
     }
 
     async fn up(&self, number: usize, bootstrap: Option<String>) -> Node {
-        let dir = self.node_dir(number);
-        fs::create_dir_all(&dir).unwrap();
-        let mut command = peerless();
-        command.args(["--json", "up", "--network", "large", "--http", "127.0.0.1:0"]);
-        command.args(["--listen", "/ip4/127.0.0.1/tcp/0", "--accept", self.plan.accept]);
-        command.arg("--config").arg(self.dir.path().join("peerless.toml"));
-        command.arg("--data-dir").arg(&dir);
-        command.arg("--owner-key").arg(owner_key(self.dir.path(), number % self.plan.owners));
-        if let Some(bootstrap) = &bootstrap {
-            command.args(["--bootstrap", bootstrap]);
-        }
-        if self.plan.journal {
-            command.arg("--journal").arg(self.journal_dir(number));
-        }
-        if self.plan.planted > 0 {
-            command.env("PEERLESS_PLANTED", self.plan.planted.to_string());
-        }
-        let log = File::options().create(true).append(true).open(dir.join("log")).unwrap();
-        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let stdout = child.stdout.take().unwrap();
-        let ready = timeout(LONG, ready(stdout)).await.ok().flatten();
-        let ready = ready.unwrap_or_else(|| panic!("node {number}: {}", self.log_of(number)));
+        let tell = |command: &mut Command| {
+            command.args(["--network", "large", "--accept", self.plan.accept]);
+            command.args(["--listen", "/ip4/127.0.0.1/tcp/0"]);
+            command.arg("--config").arg(self.dir.path().join("peerless.toml"));
+            command.arg("--owner-key").arg(owner_key(self.dir.path(), number % self.plan.owners));
+            if let Some(bootstrap) = &bootstrap {
+                command.args(["--bootstrap", bootstrap]);
+            }
+            if self.plan.journal {
+                command.arg("--journal").arg(self.journal_dir(number));
+            }
+            if self.plan.planted > 0 {
+                command.env("PEERLESS_PLANTED", self.plan.planted.to_string());
+            }
+        };
+        let (child, ready) = up(&self.node_dir(number), tell).await;
         Node {
             number,
             pid: child.id().unwrap(),
@@ -144,7 +127,7 @@ impl Network {
 
     /// What a node logged.
     pub(crate) fn log_of(&self, number: usize) -> String {
-        fs::read_to_string(self.node_dir(number).join("log")).unwrap_or_default()
+        log_in(&self.node_dir(number))
     }
 
     /// SIGKILL; returns when it is gone.
@@ -189,26 +172,6 @@ impl Network {
 
 fn owner_key(dir: &Path, owner: usize) -> PathBuf {
     dir.join(format!("owner-{owner}.key"))
-}
-
-/// The binary, with nothing of this environment.
-pub(crate) fn peerless() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_peerless"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("PEERLESS_") {
-            command.env_remove(name);
-        }
-    }
-    command.stdin(Stdio::null()).kill_on_drop(true);
-    command
-}
-
-async fn ready(stdout: ChildStdout) -> Option<Ready> {
-    let mut lines = BufReader::new(stdout).lines();
-    let line = lines.next_line().await.ok()??;
-    // What it says later goes nowhere, but a full pipe would hold it up.
-    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-    serde_json::from_str(&line).ok()
 }
 
 /// Asks again and again until there is an answer, or too much time has passed: then what was

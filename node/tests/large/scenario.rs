@@ -13,7 +13,7 @@ pub(crate) const SLEEP: &[u8] = include_bytes!("../../../deploy/functions/sleep/
 pub(crate) const QUICK: &str = "[core]\nprobe_period = \"1s\"\nrank_delay = \"1s\"\n\
     repair_backoff = \"2s\"\nhost_pause = \"2s\"\n";
 
-/// A manycall through a node, one of whose hosts is killed between a fifth and three fifths of the
+/// A manycall through a node, one of whose hosts is killed between 30 % and 60 % of the
 /// results while it has items in hand: nothing is lost, nothing doubled. Returns who was killed.
 pub(crate) async fn manycall_with_a_death(
     network: &mut Network,

@@ -2,12 +2,13 @@
 
 use http::Method;
 
-use crate::common::{Network, PEERLESS, Plan, request, text};
+use crate::binary::peerless;
+use crate::common::{Network, Plan, request, text};
 
 /// Runs the binary to its end; its exit status and what it said.
 async fn run(args: &[&str]) -> (i32, String) {
-    let mut command = tokio::process::Command::new(PEERLESS);
-    command.args(args).env_remove("PEERLESS_LOG");
+    let mut command = peerless();
+    command.args(args);
     let out = tokio::time::timeout(std::time::Duration::from_secs(20), command.output());
     let out = out.await.expect("it ends").unwrap();
     let said = text(&out.stderr);

@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -15,12 +14,11 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
-/// The binary under test.
-pub(crate) const PEERLESS: &str = env!("CARGO_BIN_EXE_peerless");
+use crate::binary::peerless;
+use crate::up::{Ready, log_in, up};
 
 /// One network at a time: tests measure time and memory, and the machine may be small.
 static GATE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -130,53 +128,18 @@ impl Network {
 
 impl Node {
     async fn start(dir: PathBuf, flags: Vec<String>) -> Self {
-        let child = Self::spawn(&dir, &flags);
-        let mut node = Self {
-            child,
-            dir,
-            peer_id: String::new(),
-            owner: String::new(),
-            listen: String::new(),
-            http: SocketAddr::from(([0; 4], 0)),
-            flags,
+        let tell = |command: &mut Command| {
+            command.args(&flags).env("PEERLESS_LOG", "warn");
         };
-        node.ready().await;
-        node
-    }
-
-    fn spawn(dir: &Path, flags: &[String]) -> Child {
-        std::fs::create_dir_all(dir).unwrap();
-        let log = std::fs::File::options().create(true).append(true).open(dir.join("log"));
-        let mut command = Command::new(PEERLESS);
-        command.args(["up", "--json", "--http", "127.0.0.1:0", "--data-dir"]).arg(dir).args(flags);
-        command.env("PEERLESS_LOG", "warn").kill_on_drop(true);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.unwrap());
-        command.spawn().unwrap()
-    }
-
-    /// Reads the line that says that it is ready.
-    async fn ready(&mut self) {
-        let out = self.child.stdout.take().unwrap();
-        let mut line = String::new();
-        let mut out = BufReader::new(out);
-        let read = out.read_line(&mut line);
-        tokio::time::timeout(Duration::from_secs(30), read)
-            .await
-            .expect("a node is ready within 30 s")
-            .unwrap();
-        let ready: Value =
-            serde_json::from_str(&line).unwrap_or_else(|_| panic!("not ready: {}", self.log()));
-        let field = |name: &str| ready[name].as_str().unwrap().to_owned();
-        assert_eq!(ready["event"], "ready");
-        self.peer_id = field("peer_id");
-        self.owner = field("owner");
-        self.http = field("http").parse().unwrap();
-        ready["listen"][0].as_str().unwrap().clone_into(&mut self.listen);
+        let (child, ready) = up(&dir, tell).await;
+        let Ready { peer_id, owner, listen, http } = ready;
+        let listen = listen.into_iter().next().unwrap();
+        Self { child, dir, peer_id, owner, listen, http: http.parse().unwrap(), flags }
     }
 
     /// All that it logged.
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+        log_in(&self.dir)
     }
 
     /// Kills it at once.
@@ -201,8 +164,7 @@ impl Node {
 
     /// Starts it again, with the same directory.
     pub(crate) async fn restart(&mut self) {
-        self.child = Self::spawn(&self.dir, &self.flags);
-        self.ready().await;
+        *self = Self::start(self.dir.clone(), self.flags.clone()).await;
     }
 
     /// Forgets what memory it had: its peak counts from now.
@@ -221,8 +183,8 @@ impl Node {
     /// Runs a client command against it.
     pub(crate) async fn cli(&self, command: &str, args: &[&str]) -> std::process::Output {
         let url = format!("http://{}", self.http);
-        let mut run = Command::new(PEERLESS);
-        run.arg(command).args(args).args(["--gateway", &url]).stdin(Stdio::null());
+        let mut run = peerless();
+        run.arg(command).args(args).args(["--gateway", &url]);
         run.output().await.unwrap()
     }
 

@@ -132,7 +132,7 @@ async fn credentials_of_the_gateway_are_not_the_function_s_to_see() {
     let node = &network.nodes[0];
     let gateway = format!("http://admin:secret@{}", node.http);
     let module = crate::common::sample("echo").display().to_string();
-    let mut deploy = tokio::process::Command::new(crate::common::PEERLESS);
+    let mut deploy = crate::binary::peerless();
     deploy.args(["deploy", &module, "--replicas", "1", "--annotation", "peerless.output=cgi"]);
     let out = deploy.args(["--gateway", &gateway]).output().await.unwrap();
     assert!(out.status.success(), "{}", text(&out.stderr));

@@ -2,6 +2,8 @@
 //! to it.
 
 mod bad;
+#[path = "../shared/binary.rs"]
+mod binary;
 mod bytes;
 mod calls;
 mod common;
@@ -10,3 +12,5 @@ mod gateway;
 mod spine;
 mod start;
 mod store;
+#[path = "../shared/up.rs"]
+mod up;

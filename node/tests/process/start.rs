@@ -6,13 +6,14 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
-use crate::common::{Network, Node, PEERLESS, Plan, now, text, until};
+use crate::binary::peerless;
+use crate::common::{Network, Node, Plan, now, text, until};
 
 const LISTEN: [&str; 4] = ["--listen", "/ip4/127.0.0.1/tcp/0", "--http", "127.0.0.1:0"];
 
 fn up(dir: &std::path::Path) -> Command {
-    let mut command = Command::new(PEERLESS);
-    command.args(["up", "--json", "--data-dir"]).arg(dir).stdin(Stdio::null()).kill_on_drop(true);
+    let mut command = peerless();
+    command.args(["up", "--json", "--data-dir"]).arg(dir);
     command
 }
 

@@ -36,7 +36,7 @@ async fn a_kill_at_any_instant_loses_nothing_acknowledged() {
 async fn one_store_is_one_node_s() {
     let network = Network::start(1, Plan::default()).await;
     let dir = network.nodes[0].dir.display().to_string();
-    let mut second = tokio::process::Command::new(crate::common::PEERLESS);
+    let mut second = crate::binary::peerless();
     second.args([
         "up",
         "--data-dir",
