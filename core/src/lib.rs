@@ -59,6 +59,7 @@ mod tests;
 pub mod time;
 mod timers;
 pub mod turn;
+mod warm;
 
 pub use config::{Accept, Config, Setup};
 pub use key::{Digest, Distance, Key, Name, Owner, Peer, Target};

@@ -23,7 +23,8 @@ pub(crate) struct Lookup<P> {
     want: usize,
     /// Requests in flight.
     alpha: usize,
-    /// Closest first.
+    /// Farthest first: what is heard of is nearly always close, and is put in where little lies
+    /// behind it that has to move.
     candidates: Vec<Candidate<P>>,
     /// Of these, how many are [`State::Waiting`]: counting them at every step took a tenth of a
     /// lookup.
@@ -67,7 +68,8 @@ impl<P: Peer> Lookup<P> {
             target,
             want: usize::from(want),
             alpha: usize::from(alpha),
-            candidates: Vec::with_capacity(4 * usize::from(want)),
+            // About as many as are heard of in a network of a million peers.
+            candidates: Vec::with_capacity(8 * usize::from(want)),
             waiting: 0,
             cost: Cost::default(),
         };
@@ -79,7 +81,8 @@ impl<P: Peer> Lookup<P> {
     pub(crate) fn next(&mut self) -> Next<P> {
         let mut unanswered = false;
         let mut new = None;
-        let live = self.candidates.iter().enumerate().filter(|(_, c)| c.state != State::Failed);
+        let live = self.candidates.iter().enumerate().rev();
+        let live = live.filter(|(_, candidate)| candidate.state != State::Failed);
         for (at, candidate) in live.take(self.want) {
             unanswered |= candidate.state != State::Answered;
             let farthest = planted::is(Bug::LookupFarthest);
@@ -131,61 +134,65 @@ impl<P: Peer> Lookup<P> {
 
     fn position(&self, peer: P) -> Option<usize> {
         let distance = peer.key().distance(self.target);
-        let start = self.place(distance);
-        let same = self.candidates[start..].iter();
-        let same = same.take_while(|c| c.peer.key().distance(self.target) == distance);
-        same.enumerate().find(|(_, c)| c.peer == peer).map(|(at, _)| start + at)
+        let end = self.candidates.len() - self.closer(distance);
+        let same = self.candidates[..end].iter().enumerate().rev();
+        let mut same = same.take_while(|(_, c)| c.peer.key().distance(self.target) == distance);
+        same.find(|(_, c)| c.peer == peer).map(|(at, _)| at)
     }
 
     /// How many candidates are closer than `distance`.
-    fn place(&self, distance: Distance) -> usize {
+    fn closer(&self, distance: Distance) -> usize {
         let near = distance.0[0];
-        let at = self.candidates.partition_point(|c| c.near < near);
-        at + self.among_equals(at, distance)
+        let farther = self.candidates.partition_point(|c| c.near >= near);
+        let closer = self.candidates.len() - farther;
+        closer + self.among_equals(closer, distance)
     }
 
-    /// How many of those from `at` on share the first limb with `distance`, and are closer.
-    fn among_equals(&self, at: usize, distance: Distance) -> usize {
-        let same = self.candidates[at..].iter().take_while(|c| c.near == distance.0[0]);
+    /// Beyond the `closer` ones, how many share the first limb with `distance`, and are closer.
+    fn among_equals(&self, closer: usize, distance: Distance) -> usize {
+        let others = self.candidates[..self.candidates.len() - closer].iter().rev();
+        let same = others.take_while(|c| c.near == distance.0[0]);
         same.take_while(|c| c.peer.key().distance(self.target) < distance).count()
     }
 
     /// Hears of several. They come closest first, as a rule, and their places in that order: each is
     /// looked for close after the one before.
     fn hear_of_all(&mut self, peers: &[P], hops: u8, except: Option<P>) {
-        let mut after = 0;
+        let mut closer = 0;
         for peer in peers.iter().filter(|peer| Some(**peer) != except) {
             let distance = peer.key().distance(self.target);
             let near = distance.0[0];
-            if after > self.candidates.len() || after > 0 && self.candidates[after - 1].near >= near
-            {
-                after = 0;
+            let len = self.candidates.len();
+            if closer > len || closer > 0 && self.candidates[len - closer].near >= near {
+                closer = 0;
             }
-            let rest = &self.candidates[after..];
-            let close = rest.iter().take(NEXT_TO).position(|c| c.near >= near);
-            let skipped = close.unwrap_or_else(|| rest.partition_point(|c| c.near < near));
-            after += skipped;
-            self.hear_of(*peer, distance, hops, after + self.among_equals(after, distance));
+            let rest = &self.candidates[..len - closer];
+            let close = rest.iter().rev().take(NEXT_TO).position(|c| c.near >= near);
+            closer +=
+                close.unwrap_or_else(|| len - closer - rest.partition_point(|c| c.near >= near));
+            self.hear_of(*peer, distance, hops, closer + self.among_equals(closer, distance));
         }
     }
 
-    fn hear_of(&mut self, peer: P, distance: Distance, hops: u8, at: usize) {
-        let known = self.candidates.get(at).is_some_and(|c| c.peer == peer);
-        if known || at >= CANDIDATES_MAX {
+    /// Hears of one, than which so many are closer.
+    fn hear_of(&mut self, peer: P, distance: Distance, hops: u8, closer: usize) {
+        let at = self.candidates.len() - closer;
+        let known = at > 0 && self.candidates[at - 1].peer == peer;
+        if known || closer >= CANDIDATES_MAX {
             return;
         }
         self.candidates
             .insert(at, Candidate { near: distance.0[0], peer, state: State::New, hops });
         if self.candidates.len() > CANDIDATES_MAX {
-            let last = self.candidates.iter().rposition(|c| c.state != State::Waiting);
-            let gone = self.candidates.remove(last.unwrap_or(CANDIDATES_MAX));
+            let farthest = self.candidates.iter().position(|c| c.state != State::Waiting);
+            let gone = self.candidates.remove(farthest.unwrap_or(0));
             self.waiting -= usize::from(gone.state == State::Waiting);
         }
     }
 
     /// Reads the candidates that every step reads: those closest, among which it ends.
     pub(crate) fn warm(&self) -> u64 {
-        let closest = self.candidates.iter().take(self.want).step_by(NEXT_TO);
+        let closest = self.candidates.iter().rev().take(self.want).step_by(NEXT_TO);
         closest.fold(0, |read, candidate| read ^ candidate.near)
     }
 
@@ -196,14 +203,14 @@ impl<P: Peer> Lookup<P> {
 
     /// The closest that answered, closest first, with the chain by which each was heard of.
     pub(crate) fn closest(&self) -> impl Iterator<Item = (P, u8)> + '_ {
-        let answered = self.candidates.iter().filter(|c| c.state == State::Answered);
+        let answered = self.candidates.iter().rev().filter(|c| c.state == State::Answered);
         answered.take(self.want).map(|c| (c.peer, c.hops))
     }
 
     /// Of the closest that were wanted, how many answered, and how many there are: failed ones
     /// count among them.
     pub(crate) fn standing(&self) -> (usize, usize) {
-        let closest = self.candidates.iter().take(self.want);
+        let closest = self.candidates.iter().rev().take(self.want);
         let answered = closest.clone().filter(|c| c.state == State::Answered).count();
         (answered, closest.count())
     }

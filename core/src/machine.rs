@@ -22,7 +22,7 @@ use crate::placement::Placement;
 use crate::places::Places;
 use crate::probing::{Asked as ProbeAsked, Suspicion};
 use crate::publish::Publish;
-use crate::queries::{Asked, Purpose};
+use crate::queries::Asked;
 use crate::random::Random;
 use crate::record::{Load, Record};
 use crate::search::Search;
@@ -34,34 +34,49 @@ use crate::timers::{Timer, Timers};
 use crate::turn::{Effect, Event, Failure, Input, Item, Request, Ticket, Turn};
 
 /// One peer's every decision.
+///
+/// In this order it lies in memory: what every query reads stands first, then what every answer
+/// reads. With a million peers in one process a turn waits for memory more than for anything else.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Core<P: Peer> {
-    pub(crate) me: P,
+    /// The wake that the host was asked for.
+    pub(crate) wake: Time,
+    pub(crate) timers: Timers,
     pub(crate) setup: Arc<Setup>,
-    pub(crate) random: Random,
     pub(crate) table: Table<P>,
+    pub(crate) admission: Admission<P>,
+    /// Functions that can be called here.
+    pub(crate) hosting: Idle<BTreeMap<Name, Hosting<P>>>,
+    /// Functions that have been confirmed here and are on their way.
+    pub(crate) arriving: Idle<BTreeMap<Name, Arriving<P>>>,
+    /// Places that are promised and not confirmed yet.
+    pub(crate) places: Idle<Places<P>>,
+    pub(crate) me: P,
     /// How far the joining of the network has come.
     pub(crate) join: crate::membership::Join,
     /// Whether what is done from time to time in a network has begun.
     pub(crate) settled: bool,
+    pub(crate) probing: bool,
+
+    /// Queries that wait for their answers.
+    pub(crate) queries: Slab<Asked<P>>,
+    pub(crate) searches: Slab<Box<Search<P>>>,
     /// Unknown askers that are being checked, and some that did not answer.
     pub(crate) checks: Idle<Vec<P>>,
     pub(crate) mute: Idle<Vec<P>>,
     /// Peers that just failed, and when.
     pub(crate) missed: Idle<Vec<(P, Time)>>,
+    /// How full other peers are, permille, as lately heard.
+    pub(crate) loads: Idle<Vec<(P, u32)>>,
+
+    pub(crate) random: Random,
     /// Ways into the network, and back into it.
     pub(crate) ways: Idle<Ways<P>>,
-    pub(crate) timers: Timers,
-    /// The wake that the host was asked for.
-    wake: Time,
-
-    /// Queries that wait for their answers.
-    pub(crate) queries: Slab<Asked<P>>,
     /// What follows when something is kept.
     keeps: Slab<Keeping<P>>,
     /// What each user's request has become.
     pub(crate) asks: Idle<BTreeMap<Ticket, Work>>,
-    pub(crate) searches: Slab<Box<Search<P>>>,
     pub(crate) publishes: Slab<Publish<P>>,
     pub(crate) censuses: Slab<Census<P>>,
     pub(crate) placements: Slab<Placement<P>>,
@@ -75,27 +90,17 @@ pub struct Core<P: Peer> {
     pub(crate) siblings: Idle<Vec<crate::owner::Sibling<P>>>,
     /// When this node last told the holders that it is one of them.
     pub(crate) owner_told_at: Time,
-    /// Functions that can be called here.
-    pub(crate) hosting: Idle<BTreeMap<Name, Hosting<P>>>,
-    /// Functions that have been confirmed here and are on their way.
-    pub(crate) arriving: Idle<BTreeMap<Name, Arriving<P>>>,
-    /// Places that are promised and not confirmed yet.
-    pub(crate) places: Idle<Places<P>>,
     /// Fetches and installs that the host is busy with.
     pub(crate) works: Slab<Works>,
-    pub(crate) probing: bool,
     /// What each probe under way asks about.
     pub(crate) probes: Slab<ProbeAsked>,
     pub(crate) suspicion: Suspicion,
     /// When this host last gave a function up because there were too many hosts.
     pub(crate) retired_at: Time,
-    pub(crate) admission: Admission<P>,
     /// Hosts of functions, as lately found.
     pub(crate) known: Idle<Known<P>>,
     /// What was seen of hosts.
     pub(crate) standings: Idle<Standings<P>>,
-    /// How full other peers are, permille, as lately heard.
-    pub(crate) loads: Idle<Vec<(P, u32)>>,
 }
 
 /// What a user's request has become.
@@ -440,27 +445,10 @@ impl<P: Peer> Core<P> {
         self.table.iter()
     }
 
-    /// Reads what nearly every input makes the core read, and decides nothing: a host of a million
-    /// cores does so for several at once before their inputs, and waits for memory once for all.
-    pub fn warm(&self) -> u64 {
-        let load = self.load();
-        let timer = self.timers.earliest().map_or(0, |(at, _)| at.0);
-        self.wake.0 ^ timer ^ u64::from(load.hosted) ^ u64::from(self.table.depth())
-    }
-
-    /// The same for the part of the table that is near `position`.
-    pub fn warm_near(&self, position: Key) -> u64 {
-        self.table.warm(self.me.key(), position)
-    }
-
-    /// The same for what an answer to this query is for.
-    pub fn warm_query(&self, tag: Tag) -> u64 {
-        match self.queries.get(tag) {
-            Some(Asked { purpose: Purpose::Search(search), .. }) => {
-                self.searches.get(*search).map_or(0, |search| search.warm())
-            }
-            _ => 0,
-        }
+    /// The `n` peers of the routing table that are closest to a position, closest first, as an answer
+    /// names them to `except`.
+    pub fn closest(&self, position: Key, n: usize, except: Option<P>) -> Vec<P> {
+        self.table.closest(self.me.key(), position, n, except)
     }
 
     /// The functions that can be called here, with their versions.

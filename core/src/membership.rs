@@ -99,8 +99,9 @@ impl<P: Peer> Core<P> {
     /// asked for our own neighbourhood.
     pub(crate) fn check_asker(&mut self, from: P, turn: &mut Turn<'_, P>) {
         let me = self.me.key();
-        if self.table.contains(me, from)
-            || !self.table.has_room(me, from, turn.config.k)
+        // Whether there is room stands beside the core; who is in the bucket does not.
+        if !self.table.has_room(me, from, turn.config.k)
+            || self.table.contains(me, from)
             || self.checks.len() >= CHECKS_MAX
             || self.checks.contains(&from)
             || self.mute.contains(&from)

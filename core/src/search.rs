@@ -22,7 +22,7 @@ use crate::turn::{Cost, Event, Failure, Ticket, Turn};
 pub(crate) struct Search<P> {
     target: Target<P>,
     kind: Kind,
-    lookup: Lookup<P>,
+    pub(crate) lookup: Lookup<P>,
     /// Hosts that are of no use to whoever searches.
     avoid: Vec<P>,
     hosts: Hearsay<P>,
@@ -265,7 +265,8 @@ impl<P: Peer> Core<P> {
 impl<P: Peer> Search<P> {
     /// As [`Core::warm`].
     pub(crate) fn warm(&self) -> u64 {
-        self.lookup.warm()
+        let found = u64::from(self.record.is_some()) ^ u64::from(self.hosts.is_empty());
+        u64::from(self.lookup.cost().rpcs) ^ found ^ self.avoid.len() as u64
     }
 
     /// Whether a first host and the record are there, or the function is known to be removed.

@@ -19,7 +19,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::{self, Debug};
 
-use crate::idle::Idle;
+use crate::idle::{Empty, Idle};
 use crate::message::{Answer, Message, Query, Tag};
 use crate::record::{Load, Record};
 use crate::time::{Span, Time};
@@ -72,13 +72,12 @@ pub struct Laws<P> {
     /// Whether what was under way to the core when it aborted a call may still come.
     crosses: bool,
     begun: bool,
-    incarnation: Option<u32>,
     now: Time,
     /// The wake outstanding.
     wake: Time,
     /// A query that came in this turn, if no record came with it.
     due: Option<(P, Tag, Kind)>,
-    queries: Tags,
+    made: Idle<Made>,
     /// What most peers of a large network never have.
     open: Option<Box<Open<P>>>,
 }
@@ -116,11 +115,10 @@ impl<P: Copy + Ord + Debug> Laws<P> {
             slots,
             crosses: false,
             begun: false,
-            incarnation: None,
             now: Time(0),
             wake: Time::NEVER,
             due: None,
-            queries: Tags::new(),
+            made: Idle::new(),
             open: None,
         }
     }
@@ -344,7 +342,7 @@ impl<P: Copy + Ord + Debug> Laws<P> {
         match message {
             Message::Query(tag, query) => {
                 self.of_this_start(*tag)?;
-                self.queries.take(*tag)?;
+                self.made.queries.take(*tag)?;
                 match query {
                     Query::Placed { function, version, failure: None } => {
                         self.open().store.says_placed(*function, *version)
@@ -393,7 +391,7 @@ impl<P: Copy + Ord + Debug> Laws<P> {
 
     /// All tags of a core are of one start.
     fn of_this_start(&mut self, tag: Tag) -> Verdict {
-        let start = *self.incarnation.get_or_insert(tag.incarnation);
+        let start = *self.made.start.get_or_insert(tag.incarnation);
         must(start == tag.incarnation, Law::Tag, || {
             format!("{} is of start {}, not {start}", Short(tag), tag.incarnation)
         })
@@ -486,6 +484,22 @@ impl<P: Copy + Ord + Debug> Laws<P> {
     /// Takes what was broken since the last time.
     pub fn take_breaches(&mut self) -> Vec<Breach<P>> {
         self.open.as_mut().map_or_else(Vec::new, |open| core::mem::take(&mut open.breaches))
+    }
+}
+
+/// What a core has that has asked something, or had it kept or run.
+#[derive(Clone, Debug)]
+struct Made {
+    /// Of which start all its tags are.
+    start: Option<u32>,
+    queries: Tags,
+}
+
+impl Empty for Made {
+    const EMPTY: &'static Self = &Self { start: None, queries: Tags::new() };
+
+    fn empty() -> Self {
+        Self { start: None, queries: Tags::new() }
     }
 }
 

@@ -126,3 +126,44 @@ proptest! {
         prop_assert_eq!(seeded, answered);
     }
 }
+
+/// All but the first in one bucket of the first; positions as close to each other as `SHIFT` makes them.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Near<const SHIFT: u32>(u16);
+
+impl<const SHIFT: u32> Peer for Near<SHIFT> {
+    fn key(self) -> Key {
+        let far = u64::from(self.0 > 0) << 63;
+        let own = u64::from(self.0.reverse_bits());
+        if SHIFT == 0 { Key([far, 0, 0, own]) } else { Key([far | own << SHIFT, 0, 0, 0]) }
+    }
+
+    fn position(name: &Name) -> Key {
+        Key::from_bytes(&name.0)
+    }
+}
+
+fn many_in_one_bucket<const SHIFT: u32>() {
+    let me = Near::<SHIFT>(0).key();
+    for count in [1, 20, 21, 64, 65, 300, 5000] {
+        let peers: Vec<Near<SHIFT>> = (1..=count).map(Near).collect();
+        let mut table = Table::new();
+        table.seed(me, peers.iter().copied());
+        for n in [0, 1, 19, 20, 100] {
+            let (target, except) = (Near::<SHIFT>(7).key(), Near(9));
+            let found = table.closest(me, target, n, Some(except));
+            let mut sorted: Vec<Near<SHIFT>> = peers.clone();
+            sorted.retain(|peer| *peer != except);
+            sorted.sort_by_key(|peer| peer.key().distance(target));
+            sorted.truncate(n);
+            assert_eq!(found, sorted, "{n} of {count}");
+        }
+    }
+}
+
+#[test]
+fn the_closest_of_a_large_bucket_are_told_apart_however_late_they_differ() {
+    many_in_one_bucket::<40>();
+    many_in_one_bucket::<3>();
+    many_in_one_bucket::<0>();
+}

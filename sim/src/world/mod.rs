@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use peerless_core::{
-    Config, Core, Effect, Event, Input, Item, Message, Peer, Query, Setup, Tag, Time, Turn,
+    Config, Core, Effect, Event, Input, Item, Key, Message, Peer, Query, Setup, Tag, Time, Turn,
 };
 
 pub use self::peers::owner;
@@ -90,12 +90,14 @@ pub(crate) const PACKET: u64 = 1 << 62;
 const OWN: u64 = 2 << 62;
 
 /// A peer's core and what every turn of it reads and writes: a turn at one of a million peers costs
-/// hardly more than the memory that it has to wait for, so this lies together.
+/// hardly more than the memory that it has to wait for, so this lies together, in this order, and
+/// begins with a cache line or in the middle of one.
+#[repr(C, align(32))]
 struct Seat {
-    core: Option<Core<Index>>,
     digest: Fold,
     wake: Time,
     counters: Counters,
+    core: Option<Core<Index>>,
 }
 
 impl Seat {
@@ -189,6 +191,12 @@ impl World {
     pub fn table(&self, peer: u32) -> Vec<Index> {
         let core = self.seats[peer as usize].core.as_ref();
         core.map_or(Vec::new(), |core| core.table().collect())
+    }
+
+    /// Whom a peer that is there would name to `except` as the `n` closest to a position.
+    pub fn closest(&self, peer: u32, position: Key, n: usize, except: Option<u32>) -> Vec<Index> {
+        let core = self.seats[peer as usize].core.as_ref();
+        core.map_or(Vec::new(), |core| core.closest(position, n, except.map(Index)))
     }
 
     /// The live hosts of the function of this number, each with a version that it serves.
@@ -304,19 +312,34 @@ impl World {
         for (when, _) in self.agenda.ahead(WARMED) {
             ahead += 1;
             let Some(seat) = self.seats.get(when.to as usize) else { continue };
-            let own = seat.digest.sum() ^ seat.wake.0 ^ seat.counters.messages ^ seat.counters.own;
-            read ^= own ^ self.laws.warm(when.to) ^ seat.core.as_ref().map_or(0, Core::warm);
+            let core = seat.core.as_ref().map_or(0, Core::warm);
+            read ^= seat.digest.sum() ^ core ^ self.laws.warm(when.to);
         }
-        for (when, happening) in self.agenda.ahead(WARMED) {
+        // What lies beyond the seats: first where, then all of it at once.
+        let mut buckets: [&[Index]; WARMED] = [&[]; WARMED];
+        let mut answers = [None; WARMED];
+        for (at, (when, happening)) in self.agenda.ahead(WARMED).enumerate() {
             let Happening::Message(message, _) = happening else { continue };
             let core = self.seats.get(when.to as usize).and_then(|seat| seat.core.as_ref());
             let Some(core) = core else { continue };
-            read ^= core.warm_near(Index(when.from).key());
-            read ^= match message {
-                Message::Query(_, Query::Find(target)) => core.warm_near(target.key()),
-                Message::Query(..) => 0,
-                Message::Answer(tag, _) => core.warm_query(*tag),
-            };
+            match message {
+                Message::Query(_, Query::Find(target)) => buckets[at] = core.bucket(target.key()),
+                Message::Query(..) => {}
+                Message::Answer(tag, _) => {
+                    buckets[at] = core.bucket(Index(when.from).key());
+                    answers[at] = Some((core, *tag));
+                }
+            }
+        }
+        for peers in buckets {
+            // These lie on all its cache lines, where it holds no more than usual.
+            let at = |at: usize| peers.get(at).map_or(0, |peer| u64::from(peer.0));
+            read ^= at(0) ^ at(peers.len() / 2) ^ at(peers.len().saturating_sub(1));
+        }
+        for depth in 1..=Core::<Index>::ANSWER_DEPTH {
+            for (core, tag) in answers.iter().flatten() {
+                read ^= core.warm_answer(*tag, depth);
+            }
         }
         self.warm = ahead.saturating_sub(1);
         std::hint::black_box(read);
