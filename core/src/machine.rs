@@ -13,7 +13,7 @@ use crate::census::Census;
 use crate::config::Setup;
 use crate::contacts::Ways;
 use crate::hosting::Hosting;
-use crate::idle::Idle;
+use crate::idle::{Empty, Idle};
 use crate::job::Job;
 use crate::key::{Key, Name, Owner, Peer, Target};
 use crate::known::Known;
@@ -88,19 +88,33 @@ pub struct Core<P: Peer> {
     pub(crate) providers: crate::providers::Providers<P>,
     /// The other nodes that hold this node's owner key.
     pub(crate) siblings: Idle<Vec<crate::owner::Sibling<P>>>,
-    /// When this node last told the holders that it is one of them.
-    pub(crate) owner_told_at: Time,
     /// Fetches and installs that the host is busy with.
     pub(crate) works: Slab<Works>,
     /// What each probe under way asks about.
     pub(crate) probes: Slab<ProbeAsked>,
     pub(crate) suspicion: Suspicion,
-    /// When this host last gave a function up because there were too many hosts.
-    pub(crate) retired_at: Time,
+    pub(crate) lately: Idle<Lately>,
     /// Hosts of functions, as lately found.
     pub(crate) known: Idle<Known<P>>,
     /// What was seen of hosts.
     pub(crate) standings: Idle<Standings<P>>,
+}
+
+/// When something was last done that is not done again soon.
+#[derive(Debug)]
+pub(crate) struct Lately {
+    /// This node told the holders of its owner's name that it is one of them.
+    pub(crate) owner_told_at: Time,
+    /// This host gave a function up because there were too many hosts.
+    pub(crate) retired_at: Time,
+}
+
+impl Empty for Lately {
+    const EMPTY: &'static Self = &Self { owner_told_at: Time(0), retired_at: Time(0) };
+
+    fn empty() -> Self {
+        Self { owner_told_at: Time(0), retired_at: Time(0) }
+    }
 }
 
 /// What a user's request has become.
@@ -181,7 +195,6 @@ impl<P: Peer> Core<P> {
             records: Idle::new(),
             providers: crate::providers::Providers::new(Random::new(!seed).bits()),
             siblings: Idle::new(),
-            owner_told_at: Time(0),
             hosting: Idle::new(),
             arriving: Idle::new(),
             places: Idle::new(),
@@ -189,7 +202,7 @@ impl<P: Peer> Core<P> {
             probing: false,
             probes: Slab::new(incarnation),
             suspicion: Suspicion::default(),
-            retired_at: Time(0),
+            lately: Idle::new(),
             admission: Admission::new(incarnation),
             known: Idle::new(),
             standings: Idle::new(),

@@ -244,7 +244,7 @@ impl<P: Peer> Core<P> {
             AfterPublish::Siblings => {
                 if lost {
                     // It is told again with the next comparison.
-                    self.owner_told_at = Time(0);
+                    self.lately.owner_told_at = Time(0);
                 }
                 self.seek_siblings(turn);
             }

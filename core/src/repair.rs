@@ -199,11 +199,11 @@ impl<P: Peer> Core<P> {
         } else if count.is_lacking() {
             self.heal_next(turn);
         } else if count.is_surplus() {
-            let again = turn.now.since(self.retired_at) < turn.config.probe_period;
+            let again = turn.now.since(self.lately.retired_at) < turn.config.probe_period;
             if again || self.arriving.contains_key(&function) {
                 return self.heal_at(function, soon);
             }
-            self.retired_at = turn.now;
+            self.lately.retired_at = turn.now;
             turn.note(|| Note::Retire { function, live: count.live });
             self.retire(function, turn);
         } else {
