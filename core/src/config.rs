@@ -14,8 +14,12 @@ use crate::time::Span;
 pub struct Config {
     /// Peers a bucket holds, an answer names, and that keep a record (Kademlia's k).
     pub k: u16,
-    /// Requests in flight in one search (Kademlia's α).
+    /// Requests in flight in one search (Kademlia's α), until it is near its target.
     pub alpha: u16,
+    /// The same once one of the k closest that are known has answered, where it is more than α. Such
+    /// a peer knows nearly all of the k closest, so that to ask them at once costs hardly a request
+    /// more than to ask them one after the other.
+    pub alpha_near: u16,
     /// After how long a query counts as not answered.
     pub reply_timeout: Span,
     /// Failures in a row after which a peer leaves the table.
@@ -109,6 +113,7 @@ impl Config {
         let rules = [
             ("k", (1..=64).contains(&self.k), "from 1 to 64"),
             ("alpha", (1..=64).contains(&self.alpha), "from 1 to 64"),
+            ("alpha_near", (1..=64).contains(&self.alpha_near), "from 1 to 64"),
             ("reply_timeout", self.reply_timeout >= Span::ms(1), "at least 1ms"),
             ("reply_timeout", self.reply_timeout <= Span::secs(60), "at most 60s"),
             ("misses_max", self.misses_max >= 1, SOME),
@@ -163,6 +168,7 @@ impl Config {
         Self {
             k: 20,
             alpha: 3,
+            alpha_near: 20,
             reply_timeout: Span::ms(1500),
             misses_max: 2,
             search_timeout: Span::secs(20),
@@ -245,6 +251,7 @@ mod tests {
         let wrong = [
             ("k", Config { k: 0, ..standard() }),
             ("alpha", Config { alpha: 0, ..standard() }),
+            ("alpha_near", Config { alpha_near: 0, ..standard() }),
             ("reply_timeout", Config { reply_timeout: Span::ZERO, ..standard() }),
             ("search_timeout", Config { search_timeout: Span::ms(1), ..standard() }),
             ("refresh_period", Config { refresh_period: Span(1), ..standard() }),

@@ -2,7 +2,9 @@
 //! or timers.
 //!
 //! Kademlia §2.3: ask the α closest that were not asked yet, learn closer ones from their answers,
-//! and end when the k closest that did not fail have all answered.
+//! and end when the k closest that did not fail have all answered. An answer that leaves its sender
+//! among the k closest names no k that are closer: the target's neighbourhood is reached, and more
+//! are asked at once.
 
 use alloc::vec::Vec;
 
@@ -21,8 +23,9 @@ pub(crate) struct Lookup<P> {
     target: Key,
     /// How many closest peers are wanted.
     want: usize,
-    /// Requests in flight.
+    /// Requests in flight, far from the target and near it.
     alpha: usize,
+    alpha_near: usize,
     /// Farthest first: what is heard of is nearly always close, and is put in where little lies
     /// behind it that has to move.
     candidates: Vec<Candidate<P>>,
@@ -62,12 +65,14 @@ pub(crate) enum Next<P> {
 }
 
 impl<P: Peer> Lookup<P> {
-    /// A search that starts from `seeds`.
-    pub(crate) fn new(target: Key, want: u16, alpha: u16, seeds: &[P]) -> Self {
+    /// A search that starts from `seeds`, with `alpha` requests in flight; once it is near the target
+    /// with `near`, if those are more.
+    pub(crate) fn new(target: Key, want: u16, alpha: u16, near: u16, seeds: &[P]) -> Self {
         let mut lookup = Self {
             target,
             want: usize::from(want),
             alpha: usize::from(alpha),
+            alpha_near: usize::from(near.max(alpha)),
             // About as many as are heard of in a network of a million peers.
             candidates: Vec::with_capacity(8 * usize::from(want)),
             waiting: 0,
@@ -79,11 +84,12 @@ impl<P: Peer> Lookup<P> {
 
     /// What to do now; to be called until it is not [`Next::Ask`].
     pub(crate) fn next(&mut self) -> Next<P> {
-        let mut unanswered = false;
+        let (mut answered, mut unanswered) = (false, false);
         let mut new = None;
         let live = self.candidates.iter().enumerate().rev();
         let live = live.filter(|(_, candidate)| candidate.state != State::Failed);
         for (at, candidate) in live.take(self.want) {
+            answered |= candidate.state == State::Answered;
             unanswered |= candidate.state != State::Answered;
             let farthest = planted::is(Bug::LookupFarthest);
             if candidate.state == State::New && (new.is_none() || farthest) {
@@ -93,9 +99,10 @@ impl<P: Peer> Lookup<P> {
         if planted::is(Bug::LookupEndsEarly) && self.cost.rounds > 0 {
             unanswered = false;
         }
+        let alpha = if answered { self.alpha_near } else { self.alpha };
         match new {
             _ if !unanswered => Next::Done,
-            Some(at) if self.waiting < self.alpha => {
+            Some(at) if self.waiting < alpha => {
                 self.candidates[at].state = State::Waiting;
                 self.waiting += 1;
                 self.cost.rpcs += 1;

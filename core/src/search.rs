@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::config::Config;
 use crate::hearsay::Hearsay;
 use crate::key::{Name, Peer, Target};
 use crate::lookup::{Lookup, Next};
@@ -137,7 +138,8 @@ impl<P: Peer> Core<P> {
         turn: &mut Turn<'_, P>,
     ) -> Tag {
         let seeds = self.nearest(target, turn);
-        let lookup = Lookup::new(target.key(), turn.config.k, turn.config.alpha, &seeds);
+        let Config { k, alpha, alpha_near, .. } = *turn.config;
+        let lookup = Lookup::new(target.key(), k, alpha, alpha_near, &seeds);
         // What this peer keeps for others it need not ask for.
         let (mut hosts, record) = match (kind, target) {
             (Kind::Find, _) | (_, Target::Peer(_)) => (Vec::new(), None),

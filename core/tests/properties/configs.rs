@@ -31,6 +31,7 @@ const SPANS: &[fn(&mut Config) -> &mut Span] = &[
 const SHORTS: &[fn(&mut Config) -> &mut u16] = &[
     |c| &mut c.k,
     |c| &mut c.alpha,
+    |c| &mut c.alpha_near,
     |c| &mut c.hosts_max,
     |c| &mut c.known_max,
     |c| &mut c.offers_max,

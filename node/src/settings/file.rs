@@ -212,6 +212,7 @@ core_keys! {
     numbers {
         k: u16 = 1..=64,
         alpha: u16 = 1..=64,
+        alpha_near: u16 = 1..=64,
         misses_max: u8 = 1..=255,
         hosts_max: u16 = 1..=128,
         records_max: u32 = 1..=16_777_216,

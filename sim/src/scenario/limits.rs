@@ -24,6 +24,7 @@ macro_rules! limits {
 limits! {
     k: "Peers a bucket holds, an answer names, and that keep a record.",
     alpha: "Requests in flight in one search.",
+    alpha_near: "The same once one of the k closest known has answered, where it is more.",
     reply_timeout: "After how long a query counts as not answered.",
     misses_max: "Failures in a row after which a peer leaves the table.",
     search_timeout: "Longest search for anything.",
