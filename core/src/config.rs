@@ -20,6 +20,10 @@ pub struct Config {
     pub reply_timeout: Span,
     /// Failures in a row after which a peer leaves the table.
     pub misses_max: u8,
+    /// Disjoint paths of a search for peers to store or place something with.
+    pub store_paths: u16,
+    /// Disjoint paths of a search for what a user asks for.
+    pub user_paths: u16,
     /// Longest search for anything.
     pub search_timeout: Span,
     /// How often buckets that lie idle are refreshed; `Span(0)`: never.
@@ -112,6 +116,8 @@ impl Config {
             ("reply_timeout", self.reply_timeout >= Span::ms(1), "at least 1ms"),
             ("reply_timeout", self.reply_timeout <= Span::secs(60), "at most 60s"),
             ("misses_max", self.misses_max >= 1, SOME),
+            ("store_paths", (1..=16).contains(&self.store_paths), "from 1 to 16"),
+            ("user_paths", (1..=16).contains(&self.user_paths), "from 1 to 16"),
             (
                 "search_timeout",
                 self.search_timeout >= self.reply_timeout,
@@ -165,6 +171,8 @@ impl Config {
             alpha: 3,
             reply_timeout: Span::ms(1500),
             misses_max: 2,
+            store_paths: 8,
+            user_paths: 1,
             search_timeout: Span::secs(20),
             refresh_period: Span::minutes(10),
             renew_period: Span::minutes(10),
@@ -246,6 +254,8 @@ mod tests {
             ("k", Config { k: 0, ..standard() }),
             ("alpha", Config { alpha: 0, ..standard() }),
             ("reply_timeout", Config { reply_timeout: Span::ZERO, ..standard() }),
+            ("store_paths", Config { store_paths: 0, ..standard() }),
+            ("user_paths", Config { user_paths: 17, ..standard() }),
             ("search_timeout", Config { search_timeout: Span::ms(1), ..standard() }),
             ("refresh_period", Config { refresh_period: Span(1), ..standard() }),
             ("renew_period", Config { renew_period: Span::ZERO, ..standard() }),

@@ -34,6 +34,7 @@ mod membership;
 pub mod message;
 pub mod note;
 mod owner;
+mod paths;
 mod placement;
 mod places;
 pub mod planted;

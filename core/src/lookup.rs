@@ -47,6 +47,8 @@ enum State {
     Waiting,
     Answered,
     Failed,
+    /// Asked on another path of the same search: that path hears its answer.
+    Taken,
 }
 
 /// What a search wants done.
@@ -75,13 +77,23 @@ impl<P: Peer> Lookup<P> {
         lookup
     }
 
+    /// What is searched for.
+    pub(crate) const fn target(&self) -> Key {
+        self.target
+    }
+
+    /// How many closest peers are wanted.
+    pub(crate) const fn want(&self) -> usize {
+        self.want
+    }
+
     /// What to do now; to be called until it is not [`Next::Ask`].
     pub(crate) fn next(&mut self) -> Next<P> {
         let mut unanswered = false;
         let mut new = None;
         let live = self.candidates.iter().enumerate().filter(|(_, c)| c.state != State::Failed);
         for (at, candidate) in live.take(self.want) {
-            unanswered |= candidate.state != State::Answered;
+            unanswered |= matches!(candidate.state, State::New | State::Waiting);
             let farthest = planted::is(Bug::LookupFarthest);
             if candidate.state == State::New && (new.is_none() || farthest) {
                 new = Some(at);
@@ -120,13 +132,43 @@ impl<P: Peer> Lookup<P> {
 
     /// `peer` did not answer, and will not.
     pub(crate) fn failed(&mut self, peer: P) {
-        if let Some(at) = self.position(peer)
-            && self.candidates[at].state == State::Waiting
-        {
-            self.candidates[at].state = State::Failed;
-            self.waiting -= 1;
-            self.cost.timeouts += 1;
+        let Some(at) = self.position(peer) else {
+            return;
+        };
+        match self.candidates[at].state {
+            State::Waiting => {
+                self.candidates[at].state = State::Failed;
+                self.waiting -= 1;
+                self.cost.timeouts += 1;
+            }
+            State::Taken => self.candidates[at].state = State::Failed,
+            State::New | State::Answered | State::Failed => {}
         }
+    }
+
+    /// What to do where nobody more may be asked.
+    pub(crate) fn rest(&self) -> Next<P> {
+        if self.waiting > 0 { Next::Wait } else { Next::Done }
+    }
+
+    /// `peer` is asked on another path of the same search.
+    pub(crate) fn taken(&mut self, peer: P) {
+        if let Some(at) = self.position(peer)
+            && self.candidates[at].state == State::New
+        {
+            self.candidates[at].state = State::Taken;
+        }
+    }
+
+    /// Whether this search, and no other path of it, asked `peer`.
+    pub(crate) fn has_asked(&self, peer: P) -> bool {
+        let state = self.position(peer).map(|at| self.candidates[at].state);
+        matches!(state, Some(State::Waiting | State::Answered | State::Failed))
+    }
+
+    /// Hears of these from nobody in particular.
+    pub(crate) fn hear(&mut self, peers: &[P], me: P) {
+        self.hear_of_all(peers, 0, Some(me));
     }
 
     fn position(&self, peer: P) -> Option<usize> {
@@ -200,12 +242,17 @@ impl<P: Peer> Lookup<P> {
         answered.take(self.want).map(|c| (c.peer, c.hops))
     }
 
+    /// The closest that were wanted, and whether each answered: failed ones are among them.
+    pub(crate) fn nearest(&self) -> impl Iterator<Item = (P, bool)> + '_ {
+        let closest = self.candidates.iter().take(self.want);
+        closest.map(|c| (c.peer, c.state == State::Answered))
+    }
+
     /// Of the closest that were wanted, how many answered, and how many there are: failed ones
     /// count among them.
     pub(crate) fn standing(&self) -> (usize, usize) {
-        let closest = self.candidates.iter().take(self.want);
-        let answered = closest.clone().filter(|c| c.state == State::Answered).count();
-        (answered, closest.count())
+        let answered = self.nearest().filter(|(_, answered)| *answered).count();
+        (answered, self.nearest().count())
     }
 }
 

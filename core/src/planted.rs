@@ -133,11 +133,13 @@ pub enum Bug {
     NeverRegains = 81,
     /// A contact that has no room is not dialled again.
     DialsOnce = 82,
+    /// What a peer says on one path of a search is heard on all of them.
+    PathsShare = 51,
 }
 
 impl Bug {
     /// Every bug, by number.
-    pub const ALL: [Self; 52] = [
+    pub const ALL: [Self; 53] = [
         Self::LookupFarthest,
         Self::LookupEndsEarly,
         Self::NeverEvict,
@@ -190,6 +192,7 @@ impl Bug {
         Self::BusyIsGone,
         Self::NeverRegains,
         Self::DialsOnce,
+        Self::PathsShare,
     ];
 
     /// Whether it shows only at a rare turn, or where somebody lies, floods or is silent: in the core's
@@ -221,6 +224,7 @@ impl Bug {
                 | Self::BusyIsGone
                 | Self::NeverRegains
                 | Self::DialsOnce
+                | Self::PathsShare
         )
     }
 }

@@ -4,13 +4,15 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::config::Config;
 use crate::hearsay::Hearsay;
 use crate::key::{Name, Peer, Target};
-use crate::lookup::{Lookup, Next};
+use crate::lookup::Next;
 use crate::machine::{Core, Work};
 use crate::membership::Join;
 use crate::message::{Query, Tag};
 use crate::note::Note;
+use crate::paths::Paths;
 use crate::planted::{self, Bug};
 use crate::queries::Purpose;
 use crate::record::Record;
@@ -22,7 +24,7 @@ use crate::turn::{Cost, Event, Failure, Ticket, Turn};
 pub(crate) struct Search<P> {
     target: Target<P>,
     kind: Kind,
-    lookup: Lookup<P>,
+    paths: Paths<P>,
     /// Hosts that are of no use to whoever searches.
     avoid: Vec<P>,
     hosts: Hearsay<P>,
@@ -54,6 +56,18 @@ pub(crate) enum Then {
     Settle(Name),
     Update(Name),
     Siblings,
+}
+
+impl Then {
+    /// Over how many disjoint paths it is searched: many where something is stored or placed, for
+    /// what is told to liars alone is lost. Elsewhere records are signed and hosts prove themselves.
+    fn paths(self, config: &Config) -> u16 {
+        match self {
+            Self::Publish(_) | Self::Place(_) => config.store_paths,
+            Self::Tell(_) | Self::TellHosts(_) | Self::Job(_) => config.user_paths,
+            Self::Nothing | Self::Join | Self::Settle(_) | Self::Update(_) | Self::Siblings => 1,
+        }
+    }
 }
 
 /// What a search came to.
@@ -137,7 +151,8 @@ impl<P: Peer> Core<P> {
         turn: &mut Turn<'_, P>,
     ) -> Tag {
         let seeds = self.nearest(target, turn);
-        let lookup = Lookup::new(target.key(), turn.config.k, turn.config.alpha, &seeds);
+        let (k, alpha) = (turn.config.k, turn.config.alpha);
+        let paths = Paths::new(target.key(), k, alpha, &seeds, then.paths(turn.config));
         // What this peer keeps for others it need not ask for.
         let (mut hosts, record) = match (kind, target) {
             (Kind::Find, _) | (_, Target::Peer(_)) => (Vec::new(), None),
@@ -145,7 +160,7 @@ impl<P: Peer> Core<P> {
         };
         hosts.retain(|host| !avoid.contains(host));
         let hosts = Hearsay::new(hosts);
-        let search = Search { target, kind, lookup, avoid, hosts, record, then };
+        let search = Search { target, kind, paths, avoid, hosts, record, then };
         let tag = self.searches.insert(Box::new(search));
         self.timers.add(turn.now + turn.config.search_timeout, Timer::Search(tag));
         tag
@@ -156,7 +171,7 @@ impl<P: Peer> Core<P> {
             if search.is_enough() {
                 return self.search_ended(tag, turn);
             }
-            match search.lookup.next() {
+            match search.paths.next() {
                 Next::Wait => return,
                 Next::Done => return self.search_ended(tag, turn),
                 Next::Ask(peer) => {
@@ -183,7 +198,7 @@ impl<P: Peer> Core<P> {
             return;
         };
         let most = usize::from(turn.config.k);
-        search.lookup.answered(from, &closer[..closer.len().min(most)], self.me);
+        search.paths.answered(from, &closer[..closer.len().min(most)], self.me);
         search.hosts.hear(hosts, &search.avoid, turn.config);
         if let Some(record) = record
             && search.target == Target::Name(record.function)
@@ -197,7 +212,7 @@ impl<P: Peer> Core<P> {
 
     pub(crate) fn search_failed(&mut self, tag: Tag, peer: P, turn: &mut Turn<'_, P>) {
         if let Some(search) = self.searches.get_mut(tag) {
-            search.lookup.failed(peer);
+            search.paths.failed(peer);
             self.step(tag, turn);
         }
     }
@@ -211,10 +226,10 @@ impl<P: Peer> Core<P> {
     fn search_ended(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
         let search = *self.searches.remove(tag).expect("a search ends once");
         let outcome = Outcome {
-            closest: search.lookup.closest().collect(),
-            standing: search.lookup.standing(),
-            blind: search.lookup.standing().1 == 0 && self.join != Join::Alone,
-            cost: search.lookup.cost(),
+            closest: search.paths.closest(),
+            standing: search.paths.standing(),
+            blind: search.paths.standing().1 == 0 && self.join != Join::Alone,
+            cost: search.paths.cost(),
             hosts: search.hosts.hosts(turn.config),
             record: search.record,
         };
@@ -265,7 +280,7 @@ impl<P: Peer> Core<P> {
 impl<P: Peer> Search<P> {
     /// As [`Core::warm`].
     pub(crate) fn warm(&self) -> u64 {
-        self.lookup.warm()
+        self.paths.warm()
     }
 
     /// Whether a first host and the record are there, or the function is known to be removed.

@@ -33,7 +33,7 @@ fn idle_features_cost_a_pointer() {
         ("timers", size_of::<timers::Timers>(), 16),
         ("admission", size_of::<admission::Admission<Index>>(), 32),
         ("idle feature", size_of::<idle::Idle<records::Records<Index>>>(), 8),
-        ("search", size_of::<search::Search<Index>>(), 240),
+        ("search", size_of::<search::Search<Index>>(), 248),
         ("laws", size_of::<laws::Laws<Index>>(), 88),
         ("message", size_of::<Message<Index>>(), 112),
         ("input", size_of::<Input<Index>>(), 120),

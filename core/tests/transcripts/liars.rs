@@ -71,6 +71,34 @@ pub fn hosts() -> String {
     world.rest()
 }
 
+/// Who is asked first lies, and names liars that are closer than anybody: on one path the tombstone
+/// goes to them alone, on two disjoint ones an honest holder keeps it.
+pub fn paths() -> String {
+    let mut text = String::new();
+    for store_paths in [1, 2] {
+        let mut world = World::new(Config { alpha: 1, store_paths, ..small() });
+        world.converged(&[0, 8, 12, 14], &host(1, 1, 4));
+        world.knows(0, &[8, 9]);
+        for liar in [9, 13, 15] {
+            world.lies(liar, |query| match query {
+                Query::Find(_) | Query::Hosts(_) => {
+                    let (closer, hosts, load) = (vec![P(13), P(15)], Vec::new(), Load::default());
+                    Some(Answer::Found { closer, hosts, record: None, load })
+                }
+                Query::Store(_) => {
+                    Some(Answer::Stored { kept: true, newer: None, hosts: Vec::new() })
+                }
+                _ => None,
+            });
+        }
+        world.say(&format!("paths for storing: {store_paths}"));
+        world.ask(0, Request::Remove(tombstone(name('f', 13), 2).into()));
+        world.pass(Span::secs(10));
+        text.push_str(&world.rest());
+    }
+    text
+}
+
 /// Holders that answer, but keep nothing: it is tried again, and then neither the deployment nor
 /// the removal counts as done.
 pub fn holders() -> String {

@@ -51,6 +51,7 @@ pub const ALL: &[(&str, Play)] = &[
     ("sibling_that_lies", liars::sibling),
     ("records_of_strangers", liars::storing),
     ("hosts_that_are_not", liars::hosts),
+    ("disjoint_paths", liars::paths),
     ("holders_that_keep_nothing", liars::holders),
     ("renewal_of_removed", placing::renewal_of_removed),
     ("tombstone_told_again", placing::tombstone_told_again),

@@ -84,12 +84,13 @@ struct Call {
     headed: bool,
 }
 
-/// Limits of a small world: k and α of 2, everything noted, nothing done on its own.
+/// Limits of a small world: k and α of 2, one path a search, everything noted, nothing done on its own.
 pub fn small() -> Config {
     let quiet = Span::minutes(60 * 24);
     Config {
         k: 2,
         alpha: 2,
+        store_paths: 1,
         refresh_period: Span::ZERO,
         sync_period: quiet,
         renew_period: quiet,

@@ -213,6 +213,8 @@ core_keys! {
         k: u16 = 1..=64,
         alpha: u16 = 1..=64,
         misses_max: u8 = 1..=255,
+        store_paths: u16 = 1..=16,
+        user_paths: u16 = 1..=16,
         hosts_max: u16 = 1..=128,
         records_max: u32 = 1..=16_777_216,
         known_max: u16 = 1..=65535,

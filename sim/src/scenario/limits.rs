@@ -26,6 +26,8 @@ limits! {
     alpha: "Requests in flight in one search.",
     reply_timeout: "After how long a query counts as not answered.",
     misses_max: "Failures in a row after which a peer leaves the table.",
+    store_paths: "Disjoint paths of a search for peers to store or place something with.",
+    user_paths: "Disjoint paths of a search for what a user asks for.",
     search_timeout: "Longest search for anything.",
     refresh_period: "How often buckets that lie idle are refreshed; 0s: never.",
     renew_period: "How often a host renews its record with the holders.",
