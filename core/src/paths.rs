@@ -144,7 +144,9 @@ impl<P: Peer> Paths<P> {
             return self.first.standing();
         }
         let mut known: Vec<(P, bool)> = self.all().flat_map(Lookup::nearest).collect();
-        known.sort_by_key(|(peer, answered)| (peer.key().distance(self.first.target()), *peer, !answered));
+        known.sort_by_key(|(peer, answered)| {
+            (peer.key().distance(self.first.target()), *peer, !answered)
+        });
         known.dedup_by_key(|(peer, _)| *peer);
         known.truncate(self.first.want());
         (known.iter().filter(|(_, answered)| *answered).count(), known.len())

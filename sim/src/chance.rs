@@ -59,9 +59,17 @@ pub enum Concern {
     Errand = 24,
     /// Which machines are slow: machine.
     Slow = 25,
+    /// Which peers lie to who searches: peer.
+    Liar = 30,
+    /// Whom a liar that talks nonsense names: liar and asker, query, draw.
+    Lie = 31,
+    /// Which peers only take: peer.
+    FreeRider = 32,
+    /// Which peers answer calls wrongly: peer.
+    Wrong = 33,
 }
 
-const CONCERNS: usize = 26;
+const CONCERNS: usize = 34;
 
 /// All chance of one world.
 #[derive(Clone, Debug)]

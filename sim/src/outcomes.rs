@@ -13,6 +13,8 @@ pub struct Lookups {
     pub exact: u64,
     /// Requests that were not answered.
     pub timeouts: u64,
+    /// Of the honest among the truly closest, how many were missing from the answer.
+    pub missing: Vec<u64>,
     /// Chain by which the closest was first heard of.
     pub hops: Vec<u64>,
     /// Longest chain.
@@ -41,6 +43,8 @@ pub struct Anycalls {
     pub count: u64,
     /// Answered by the function.
     pub succeeded: u64,
+    /// Answered by an adversary, and wrongly.
+    pub wrong: u64,
     /// Refused as too much.
     pub refused: u64,
     /// Failed in any other way.

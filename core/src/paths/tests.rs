@@ -58,7 +58,8 @@ impl Net {
     }
 
     fn answer(&self, of: P) -> Vec<P> {
-        let named = if self.is_liar(of) { (1..=self.liars).map(P).collect() } else { self.table(of) };
+        let named =
+            if self.is_liar(of) { (1..=self.liars).map(P).collect() } else { self.table(of) };
         closest(named, self.target, self.k.into())
     }
 }

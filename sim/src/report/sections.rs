@@ -24,6 +24,9 @@ pub struct Lookup {
     pub rpcs: Spread,
     pub latency_ms: Spread,
     pub timeouts: u64,
+    /// Of the honest among the truly closest, how many an answer lacked; where there are liars.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<Spread>,
     /// All samples of the above.
     pub distributions: LookupDistributions,
 }
@@ -55,6 +58,8 @@ pub struct Anycall {
     pub while_hosted_succeeded: u64,
     /// Calls whose gateway went before they ended; in no other number.
     pub orphaned: u64,
+    /// Answered wrongly by an adversary; no failure, and no success.
+    pub wrong: u64,
     /// Why calls failed.
     pub failures: BTreeMap<String, u64>,
     /// All latencies.
@@ -173,6 +178,7 @@ impl Lookup {
             rpcs: Spread::of(&lookups.rpcs, 1.0),
             latency_ms: Spread::of(&lookups.latency, MS),
             timeouts: lookups.timeouts,
+            missing: world.scenario.has_liars().then(|| Spread::of(&lookups.missing, 1.0)),
             distributions: LookupDistributions {
                 hops: Histogram::of(&lookups.hops, 1, 1.0),
                 rounds: Histogram::of(&lookups.rounds, 1, 1.0),
@@ -197,6 +203,7 @@ impl Anycall {
             while_hosted: calls.hosted,
             while_hosted_succeeded: calls.hosted_succeeded,
             orphaned: calls.orphaned,
+            wrong: calls.wrong,
             failures: calls.failures.clone(),
             latency_distribution_ms: Histogram::of(&calls.latency, EIGHTH_MS, MS),
         }

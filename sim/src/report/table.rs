@@ -51,6 +51,9 @@ impl Report {
             line("  requests", it.rpcs.words(""));
             line("  latency", it.latency_ms.words(" ms"));
             line("  requests not answered", format!("{}", it.timeouts));
+            if let Some(missing) = &it.missing {
+                line("  honest ones lacking", missing.words(""));
+            }
         }
         if let Some(it) = &self.placement {
             line("functions", format!("{} of {} placed", it.placed, it.functions));
@@ -76,6 +79,9 @@ impl Report {
             line("  refused, failed, orphaned", {
                 format!("{}, {}, {}", it.refused, it.failed, it.orphaned)
             });
+            if it.wrong > 0 {
+                line("  answered wrongly", share(it.wrong, it.count));
+            }
             line("  runs", format!("{}", it.executions));
             line("  attempts", it.attempts.words(""));
             line("  latency", it.latency_ms.words(" ms"));

@@ -25,6 +25,9 @@ impl Scenario {
         if let Some(partition) = &self.partition {
             partition.check(keys)?;
         }
+        if let Some(adversaries) = &self.adversaries {
+            adversaries.check(keys)?;
+        }
         if let Some(sessions) = &self.sessions {
             sessions.check(keys)?;
             if self.churn.is_some() {

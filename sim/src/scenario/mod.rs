@@ -15,6 +15,7 @@ pub(crate) use self::check::{at_least, positive};
 pub use self::keys::{Bad, Keys, Known, Section};
 pub use self::limits::CORE_KEYS;
 pub use self::value::{Readable, Size, Value};
+pub use crate::adversary::{Adversaries, Lie};
 pub use crate::desk::{Host, Silence};
 pub use crate::expect::Expect;
 pub use crate::faults::{Churn, Crash, Lengths, Partition, Sessions};
@@ -67,6 +68,8 @@ pub struct Scenario {
     pub sessions: Option<Sessions>,
     /// The lengths of sessions, by their law or trace.
     pub lengths: Option<Arc<Lengths>>,
+    /// `[adversaries]`
+    pub adversaries: Option<Adversaries>,
     /// `[functions]`
     pub functions: Option<Functions>,
     /// `[anycalls]`
@@ -80,7 +83,7 @@ pub struct Scenario {
 }
 
 /// The built-in scenarios: name and text.
-pub const BUILT_IN: [(&str, &str); 7] = [
+pub const BUILT_IN: [(&str, &str); 8] = [
     ("lookup", include_str!("../../scenarios/lookup.toml")),
     ("churn", include_str!("../../scenarios/churn.toml")),
     ("joining", include_str!("../../scenarios/joining.toml")),
@@ -88,6 +91,7 @@ pub const BUILT_IN: [(&str, &str); 7] = [
     ("anycall", include_str!("../../scenarios/anycall.toml")),
     ("manycall", include_str!("../../scenarios/manycall.toml")),
     ("sessions", include_str!("../../scenarios/sessions.toml")),
+    ("liars", include_str!("../../scenarios/liars.toml")),
 ];
 
 const PEERS: &str = "Peers at the start; their tables are as after a long life.";
@@ -148,6 +152,7 @@ impl Scenario {
             joining: keys.section_if_given()?,
             sessions: keys.section_if_given()?,
             lengths: None,
+            adversaries: keys.section_if_given()?,
             functions: keys.section_if_given()?,
             anycalls: keys.section_if_given()?,
             manycalls: keys.section_if_given()?,

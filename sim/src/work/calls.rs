@@ -47,7 +47,7 @@ impl World {
             kept: true,
             idempotent: work.idempotent,
         };
-        self.ask(peer, ticket, Doing::Call { hosted, status: 0 }, request);
+        self.ask(peer, ticket, Doing::Call { hosted, status: 0, wrong: false }, request);
     }
 
     /// Whether the workload allows it that an item of a request is run twice: by the function's
@@ -73,12 +73,12 @@ impl World {
         &mut self,
         took: u64,
         attempts: u64,
-        hosted: bool,
-        status: u16,
+        (hosted, status, wrong): (bool, u16, bool),
         event: &Event<Index>,
     ) {
         let calls = &mut self.work.anycalls;
-        let succeeded = *event == Event::Done && (100..400).contains(&status);
+        let answered = *event == Event::Done && (100..400).contains(&status);
+        let succeeded = answered && !wrong;
         calls.count += 1;
         calls.hosted += u64::from(hosted);
         calls.hosted_succeeded += u64::from(hosted && succeeded);
@@ -86,6 +86,7 @@ impl World {
         calls.latency.push(took);
         match event {
             _ if succeeded => calls.succeeded += 1,
+            _ if answered => calls.wrong += 1,
             Event::Failed(Failure::Overloaded) => calls.refused += 1,
             event => {
                 calls.failed += 1;

@@ -35,7 +35,8 @@ impl World {
         let target = Target::Name(self.chance.name(Concern::Target, u64::from(n), 0));
         let doing = Doing::Lookup { target: target.key().0[0] };
         if n.is_multiple_of(WATCHED_EACH) {
-            self.chains.begin(asker, ticket, target, self.table(asker));
+            let paths = self.config.user_paths;
+            self.chains.begin(asker, ticket, target, self.table(asker), paths);
         }
         self.ask(asker, ticket, doing, Request::Lookup(target));
     }
@@ -48,8 +49,7 @@ impl World {
         start: Time,
         event: &Event<Index>,
     ) {
-        let lookups = &mut self.work.lookups;
-        lookups.count += 1;
+        self.work.lookups.count += 1;
         let found = match event {
             Event::Found { peers, cost } => Some((&peers[..], *cost)),
             _ => None,
@@ -62,8 +62,18 @@ impl World {
         let answer: Vec<u32> = peers.iter().map(|(peer, _)| peer.0).collect();
         let k = usize::from(self.config.k);
         let verdict = self.oracle.judge(target, k, asker, (start.0, self.now.0), &answer);
-        lookups.succeeded += u64::from(verdict.succeeded);
-        lookups.exact += u64::from(verdict.exact);
+        let (succeeded, exact) = if self.scenario.has_liars() {
+            let honest = |peer| !self.is_liar(peer);
+            let during = (start.0, self.now.0);
+            let (least, at_end) = self.oracle.lacks(target, k, asker, during, &answer, honest);
+            self.work.lookups.missing.push(least as u64);
+            (least == 0, at_end == 0)
+        } else {
+            (verdict.succeeded, verdict.exact)
+        };
+        let lookups = &mut self.work.lookups;
+        lookups.succeeded += u64::from(succeeded);
+        lookups.exact += u64::from(exact);
         lookups.timeouts += u64::from(cost.timeouts);
         let closest = peers.iter().find(|(peer, _)| Some(peer.0) == verdict.closest);
         if let Some((_, hops)) = closest {

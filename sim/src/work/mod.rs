@@ -85,7 +85,7 @@ struct Open {
 enum Doing {
     Lookup { target: u64 },
     Deploy,
-    Call { hosted: bool, status: u16 },
+    Call { hosted: bool, status: u16, wrong: bool },
     Many(Box<Job>),
     Fed(Feed),
     Meet { trial: u32 },
@@ -204,21 +204,22 @@ impl World {
         }
     }
 
-    /// A random peer that is there and has been for long enough.
+    /// A random honest peer that is there and has been for long enough.
     pub(crate) fn draw_peer(&self, concern: Concern, n: u64) -> Option<u32> {
         let ever = u64::from(self.oracle.ever());
         let long_ago = Time(self.now.0.saturating_sub(SETTLED)).max(START).0;
         (0..10_000)
             .map(|trial| self.chance.below(ever, concern, n, trial, 0) as u32)
+            .filter(|peer| !self.is_liar(*peer))
             .find(|peer| self.is_up(*peer) && self.oracle.was_live(*peer, long_ago))
     }
 
-    /// A random owner that is there.
+    /// A random honest owner that is there.
     fn draw_owner(&self, n: u64) -> Option<u32> {
         let owners = u64::from(self.scenario.owners);
         (0..1000)
             .map(|trial| self.chance.below(owners, Concern::Asker, n, trial, 0) as u32)
-            .find(|peer| self.is_up(*peer))
+            .find(|peer| self.is_up(*peer) && !self.is_liar(*peer))
     }
 
     /// A user outside of the workload asks a peer for something; its ticket.
@@ -269,10 +270,12 @@ impl World {
     /// A user is told something.
     pub(crate) fn told(&mut self, peer: u32, ticket: Ticket, event: &Event<Index>) {
         let key = (peer, ticket);
+        let lied = matches!(event, Event::Head { host, .. } if self.answers_wrongly(host.0));
         let Some(open) = self.work.open.get_mut(&key) else { return };
         if !event.is_final() {
             let taken = match (&mut open.doing, event) {
-                (Doing::Call { status, .. }, Event::Head { attempt, .. }) => {
+                (Doing::Call { status, wrong, .. }, Event::Head { attempt, .. }) => {
+                    *wrong = lied;
                     let desk = self.desks[peer as usize].as_ref();
                     let answered = desk.and_then(|desk| desk.attempts.get(attempt)?.status);
                     *status = answered.unwrap_or(0);
@@ -303,8 +306,8 @@ impl World {
                 self.work.answers.insert(key, (self.now, event.clone()));
             }
             Doing::Deploy => self.end_deploy(took, event),
-            Doing::Call { hosted, status } => {
-                self.end_call_of(took, attempts, hosted, status, event);
+            Doing::Call { hosted, status, wrong } => {
+                self.end_call_of(took, attempts, (hosted, status, wrong), event);
             }
             Doing::Many(job) => self.end_many(peer, ticket, start, attempts, &job, event),
         }

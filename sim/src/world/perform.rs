@@ -52,7 +52,7 @@ impl World {
         }
     }
 
-    fn send(&mut self, from: u32, to: u32, message: Message<Index>, sum: u64) {
+    pub(crate) fn send(&mut self, from: u32, to: u32, message: Message<Index>, sum: u64) {
         let bytes = wire::size(&message);
         self.count.messages += 1;
         self.count.bytes += bytes;
@@ -82,6 +82,9 @@ impl World {
 
     pub(super) fn deliver(&mut self, from: u32, to: u32, message: Message<Index>, sum: u64) {
         if self.is_up(to) {
+            if self.is_made_up(from, to, &message) {
+                return;
+            }
             return self.turn(to, Input::Heard { from: Index(from), message }, sum);
         }
         if self.gone.get(&to) == Some(&Silence::Machine)

@@ -43,6 +43,20 @@ fn who_comes_and_goes_counts_while_there() {
 }
 
 #[test]
+fn an_answer_lacks_the_honest_that_are_not_in_it() {
+    let mut oracle = Oracle::new(eighths, 6, 0);
+    oracle.left(10, 1);
+    let lacks = |start, end, answer: &[u32]| {
+        oracle.lacks(eighths(0), 3, 5, (start, end), answer, |peer| peer != 2)
+    };
+    assert_eq!(lacks(0, 5, &[0, 1, 2]), (0, 0));
+    assert_eq!(lacks(0, 5, &[4, 1, 0]), (0, 0), "the liar need not be in it, nor the order right");
+    assert_eq!(lacks(0, 5, &[2, 3, 4]), (2, 2));
+    assert_eq!(lacks(0, 15, &[0, 1, 2]), (0, 1), "at the start none, at the end 3");
+    assert_eq!(lacks(11, 15, &[0, 3]), (0, 0));
+}
+
+#[test]
 fn an_answer_is_right_if_true_at_some_instant() {
     let mut oracle = Oracle::new(eighths, 6, 0);
     oracle.left(10, 1);

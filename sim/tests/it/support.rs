@@ -13,7 +13,7 @@ use peerless_sim::world::{START, World};
 
 /// The built-in scenarios, small enough for a debug build. What follows a slash tells those of one
 /// scenario apart.
-pub(crate) const SMALL: [(&str, &[&str]); 16] = [
+pub(crate) const SMALL: [(&str, &[&str]); 17] = [
     ("lookup", &["peers=400", "lookups.count=300"]),
     (
         "churn",
@@ -58,6 +58,16 @@ pub(crate) const SMALL: [(&str, &[&str]); 16] = [
             "crash.at=35s",
             "crash.count=2",
             "expect.placement_live_min=8",
+        ],
+    ),
+    (
+        "liars",
+        &[
+            "peers=1000",
+            "core.k=8",
+            "adversaries.liars=0.4",
+            "lookups.count=300",
+            "expect.lookup_succeeded_min=0.98",
         ],
     ),
     (

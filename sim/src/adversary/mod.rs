@@ -1,0 +1,6 @@
+//! Peers that do not do what they should. What a liar says is made up by the world in place of its
+//! core; the oracle judges by the honest ones.
+
+mod liars;
+
+pub use self::liars::{Adversaries, Lie};
