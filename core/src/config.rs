@@ -18,9 +18,13 @@ pub struct Config {
     pub alpha: u16,
     /// After how long a query counts as not answered.
     pub reply_timeout: Span,
+    /// Peers of one address group in a bucket, among the answers of a search over several paths and
+    /// among the hosts that an answer names.
+    pub group_max: u16,
     /// Failures in a row after which a peer leaves the table.
     pub misses_max: u8,
-    /// Disjoint paths of a search for peers to store or place something with.
+    /// Disjoint paths of a search for peers to store or place something with, and of the second one
+    /// for what a user asks for, where the first found nothing.
     pub store_paths: u16,
     /// Disjoint paths of a search for what a user asks for.
     pub user_paths: u16,
@@ -116,6 +120,7 @@ impl Config {
             ("reply_timeout", self.reply_timeout >= Span::ms(1), "at least 1ms"),
             ("reply_timeout", self.reply_timeout <= Span::secs(60), "at most 60s"),
             ("misses_max", self.misses_max >= 1, SOME),
+            ("group_max", self.group_max >= 1, SOME),
             ("store_paths", (1..=16).contains(&self.store_paths), "from 1 to 16"),
             ("user_paths", (1..=16).contains(&self.user_paths), "from 1 to 16"),
             (
@@ -170,6 +175,7 @@ impl Config {
             k: 20,
             alpha: 3,
             reply_timeout: Span::ms(1500),
+            group_max: 2,
             misses_max: 2,
             store_paths: 8,
             user_paths: 1,
@@ -254,6 +260,7 @@ mod tests {
             ("k", Config { k: 0, ..standard() }),
             ("alpha", Config { alpha: 0, ..standard() }),
             ("reply_timeout", Config { reply_timeout: Span::ZERO, ..standard() }),
+            ("group_max", Config { group_max: 0, ..standard() }),
             ("store_paths", Config { store_paths: 0, ..standard() }),
             ("user_paths", Config { user_paths: 17, ..standard() }),
             ("search_timeout", Config { search_timeout: Span::ms(1), ..standard() }),

@@ -20,6 +20,7 @@ mod census;
 mod choice;
 pub mod config;
 mod contacts;
+mod groups;
 mod hearsay;
 mod holder;
 mod hosting;
@@ -69,6 +70,6 @@ pub use note::{Note, Reason};
 pub use record::{Content, Load, Rank, Record, Runtime, Spec};
 pub use time::{Span, Time};
 pub use turn::{
-    Answered, Call, Contact, Cost, Dialled, Effect, Ending, Event, Failure, Got, Input, Item,
-    ItemKey, Refusal, Request, Stay, Summary, Ticket, Turn,
+    Answered, Call, Contact, Cost, Dialled, Effect, Ending, Event, Failure, Got, Group, Input,
+    Item, ItemKey, Refusal, Request, Stay, Summary, Ticket, Turn,
 };

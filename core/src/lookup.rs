@@ -49,6 +49,8 @@ enum State {
     Failed,
     /// Asked on another path of the same search: that path hears its answer.
     Taken,
+    /// Answered, but one too many of its address group: it counts only for want of others.
+    Crowding,
 }
 
 /// What a search wants done.
@@ -91,7 +93,8 @@ impl<P: Peer> Lookup<P> {
     pub(crate) fn next(&mut self) -> Next<P> {
         let mut unanswered = false;
         let mut new = None;
-        let live = self.candidates.iter().enumerate().filter(|(_, c)| c.state != State::Failed);
+        let out = |state| matches!(state, State::Failed | State::Crowding);
+        let live = self.candidates.iter().enumerate().filter(|(_, c)| !out(c.state));
         for (at, candidate) in live.take(self.want) {
             unanswered |= matches!(candidate.state, State::New | State::Waiting);
             let farthest = planted::is(Bug::LookupFarthest);
@@ -142,8 +145,30 @@ impl<P: Peer> Lookup<P> {
                 self.cost.timeouts += 1;
             }
             State::Taken => self.candidates[at].state = State::Failed,
-            State::New | State::Answered | State::Failed => {}
+            State::New | State::Answered | State::Failed | State::Crowding => {}
         }
+    }
+
+    /// `peer` answered, and is one too many of its address group: what it says is not heard.
+    pub(crate) fn crowding(&mut self, peer: P) {
+        if let Some(at) = self.position(peer)
+            && self.candidates[at].state == State::Waiting
+        {
+            self.candidates[at].state = State::Crowding;
+            self.waiting -= 1;
+        }
+    }
+
+    /// Those that answered and were too many of their groups, closest first, with their chains.
+    pub(crate) fn crowd(&self) -> impl Iterator<Item = (P, u8)> + '_ {
+        let crowd = self.candidates.iter().filter(|c| c.state == State::Crowding);
+        crowd.map(|c| (c.peer, c.hops))
+    }
+
+    /// All that answered and were heard.
+    pub(crate) fn heard(&self) -> impl Iterator<Item = P> + '_ {
+        let heard = self.candidates.iter().filter(|c| c.state == State::Answered);
+        heard.map(|c| c.peer)
     }
 
     /// What to do where nobody more may be asked.
@@ -163,7 +188,7 @@ impl<P: Peer> Lookup<P> {
     /// Whether this search, and no other path of it, asked `peer`.
     pub(crate) fn has_asked(&self, peer: P) -> bool {
         let state = self.position(peer).map(|at| self.candidates[at].state);
-        matches!(state, Some(State::Waiting | State::Answered | State::Failed))
+        !matches!(state, None | Some(State::New | State::Taken))
     }
 
     /// Hears of these from nobody in particular.
@@ -244,8 +269,8 @@ impl<P: Peer> Lookup<P> {
 
     /// The closest that were wanted, and whether each answered: failed ones are among them.
     pub(crate) fn nearest(&self) -> impl Iterator<Item = (P, bool)> + '_ {
-        let closest = self.candidates.iter().take(self.want);
-        closest.map(|c| (c.peer, c.state == State::Answered))
+        let closest = self.candidates.iter().filter(|c| c.state != State::Crowding);
+        closest.take(self.want).map(|c| (c.peer, c.state == State::Answered))
     }
 
     /// Of the closest that were wanted, how many answered, and how many there are: failed ones

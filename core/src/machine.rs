@@ -12,6 +12,7 @@ use crate::attempt::Attempt;
 use crate::census::Census;
 use crate::config::Setup;
 use crate::contacts::Ways;
+use crate::groups::Groups;
 use crate::hosting::Hosting;
 use crate::idle::Idle;
 use crate::job::Job;
@@ -40,6 +41,8 @@ pub struct Core<P: Peer> {
     pub(crate) setup: Arc<Setup>,
     pub(crate) random: Random,
     pub(crate) table: Table<P>,
+    /// The address groups of those that were met.
+    pub(crate) groups: Idle<Groups<P>>,
     /// How far the joining of the network has come.
     pub(crate) join: crate::membership::Join,
     /// Whether what is done from time to time in a network has begun.
@@ -156,6 +159,7 @@ impl<P: Peer> Core<P> {
             setup: setup.into(),
             random: Random::new(seed),
             table: Table::new(),
+            groups: Idle::new(),
             join: crate::membership::Join::default(),
             settled: false,
             checks: Idle::new(),
@@ -207,7 +211,9 @@ impl<P: Peer> Core<P> {
             }
             Input::Failed { tag } => self.unanswered(tag, turn),
             Input::Unreached { peer } => self.unreached(peer, turn),
-            Input::Met { peer, serves } => self.met(peer, serves, turn),
+            Input::Met { peer, serves, group, relayed } => {
+                self.met(peer, serves && !relayed, group, turn);
+            }
             Input::Dialled { tag, outcome } => self.dialled(tag, outcome, turn),
             Input::Head { attempt, status, load, stay } => {
                 self.head(attempt, status, load, stay, turn);

@@ -4,6 +4,7 @@
 
 use alloc::vec::Vec;
 
+use crate::groups::Groups;
 use crate::idle::Idle;
 use crate::key::{Key, Peer};
 use crate::lookup::{Lookup, Next};
@@ -18,6 +19,8 @@ const REQUESTS_EACH_MAX: usize = 16;
 pub(crate) struct Paths<P> {
     first: Lookup<P>,
     others: Idle<Vec<Lookup<P>>>,
+    /// What the search took before it began again.
+    before: Cost,
 }
 
 impl<P: Peer> Paths<P> {
@@ -35,7 +38,17 @@ impl<P: Peer> Paths<P> {
             *others = (1..paths).map(path).collect();
         }
         let first = if paths > 1 { path(0) } else { Lookup::new(target, want, alpha, seeds) };
-        Self { first, others }
+        Self { first, others, before: Cost::default() }
+    }
+
+    /// The search begins again over these paths.
+    pub(crate) fn begin_again(&mut self, paths: Self) {
+        *self = Self { before: self.cost(), ..paths };
+    }
+
+    /// Whether there is only one path.
+    pub(crate) fn is_one(&self) -> bool {
+        self.others.is_empty()
     }
 
     fn all(&self) -> impl Iterator<Item = &Lookup<P>> {
@@ -60,12 +73,12 @@ impl<P: Peer> Paths<P> {
 
     /// What to do now; to be called until it is not [`Next::Ask`].
     pub(crate) fn next(&mut self) -> Next<P> {
-        if self.others.is_empty() {
+        if self.is_one() {
             return self.first.next();
         }
         let mut waits = false;
         let most = REQUESTS_EACH_MAX * self.first.want();
-        let spent = self.cost().rpcs as usize >= most;
+        let spent = (self.cost().rpcs - self.before.rpcs) as usize >= most;
         for n in 0..self.count() {
             let path = self.path(n);
             match if spent { path.rest() } else { path.next() } {
@@ -84,7 +97,7 @@ impl<P: Peer> Paths<P> {
 
     /// `from` answered that it knows these: its path has heard of them, and no other.
     pub(crate) fn answered(&mut self, from: P, closer: &[P], me: P) {
-        if self.others.is_empty() {
+        if self.is_one() {
             self.first.answered(from, closer, me);
             return;
         }
@@ -112,6 +125,21 @@ impl<P: Peer> Paths<P> {
         }
     }
 
+    /// Whether an answer of `from` would be one too many of its address group; only searches over
+    /// several paths, which store and place, look at groups.
+    pub(crate) fn is_crowded_by(&self, from: P, groups: &Groups<P>, most: u16) -> bool {
+        !self.is_one()
+            && !groups.is_empty()
+            && groups.are_full(from, self.all().flat_map(Lookup::heard), most)
+    }
+
+    /// `from` answered, and is one too many of its address group.
+    pub(crate) fn crowding(&mut self, from: P) {
+        if let Some(on) = self.asked_on(from) {
+            self.path(on).crowding(from);
+        }
+    }
+
     /// As [`Core::warm`](crate::Core::warm).
     pub(crate) fn warm(&self) -> u64 {
         self.first.warm()
@@ -124,15 +152,21 @@ impl<P: Peer> Paths<P> {
             timeouts: all.timeouts + path.timeouts,
             rounds: all.rounds.max(path.rounds),
         };
-        self.all().map(Lookup::cost).fold(Cost::default(), sum)
+        let now = self.all().map(Lookup::cost).fold(Cost::default(), sum);
+        let rounds = self.before.rounds.saturating_add(now.rounds);
+        Cost { rounds, ..sum(self.before, now) }
     }
 
     /// The closest of all that answered, closest first, with the chain by which each was heard of.
     pub(crate) fn closest(&self) -> Vec<(P, u8)> {
         let mut closest: Vec<(P, u8)> = self.all().flat_map(Lookup::closest).collect();
-        if !self.others.is_empty() {
+        if !self.is_one() {
             closest.sort_by_key(|(peer, _)| peer.key().distance(self.first.target()));
             closest.truncate(self.first.want());
+            let lacking = self.first.want() - closest.len();
+            let mut crowd: Vec<(P, u8)> = self.all().flat_map(Lookup::crowd).collect();
+            crowd.sort_by_key(|(peer, _)| peer.key().distance(self.first.target()));
+            closest.extend(crowd.into_iter().take(lacking));
         }
         closest
     }
@@ -140,7 +174,7 @@ impl<P: Peer> Paths<P> {
     /// Of the closest that were wanted, how many answered, and how many there are: failed ones
     /// count among them.
     pub(crate) fn standing(&self) -> (usize, usize) {
-        if self.others.is_empty() {
+        if self.is_one() {
             return self.first.standing();
         }
         let mut known: Vec<(P, bool)> = self.all().flat_map(Lookup::nearest).collect();

@@ -129,17 +129,23 @@ pub enum Bug {
     NoStragglers = 49,
     /// A host that is busy giving code to others counts as one that has none.
     BusyIsGone = 50,
+    /// What a peer says on one path of a search is heard on all of them.
+    PathsShare = 51,
+    /// Address groups limit nobody.
+    NoGroups = 52,
+    /// A holder lists any number of hosts of one address group.
+    ListsCrowds = 53,
+    /// What one path did not find is not searched for again.
+    LooksOnce = 54,
     /// Who left the table is never asked again, and who is alone stays so.
     NeverRegains = 81,
     /// A contact that has no room is not dialled again.
     DialsOnce = 82,
-    /// What a peer says on one path of a search is heard on all of them.
-    PathsShare = 51,
 }
 
 impl Bug {
     /// Every bug, by number.
-    pub const ALL: [Self; 53] = [
+    pub const ALL: [Self; 56] = [
         Self::LookupFarthest,
         Self::LookupEndsEarly,
         Self::NeverEvict,
@@ -190,9 +196,12 @@ impl Bug {
         Self::IgnoranceIsAbsence,
         Self::NoStragglers,
         Self::BusyIsGone,
+        Self::PathsShare,
+        Self::NoGroups,
+        Self::ListsCrowds,
+        Self::LooksOnce,
         Self::NeverRegains,
         Self::DialsOnce,
-        Self::PathsShare,
     ];
 
     /// Whether it shows only at a rare turn, or where somebody lies, floods or is silent: in the core's
@@ -222,9 +231,10 @@ impl Bug {
                 | Self::MissesTwice
                 | Self::IgnoranceIsAbsence
                 | Self::BusyIsGone
+                | Self::ListsCrowds
+                | Self::LooksOnce
                 | Self::NeverRegains
                 | Self::DialsOnce
-                | Self::PathsShare
         )
     }
 }

@@ -173,6 +173,7 @@ impl<P: Peer> Core<P> {
             }
             match search.paths.next() {
                 Next::Wait => return,
+                Next::Done if search.may_look_again(turn.config) => self.look_again(tag, turn),
                 Next::Done => return self.search_ended(tag, turn),
                 Next::Ask(peer) => {
                     let query = match (search.kind, search.target) {
@@ -182,6 +183,21 @@ impl<P: Peer> Core<P> {
                     self.query(peer, query, Purpose::Search(tag), turn);
                 }
             }
+        }
+    }
+
+    /// What one path did not find liars may have hidden: before a user hears that there is no such
+    /// thing it is searched for once more, as if it were to be stored.
+    fn look_again(&mut self, tag: Tag, turn: &Turn<'_, P>) {
+        let Some(search) = self.searches.get(tag) else {
+            return;
+        };
+        let target = search.target;
+        let seeds = self.nearest(target, turn);
+        let Config { k, alpha, store_paths, .. } = *turn.config;
+        let paths = Paths::new(target.key(), k, alpha, &seeds, store_paths);
+        if let Some(search) = self.searches.get_mut(tag) {
+            search.paths.begin_again(paths);
         }
     }
 
@@ -198,8 +214,12 @@ impl<P: Peer> Core<P> {
             return;
         };
         let most = usize::from(turn.config.k);
-        search.paths.answered(from, &closer[..closer.len().min(most)], self.me);
-        search.hosts.hear(hosts, &search.avoid, turn.config);
+        if search.paths.is_crowded_by(from, &self.groups, turn.config.group_max) {
+            search.paths.crowding(from);
+        } else {
+            search.paths.answered(from, &closer[..closer.len().min(most)], self.me);
+            search.hosts.hear(hosts, &search.avoid, turn.config);
+        }
         if let Some(record) = record
             && search.target == Target::Name(record.function)
             && record.lives(turn.now)
@@ -281,6 +301,18 @@ impl<P: Peer> Search<P> {
     /// As [`Core::warm`].
     pub(crate) fn warm(&self) -> u64 {
         self.paths.warm()
+    }
+
+    /// Whether a second look, over several paths, could find what a user asks for. Who found fewer
+    /// than k peers has asked the whole network.
+    fn may_look_again(&self, config: &Config) -> bool {
+        let asked_for = matches!(self.then, Then::TellHosts(_) | Then::Job(_));
+        asked_for
+            && self.record.is_none()
+            && self.paths.is_one()
+            && config.store_paths > 1
+            && self.paths.standing().1 >= usize::from(config.k)
+            && !planted::is(Bug::LooksOnce)
     }
 
     /// Whether a first host and the record are there, or the function is known to be removed.

@@ -1,10 +1,39 @@
 //! The routing table: one vector of peers sorted by shared prefix, in which a bucket is a run.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
+use crate::config::Config;
+use crate::groups::Groups;
 use crate::idle::{Empty, Idle};
 use crate::key::{Key, Peer};
 use crate::planted::{self, Bug};
+
+/// What bounds who enters, and for how long.
+#[derive(Debug)]
+pub(crate) struct Room<'a, P> {
+    groups: &'a Groups<P>,
+    /// Peers a bucket holds.
+    k: u16,
+    /// Of these, peers of one address group.
+    of_group: u16,
+    misses_max: u8,
+}
+
+impl<'a, P: Peer> Room<'a, P> {
+    pub(crate) fn new(groups: &'a Groups<P>, config: &Config) -> Self {
+        let (of_group, misses_max) = (config.group_max, config.misses_max);
+        Self { groups, k: config.k, of_group, misses_max }
+    }
+}
+
+/// A place in a bucket.
+#[derive(Copy, Clone, Debug)]
+enum Place {
+    Free,
+    /// That of the peer at this index.
+    Of(usize),
+}
 
 /// Peers waiting for a place, over all buckets.
 const SPARE_MAX: usize = 16;
@@ -112,7 +141,7 @@ impl<P: Peer> Table<P> {
         self.doubts.misses.get(at).copied().unwrap_or(0)
     }
 
-    fn first_doubtful(&self, mut run: core::ops::Range<usize>) -> Option<usize> {
+    fn first_doubtful(&self, mut run: Range<usize>) -> Option<usize> {
         if self.doubts.misses.is_empty() {
             return None;
         }
@@ -125,7 +154,7 @@ impl<P: Peer> Table<P> {
         }
     }
 
-    fn run(&self, bucket: usize) -> core::ops::Range<usize> {
+    fn run(&self, bucket: usize) -> Range<usize> {
         let ends = self.ends.all();
         let end = |b: usize| ends.get(b).map_or(self.peers.len(), |end| usize::from(*end));
         let start = if bucket == 0 { 0 } else { end(bucket - 1) };
@@ -150,13 +179,43 @@ impl<P: Peer> Table<P> {
     }
 
     /// Whether a peer that is not in the table could get a place in it.
-    pub(crate) fn has_room(&self, me: Key, peer: P, k: u16) -> bool {
+    pub(crate) fn has_room(&self, me: Key, peer: P, room: &Room<'_, P>) -> bool {
         let run = self.run(me.shared_prefix(peer.key()) as usize);
-        run.len() < usize::from(k) || self.first_doubtful(run).is_some()
+        self.place_for(peer, run, room).is_some()
+    }
+
+    /// The place that a new peer would get in its bucket: a free one, or that of one that did not
+    /// answer last time; of one of its own group, where the bucket holds enough of that.
+    fn place_for(&self, peer: P, run: Range<usize>, room: &Room<'_, P>) -> Option<Place> {
+        if self.is_one_too_many(peer, run.clone(), room) {
+            let mut doubtful = run.filter(|at| self.misses(*at) > 0);
+            let at = doubtful.find(|at| room.groups.are_one(peer, self.peers[*at]));
+            return at.map(Place::Of);
+        }
+        if run.len() < usize::from(room.k) {
+            return Some(Place::Free);
+        }
+        self.first_doubtful(run).map(Place::Of)
+    }
+
+    /// Whether a bucket holds enough others of a peer's group already.
+    fn is_one_too_many(&self, peer: P, run: Range<usize>, room: &Room<'_, P>) -> bool {
+        let others = self.peers[run].iter().copied();
+        !room.groups.is_empty() && room.groups.are_full(peer, others, room.of_group)
+    }
+
+    /// A peer's group may have changed: it leaves if there are enough of the new one.
+    pub(crate) fn regrouped(&mut self, me: Key, peer: P, room: &Room<'_, P>) {
+        let bucket = me.shared_prefix(peer.key()) as usize;
+        if let Some(at) = self.find(me, peer)
+            && self.is_one_too_many(peer, self.run(bucket), room)
+        {
+            self.take_out(bucket, at);
+        }
     }
 
     /// The peer answered: it enters, or stays. Returns whether it is new.
-    pub(crate) fn answered(&mut self, me: Key, peer: P, k: u16) -> bool {
+    pub(crate) fn answered(&mut self, me: Key, peer: P, room: &Room<'_, P>) -> bool {
         let bucket = me.shared_prefix(peer.key()) as usize;
         let run = self.run(bucket);
         if let Some(at) = run.clone().find(|at| self.peers[*at] == peer) {
@@ -166,15 +225,17 @@ impl<P: Peer> Table<P> {
             return false;
         }
         self.drop_spare(peer);
-        if run.len() >= usize::from(k) {
-            let Some(doubtful) = self.first_doubtful(run) else {
+        match self.place_for(peer, run.clone(), room) {
+            Some(Place::Free) => {}
+            Some(Place::Of(doubtful)) => self.take_out(bucket, doubtful),
+            None if self.is_one_too_many(peer, run, room) => return false,
+            None => {
                 if self.doubts.spare.len() == SPARE_MAX {
                     self.doubts.spare.remove(0);
                 }
                 self.doubts.spare.push(peer);
                 return false;
-            };
-            self.take_out(bucket, doubtful);
+            }
         }
         self.put_in(bucket, peer);
         true
@@ -187,7 +248,7 @@ impl<P: Peer> Table<P> {
 
     /// The peer did not answer: after `misses_max` times in a row it leaves, unless it is the last
     /// one, without which there would be no way back. Returns whether it left.
-    pub(crate) fn missed(&mut self, me: Key, peer: P, misses_max: u8) -> bool {
+    pub(crate) fn missed(&mut self, me: Key, peer: P, room: &Room<'_, P>) -> bool {
         let Some(at) = self.find(me, peer) else {
             self.drop_spare(peer);
             return false;
@@ -197,13 +258,16 @@ impl<P: Peer> Table<P> {
         doubts.misses.resize(peers, 0);
         doubts.misses[at] = doubts.misses[at].saturating_add(1);
         let last = peers == 1 && doubts.spare.is_empty();
-        if doubts.misses[at] < misses_max || last || planted::is(Bug::NeverEvict) {
+        if doubts.misses[at] < room.misses_max || last || planted::is(Bug::NeverEvict) {
             return false;
         }
         let bucket = me.shared_prefix(peer.key()) as usize;
         self.take_out(bucket, at);
-        let same = |other: &P| me.shared_prefix(other.key()) as usize == bucket;
-        if let Some(at) = self.doubts.spare.iter().rposition(same) {
+        let fits = |other: &P| {
+            me.shared_prefix(other.key()) as usize == bucket
+                && !self.is_one_too_many(*other, self.run(bucket), room)
+        };
+        if let Some(at) = self.doubts.spare.iter().rposition(fits) {
             let heir = self.doubts.spare.remove(at);
             self.put_in(bucket, heir);
         }
@@ -262,7 +326,7 @@ impl<P: Peer> Table<P> {
         let same = self.run(shared.min(depth));
         // The first limb of a distance nearly always decides: it alone moves when they are sorted.
         let mut group: Vec<(u64, P)> = Vec::with_capacity(same.len());
-        let mut take = |run: core::ops::Range<usize>, found: &mut Vec<P>| {
+        let mut take = |run: Range<usize>, found: &mut Vec<P>| {
             group.clear();
             for at in run {
                 let peer = self.peers[at];

@@ -8,7 +8,7 @@ use crate::chance::Concern;
 use crate::desk::{Incoming, Outgoing};
 use crate::network::{Passage, exponential};
 use crate::peer::Index;
-use crate::scenario::{Silence, Spread};
+use crate::scenario::{Scenario, Silence, Spread};
 use crate::world::{Happening, PACKET, World};
 
 /// What crosses the network for calls, or is seen of a connection that breaks.
@@ -110,6 +110,9 @@ impl World {
     }
 
     pub(crate) fn call_packet(&mut self, from: u32, to: u32, packet: Packet) {
+        if Scenario::is_sybil(to) {
+            return self.sybil_is_called(from, to, packet);
+        }
         match packet {
             Packet::Dial { attempt, sent, connected, .. } if self.is_broken(sent, from, to) => {
                 self.not_arrived(from, to, attempt, sent, connected, Silence::Machine);

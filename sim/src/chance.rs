@@ -67,9 +67,11 @@ pub enum Concern {
     FreeRider = 32,
     /// Which peers answer calls wrongly: peer.
     Wrong = 33,
+    /// Of which address group a peer is: peer.
+    Group = 34,
 }
 
-const CONCERNS: usize = 34;
+const CONCERNS: usize = 35;
 
 /// All chance of one world.
 #[derive(Clone, Debug)]

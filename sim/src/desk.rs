@@ -69,6 +69,8 @@ pub struct Desk {
     pub packets: u64,
     /// The number of the next call that arrives.
     pub next_call: u64,
+    /// Peers that it ever was connected to, where they have address groups.
+    pub met: BTreeSet<u32>,
     /// What the machine was told to keep, fetch and install so far.
     pub errands: u64,
 }

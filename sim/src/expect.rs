@@ -11,6 +11,8 @@ section! {
         lookup_succeeded_min: Option<f64> = None,
         /// Least share of lookups that were right at their end.
         lookup_exact_min: Option<f64> = None,
+        /// Most of the honest among the closest that an answer lacked, on average.
+        lookup_missing_mean_max: Option<f64> = None,
         /// Most by which the mean of hops exceeds 1 + max(0, (log2(N/k) − 1 − g)/(g + ½)).
         lookup_hops_above_formula_max: Option<f64> = None,
         /// Most requests a lookup, on average, up to 10,000 peers; 1.6 more for every tenfold.
@@ -63,6 +65,8 @@ pub fn breaches(world: &World, report: &Report) -> Vec<String> {
         breaches.least("lookup_succeeded_min", succeeded, expect.lookup_succeeded_min);
         let exact = ratio(it.exact, it.count);
         breaches.least("lookup_exact_min", exact, expect.lookup_exact_min);
+        let missing = it.missing.map(|missing| missing.mean);
+        breaches.most("lookup_missing_mean_max", missing, expect.lookup_missing_mean_max);
         let lookups = &world.work.lookups;
         let formula = hops_formula(f64::from(report.peers), world.config.k);
         let over = measured(&lookups.hops, it.hops.mean - formula);

@@ -13,6 +13,8 @@ pub struct Lookups {
     pub exact: u64,
     /// Requests that were not answered.
     pub timeouts: u64,
+    /// Those that found none of the k honest peers that are closest.
+    pub eclipsed: u64,
     /// Of the honest among the truly closest, how many were missing from the answer.
     pub missing: Vec<u64>,
     /// Chain by which the closest was first heard of.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use peerless_core::random::Random;
 use peerless_core::{
-    Answer, Config, Content, Core, Decline, Dialled, Digest, Effect, Ending, Got, Input, Item,
-    Load, Message, Name, Owner, Query, Rank, Record, Refusal, Request, Runtime, Span, Spec, Stay,
-    Tag, Target, Ticket, Time, Turn,
+    Answer, Config, Content, Core, Decline, Dialled, Digest, Effect, Ending, Got, Group, Input,
+    Item, Load, Message, Name, Owner, Query, Rank, Record, Refusal, Request, Runtime, Span, Spec,
+    Stay, Tag, Target, Ticket, Time, Turn,
 };
 
 use crate::world::{OWNER, P, host, name};
@@ -254,7 +254,12 @@ impl Choices<'_> {
             }
             12 => Input::Failed { tag: self.tag() },
             13 if self.coin() => Input::Unreached { peer: self.peer() },
-            13 => Input::Met { peer: P(self.below(16)), serves: self.coin() },
+            13 => Input::Met {
+                peer: P(self.below(16)),
+                serves: self.coin(),
+                group: self.coin().then(|| Group(u64::from(self.below(3)))),
+                relayed: self.coin(),
+            },
             14 => {
                 let (attempt, load) = (self.tag(), self.coin().then(|| self.load()));
                 let (waited, ran) = (Span(self.number()), Span(self.number()));

@@ -31,6 +31,7 @@ const SPANS: &[fn(&mut Config) -> &mut Span] = &[
 const SHORTS: &[fn(&mut Config) -> &mut u16] = &[
     |c| &mut c.k,
     |c| &mut c.alpha,
+    |c| &mut c.group_max,
     |c| &mut c.store_paths,
     |c| &mut c.user_paths,
     |c| &mut c.hosts_max,
@@ -73,7 +74,7 @@ proptest! {
 
     #[test]
     fn any_limits_that_pass_will_do(
-        changes in proptest::collection::vec((0..34u8, any::<u8>()), 1..6),
+        changes in proptest::collection::vec((0..35u8, any::<u8>()), 1..6),
     ) {
         let config = config(&changes);
         prop_assume!(config.check().is_ok());

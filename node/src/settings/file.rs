@@ -212,6 +212,7 @@ core_keys! {
     numbers {
         k: u16 = 1..=64,
         alpha: u16 = 1..=64,
+        group_max: u16 = 1..=65535,
         misses_max: u8 = 1..=255,
         store_paths: u16 = 1..=16,
         user_paths: u16 = 1..=16,

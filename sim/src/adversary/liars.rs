@@ -4,7 +4,6 @@
 use peerless_core::{Answer, Decline, Key, Load, Message, Query, Tag, Target};
 
 use crate::chance::{Concern, Share};
-use crate::digest::Fold;
 use crate::peer::Index;
 use crate::scenario::{Bad, Keys, Scenario, section, worded};
 use crate::world::World;
@@ -55,7 +54,8 @@ impl Adversaries {
 impl Scenario {
     /// Whether anybody may be told what is not so.
     pub(crate) fn has_liars(&self) -> bool {
-        self.adversaries.as_ref().is_some_and(|all| !all.liars.is_zero())
+        let liars = self.adversaries.as_ref().is_some_and(|all| !all.liars.is_zero());
+        liars || self.sybils.is_some()
     }
 }
 
@@ -70,9 +70,9 @@ impl World {
         self.is_one(|all| all.liars, Concern::Liar, peer)
     }
 
-    /// Whether a peer answers calls wrongly.
+    /// Whether a peer answers calls wrongly; a sybil that answers any does.
     pub(crate) fn answers_wrongly(&self, peer: u32) -> bool {
-        self.is_one(|all| all.wrong, Concern::Wrong, peer)
+        Scenario::is_sybil(peer) || self.is_one(|all| all.wrong, Concern::Wrong, peer)
     }
 
     /// What a peer says to a query in place of its core, where it is an adversary; whether it is.
@@ -126,11 +126,5 @@ impl World {
         };
         let (hosts, load) = (Vec::new(), Load::default());
         Some(Answer::Found { closer, hosts, record: None, load })
-    }
-
-    /// Sends what was made up, as the peer's core would have sent it.
-    pub(super) fn say(&mut self, from: u32, to: u32, message: Message<Index>) {
-        let sum = Fold::message(&message);
-        self.send(from, to, message, sum);
     }
 }

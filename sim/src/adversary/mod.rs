@@ -2,5 +2,8 @@
 //! core; the oracle judges by the honest ones.
 
 mod liars;
+mod sybils;
 
 pub use self::liars::{Adversaries, Lie};
+pub(crate) use self::sybils::Crowd;
+pub use self::sybils::{Fate, Sybils};

@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use peerless_core::{
-    Digest, Event, Input, Record, Request, Runtime, Span, Spec, Target, Ticket, Time,
-};
+use peerless_core::{Digest, Event, Record, Request, Runtime, Span, Spec, Target, Ticket, Time};
 
 use super::case::{Case, Op, Step};
 use super::liveness;
@@ -174,7 +172,8 @@ impl<'a> Play<'a> {
             return;
         }
         for (me, peer) in [(one, other), (other, one)] {
-            self.world.tell_now(me, Input::Met { peer: Index(peer), serves: true });
+            let met = self.world.meeting(peer);
+            self.world.tell_now(me, met);
         }
     }
 

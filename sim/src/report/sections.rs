@@ -24,6 +24,9 @@ pub struct Lookup {
     pub rpcs: Spread,
     pub latency_ms: Spread,
     pub timeouts: u64,
+    /// Lookups that found none of the k honest peers that are closest; where there are liars.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eclipsed: Option<u64>,
     /// Of the honest among the truly closest, how many an answer lacked; where there are liars.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<Spread>,
@@ -178,6 +181,7 @@ impl Lookup {
             rpcs: Spread::of(&lookups.rpcs, 1.0),
             latency_ms: Spread::of(&lookups.latency, MS),
             timeouts: lookups.timeouts,
+            eclipsed: world.scenario.has_liars().then_some(lookups.eclipsed),
             missing: world.scenario.has_liars().then(|| Spread::of(&lookups.missing, 1.0)),
             distributions: LookupDistributions {
                 hops: Histogram::of(&lookups.hops, 1, 1.0),

@@ -51,6 +51,9 @@ impl Report {
             line("  requests", it.rpcs.words(""));
             line("  latency", it.latency_ms.words(" ms"));
             line("  requests not answered", format!("{}", it.timeouts));
+            if let Some(eclipsed) = it.eclipsed {
+                line("  of which found nobody honest", share(eclipsed, it.count));
+            }
             if let Some(missing) = &it.missing {
                 line("  honest ones lacking", missing.words(""));
             }

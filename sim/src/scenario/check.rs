@@ -25,6 +25,9 @@ impl Scenario {
         if let Some(partition) = &self.partition {
             partition.check(keys)?;
         }
+        if let Some(sybils) = &self.sybils {
+            sybils.check(self.peers, keys)?;
+        }
         if let Some(adversaries) = &self.adversaries {
             adversaries.check(keys)?;
         }
@@ -73,6 +76,9 @@ impl Scenario {
     fn check_work(&self, keys: &Keys) -> Checked {
         if let Some(lookups) = &self.lookups {
             at_least(keys, "lookups.count", lookups.count, 1)?;
+            if !lookups.eclipsed.is_zero() && self.sybils.is_none() {
+                return Err(keys.bad("lookups.eclipsed", "expected [sybils] beside it"));
+            }
         }
         if let Some(functions) = &self.functions {
             at_least(keys, "functions.count", functions.count, 1)?;

@@ -15,7 +15,7 @@ pub(crate) use self::check::{at_least, positive};
 pub use self::keys::{Bad, Keys, Known, Section};
 pub use self::limits::CORE_KEYS;
 pub use self::value::{Readable, Size, Value};
-pub use crate::adversary::{Adversaries, Lie};
+pub use crate::adversary::{Adversaries, Fate, Lie, Sybils};
 pub use crate::desk::{Host, Silence};
 pub use crate::expect::Expect;
 pub use crate::faults::{Churn, Crash, Lengths, Partition, Sessions};
@@ -70,6 +70,8 @@ pub struct Scenario {
     pub lengths: Option<Arc<Lengths>>,
     /// `[adversaries]`
     pub adversaries: Option<Adversaries>,
+    /// `[sybils]`
+    pub sybils: Option<Sybils>,
     /// `[functions]`
     pub functions: Option<Functions>,
     /// `[anycalls]`
@@ -83,7 +85,7 @@ pub struct Scenario {
 }
 
 /// The built-in scenarios: name and text.
-pub const BUILT_IN: [(&str, &str); 8] = [
+pub const BUILT_IN: [(&str, &str); 9] = [
     ("lookup", include_str!("../../scenarios/lookup.toml")),
     ("churn", include_str!("../../scenarios/churn.toml")),
     ("joining", include_str!("../../scenarios/joining.toml")),
@@ -91,6 +93,7 @@ pub const BUILT_IN: [(&str, &str); 8] = [
     ("anycall", include_str!("../../scenarios/anycall.toml")),
     ("manycall", include_str!("../../scenarios/manycall.toml")),
     ("sessions", include_str!("../../scenarios/sessions.toml")),
+    ("eclipse", include_str!("../../scenarios/eclipse.toml")),
     ("liars", include_str!("../../scenarios/liars.toml")),
 ];
 
@@ -153,6 +156,7 @@ impl Scenario {
             sessions: keys.section_if_given()?,
             lengths: None,
             adversaries: keys.section_if_given()?,
+            sybils: keys.section_if_given()?,
             functions: keys.section_if_given()?,
             anycalls: keys.section_if_given()?,
             manycalls: keys.section_if_given()?,

@@ -1,9 +1,9 @@
 //! `[lookups]`: random peers look up random keys.
 
-use peerless_core::{Event, Request, Span, Target, Ticket, Time};
+use peerless_core::{Event, Name, Request, Span, Target, Ticket, Time};
 
 use super::{Doing, Plan};
-use crate::chance::Concern;
+use crate::chance::{Concern, Share};
 use crate::peer::Index;
 use crate::scenario::section;
 use crate::tickets::{KIND_SHIFT, LOOKUP};
@@ -16,6 +16,8 @@ section! {
         count: u32 = 10_000,
         /// From one lookup to the next.
         interval: Span = Span::ms(1),
+        /// Share of the lookups that are for the key that sybils surround.
+        eclipsed: Share = Share::NONE,
         /// When the first lookup begins.
         start: Span = Span::ZERO,
     }
@@ -25,6 +27,15 @@ section! {
 const WATCHED_EACH: u32 = 8;
 
 impl World {
+    /// What the lookup of this number is for.
+    pub(super) fn looked_up(&self, n: u64) -> Name {
+        let eclipsed = self.scenario.lookups.as_ref().map_or(Share::NONE, |work| work.eclipsed);
+        if !eclipsed.is_zero() && eclipsed.takes(self.chance.bits(Concern::Target, n, 1, 0)) {
+            return self.eclipsed();
+        }
+        self.chance.name(Concern::Target, n, 0)
+    }
+
     pub(super) fn begin_lookup(&mut self, n: u32) {
         let Some(work) = self.scenario.lookups.clone() else { return };
         let ticket = LOOKUP << KIND_SHIFT | u64::from(n);
@@ -32,9 +43,10 @@ impl World {
             self.plan_work(self.now + work.interval, Plan::Lookup(n + 1));
         }
         let Some(asker) = self.draw_peer(Concern::Asker, ticket) else { return };
-        let target = Target::Name(self.chance.name(Concern::Target, u64::from(n), 0));
+        let target = Target::Name(self.looked_up(n.into()));
         let doing = Doing::Lookup { target: target.key().0[0] };
-        if n.is_multiple_of(WATCHED_EACH) {
+        // Of two lookups for one key at the same peer none could say which request is whose.
+        if n.is_multiple_of(WATCHED_EACH) && target != Target::Name(self.eclipsed()) {
             let paths = self.config.user_paths;
             self.chains.begin(asker, ticket, target, self.table(asker), paths);
         }
@@ -67,6 +79,7 @@ impl World {
             let during = (start.0, self.now.0);
             let (least, at_end) = self.oracle.lacks(target, k, asker, during, &answer, honest);
             self.work.lookups.missing.push(least as u64);
+            self.work.lookups.eclipsed += u64::from(least >= k);
             (least == 0, at_end == 0)
         } else {
             (verdict.succeeded, verdict.exact)

@@ -48,6 +48,8 @@ pub(crate) enum Plan {
     Depart(u32, u32),
     /// A peer comes back.
     Return(u32),
+    /// A sybil makes itself known.
+    Sybil(u32),
 }
 
 impl Plan {
@@ -65,6 +67,7 @@ impl Plan {
             Self::Break => (8, 0),
             Self::Depart(peer, incarnation) => (9, u64::from(peer) << 32 | u64::from(incarnation)),
             Self::Return(peer) => (10, peer.into()),
+            Self::Sybil(n) => (11, n.into()),
         }
     }
 }
@@ -132,7 +135,7 @@ impl World {
         let number = operation.ticket & ((1 << KIND_SHIFT) - 1);
         let function = |n| Target::Name(self.function_name(n));
         match operation.ticket >> KIND_SHIFT {
-            LOOKUP => Target::Name(self.chance.name(Concern::Target, number, 0)),
+            LOOKUP => Target::Name(self.looked_up(number)),
             DEPLOY => function(number),
             _ => function(self.called(operation.ticket)),
         }
@@ -175,6 +178,7 @@ impl World {
         }
         self.begin_partition();
         self.begin_sessions();
+        self.begin_sybils();
         for (start, lasts, plan) in firsts {
             self.work.last_planned = self.work.last_planned.max(START + start + lasts);
             self.plan_work(START + start, plan);
@@ -201,6 +205,7 @@ impl World {
             Plan::Break => self.break_connections(),
             Plan::Depart(peer, incarnation) => self.depart(peer, incarnation),
             Plan::Return(peer) => self.come_back(peer),
+            Plan::Sybil(n) => self.introduce(n),
         }
     }
 

@@ -13,6 +13,7 @@ use peerless_core::{
 
 pub use self::peers::owner;
 
+use crate::adversary::Crowd;
 use crate::agenda::{Agenda, When};
 use crate::calls::Packet;
 use crate::census::Census;
@@ -130,6 +131,7 @@ pub struct World {
     pub(crate) chains: Chains,
     pub(crate) census: Census,
     pub(crate) work: Work,
+    pub(crate) crowd: Crowd,
     pub(crate) count: Count,
     pub(crate) sampler: Sampler,
     /// Writes down what concerns one operation.
@@ -169,6 +171,7 @@ impl World {
             chains: Chains::default(),
             census: Census::default(),
             work: Work::default(),
+            crowd: Crowd::default(),
             count: Count::default(),
             sampler: Sampler::default(),
             recorder: None,
@@ -360,9 +363,14 @@ impl World {
 
     /// A message of so many bytes leaves now.
     fn message(&mut self, from: u32, to: u32, bytes: u64) -> Passage {
-        let counter = &mut self.seats[from as usize].counters.messages;
-        *counter += 1;
-        Passage { from, to, counter: *counter, time: self.now, bytes }
+        let counter = if Scenario::is_sybil(from) {
+            self.sybil_sends(from)
+        } else {
+            let counter = &mut self.seats[from as usize].counters.messages;
+            *counter += 1;
+            *counter
+        };
+        Passage { from, to, counter, time: self.now, bytes }
     }
 
     /// Puts something on the agenda.

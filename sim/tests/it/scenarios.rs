@@ -11,7 +11,7 @@ fn complaints_name_file_line_and_key() {
     let calls = &format!("{functions}[anycalls]\n");
     let many = &format!("{functions}[manycalls]\n");
     let crash = &format!("{functions}[crash]\n");
-    let cases: [(&str, &str, &[&str]); 65] = [
+    let cases: [(&str, &str, &[&str]); 68] = [
         ("unknown key", "peers = 10\n\n[network]\nlatencyy = \"5ms\"", &[]),
         ("unknown section", "peers = 10\n[netwrok]\n", &[]),
         ("unknown key outside", "peer = 10", &[]),
@@ -76,6 +76,9 @@ fn complaints_name_file_line_and_key() {
         ("no adversary", "[adversaries]\nliars = 0.0", &[]),
         ("nobody to ask", "[adversaries]\nliars = 1.0", &[]),
         ("a lie for nobody", "[adversaries]\nliars = 0.0\nwrong = 0.1\nlie = \"silence\"", &[]),
+        ("no sybils", "[sybils]\ncount = 0", &[]),
+        ("too many sybils", "peers = 1_000_000\n[sybils]\ncount = 2_000", &[]),
+        ("nothing eclipsed", "[lookups]\neclipsed = 0.5", &[]),
         ("expects of nothing", "[expect]\nlookup_exact_min = 1.0", &[]),
     ];
     let mut text = String::new();
@@ -180,7 +183,7 @@ fn every_standard_can_be_written() {
         let sets: Vec<String> = [&given[..], &["owners=1".to_owned()]].concat();
         let said = Scenario::parse("all", "all.toml", "", &sets).expect("all of them are possible");
         let sections = format!(
-            "owners = 1\n[lookups]\n[{there}]\n[crash]\n[partition]\n[joining]\n[adversaries]\n[functions]\n\
+            "owners = 1\n[lookups]\n[{there}]\n[crash]\n[partition]\n[joining]\n[adversaries]\n[sybils]\n[functions]\n\
              [anycalls]\n[manycalls]"
         );
         let standard = Scenario::parse("all", "all.toml", &sections, &[]);

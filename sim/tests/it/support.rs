@@ -13,7 +13,7 @@ use peerless_sim::world::{START, World};
 
 /// The built-in scenarios, small enough for a debug build. What follows a slash tells those of one
 /// scenario apart.
-pub(crate) const SMALL: [(&str, &[&str]); 17] = [
+pub(crate) const SMALL: [(&str, &[&str]); 19] = [
     ("lookup", &["peers=400", "lookups.count=300"]),
     (
         "churn",
@@ -68,6 +68,38 @@ pub(crate) const SMALL: [(&str, &[&str]); 17] = [
             "adversaries.liars=0.4",
             "lookups.count=300",
             "expect.lookup_succeeded_min=0.98",
+        ],
+    ),
+    (
+        "eclipse",
+        &[
+            "peers=300",
+            "owners=3",
+            "core.k=8",
+            "network.groups=150",
+            "sybils.count=100",
+            "sybils.groups=2",
+            "sybils.reach=40",
+            "functions.start=5s",
+            "lookups.count=60",
+            "lookups.start=12s",
+            "anycalls.count=60",
+            "anycalls.start=16s",
+            "expect.lookup_missing_mean_max=4.5",
+        ],
+    ),
+    (
+        "anycall/adversaries",
+        &[
+            "peers=60",
+            "owners=5",
+            "functions.count=8",
+            "anycalls.count=300",
+            "crash.at=32s",
+            "adversaries.liars=0.1",
+            "adversaries.free_riders=0.3",
+            "adversaries.wrong=0.2",
+            "expect.anycall_succeeded_min=0.7",
         ],
     ),
     (
@@ -243,7 +275,8 @@ fn join_and_tables_shape() -> String {
     let peer = world.add();
     let target = Some(peerless_core::Target::Peer(Index(peer)));
     watch(&mut world, Interest { target, ..Interest::default() });
-    let met = peerless_core::Input::Met { peer: Index(3), serves: true };
+    let met =
+        peerless_core::Input::Met { peer: Index(3), serves: true, group: None, relayed: false };
     world.tell_now(peer, met);
     world.run_until(START + Span::secs(5));
     text.push_str(&told(&mut world));
@@ -380,7 +413,15 @@ fn removal_and_a_host_that_was_away() -> String {
     world.run_until(START + Span::secs(20));
     world.restart(away);
     let bootstrap = (0..8).find(|peer| world.is_up(*peer) && *peer != away).expect("seven are up");
-    world.tell_now(away, peerless_core::Input::Met { peer: Index(bootstrap), serves: true });
+    world.tell_now(
+        away,
+        peerless_core::Input::Met {
+            peer: Index(bootstrap),
+            serves: true,
+            group: None,
+            relayed: false,
+        },
+    );
     world.run_until(START + Span::secs(40));
     text.push_str(&told(&mut world));
     let _ = writeln!(text, "f is hosted by {:?}", world.hosts_of(0));
@@ -493,7 +534,10 @@ fn owners_nodes_compare() -> String {
         Interest { requests_of: Some(away), sync: true, from, ..Interest::default() },
     );
     world.restart(away);
-    world.tell_now(away, peerless_core::Input::Met { peer: Index(3), serves: true });
+    world.tell_now(
+        away,
+        peerless_core::Input::Met { peer: Index(3), serves: true, group: None, relayed: false },
+    );
     world.run_until(START + Span::secs(100));
     world.user(away, peerless_core::Request::List);
     text.push_str(&told(&mut world));
