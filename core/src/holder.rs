@@ -135,7 +135,12 @@ impl<P: Peer> Core<P> {
         record: Arc<Record>,
         turn: &mut Turn<'_, P>,
     ) -> Option<Answer<P>> {
-        let (kept, newer) = match self.learn(&record, from, turn) {
+        let learned = self.learn(&record, from, turn);
+        if !matches!(learned, Learned::Superseded(_) | Learned::Rejected) {
+            // Whoever says this says it to all the holders.
+            self.records.told(record.function, turn.now);
+        }
+        let (kept, newer) = match learned {
             Learned::New | Learned::Unkept => {
                 let after = AfterKeep::Answer { to: from, tag, hosts: Vec::new(), noted: true };
                 self.keep(Item::Record(record), after, turn);
@@ -165,7 +170,6 @@ impl<P: Peer> Core<P> {
         match self.records.get(record.function).cloned() {
             Some(known) if known.supersedes(record) => return Learned::Superseded(known),
             Some(known) if !record.supersedes(&known) => {
-                self.records.told(record.function, turn.now);
                 let unkept =
                     self.records.is_unkept(record.function) && !planted::is(Bug::AcknowledgesEarly);
                 return if unkept { Learned::Unkept } else { Learned::Same };
@@ -179,7 +183,6 @@ impl<P: Peer> Core<P> {
             return Learned::Rejected;
         }
         self.insert_record(record.clone(), from);
-        self.records.told(record.function, turn.now);
         self.records.mark_unkept(record.function);
         self.known.forget(record.function);
         if record.spec.is_none() && !planted::is(Bug::IgnoresTombstone) {

@@ -55,6 +55,7 @@ pub const ALL: &[(&str, Play)] = &[
     ("renewal_of_removed", placing::renewal_of_removed),
     ("tombstone_told_again", placing::tombstone_told_again),
     ("removal_alone", placing::removal_alone),
+    ("removal_among_siblings", placing::removal_among_siblings),
     ("anycall_from_nowhere", calls::from_nowhere),
     ("ignorance_is_not_absence", calls::unknown),
     ("anycall_second_host", calls::second_host),
