@@ -122,6 +122,10 @@ impl<P: Peer> Core<P> {
             Some(record) => {
                 job.add_hosts(&outcome.hosts, &self.standings);
                 self.known.put(record.clone(), outcome.hosts, turn);
+                self.learn_if_concerned(&record, turn);
+                let Some(job) = self.jobs.get_mut(tag) else {
+                    return;
+                };
                 let before = job.deadline;
                 job.learn(record, turn.config.call_timeout_max);
                 if job.deadline != before {

@@ -268,11 +268,11 @@ impl<P: Peer> Search<P> {
         self.lookup.warm()
     }
 
-    /// Whether a first host and the record are there, or the function is known to be removed.
+    /// Whether a first host and the record are there. A tombstone is not enough: whoever has it, and be
+    /// it this peer, may not have heard that the function was deployed again.
     fn is_enough(&self) -> bool {
-        let removed = self.record.as_ref().is_some_and(|record| record.spec.is_none());
-        let found = self.record.is_some() && !self.hosts.is_empty();
-        self.kind == Kind::FirstHosts && (removed || found)
+        let runs = self.record.as_ref().is_some_and(|record| record.spec.is_some());
+        self.kind == Kind::FirstHosts && runs && !self.hosts.is_empty()
     }
 }
 

@@ -55,6 +55,7 @@ pub const ALL: &[(&str, Play)] = &[
     ("renewal_of_removed", placing::renewal_of_removed),
     ("tombstone_told_again", placing::tombstone_told_again),
     ("removal_alone", placing::removal_alone),
+    ("deployed_again", placing::deployed_again),
     ("removal_among_siblings", placing::removal_among_siblings),
     ("anycall_from_nowhere", calls::from_nowhere),
     ("ignorance_is_not_absence", calls::unknown),
