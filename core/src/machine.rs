@@ -135,6 +135,11 @@ pub(crate) enum AfterKeep<P> {
         function: Name,
         version: u64,
     },
+    /// What is served is kept again.
+    Rehosted {
+        function: Name,
+        version: u64,
+    },
     /// A deployment is complete.
     Deployed {
         ticket: Ticket,
@@ -313,6 +318,13 @@ impl<P: Peer> Core<P> {
             }
             AfterKeep::Hosted { function, version } => {
                 self.hosting_kept(function, version, ok, turn);
+            }
+            AfterKeep::Rehosted { function, version } => {
+                if let Some(hosting) = self.hosting.get_mut(&function)
+                    && hosting.record.version == version
+                {
+                    hosting.kept |= ok;
+                }
             }
             AfterKeep::Deployed { ticket, event } => {
                 let event = if ok { *event } else { Event::Failed(Failure::NotKept) };
