@@ -116,6 +116,9 @@ impl<P: Peer> Core<P> {
     pub(crate) fn gone(&mut self, call: Call, turn: &mut Turn<'_, P>) {
         if let Some(job) = self.admission.running.remove(&call) {
             turn.push(Effect::Cancel { job });
+            if planted::is(Bug::FreesEarly) {
+                self.ran_end(job, turn);
+            }
         } else {
             self.admission.queue.remove(call);
         }
@@ -124,7 +127,7 @@ impl<P: Peer> Core<P> {
     pub(crate) fn ran_head(&mut self, job: Tag, turn: &mut Turn<'_, P>) {
         let load = self.load();
         if let Some(Running { call, arrived, began, .. }) = self.admission.jobs.get(job).copied()
-            && self.admission.running.contains_key(&call)
+            && (self.admission.running.contains_key(&call) || planted::is(Bug::RespondsToGone))
         {
             let stay = Stay { waited: began.since(arrived), ran: turn.now.since(began) };
             turn.push(Effect::Respond { call, load, stay });

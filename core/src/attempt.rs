@@ -53,7 +53,10 @@ impl<P: Peer> Core<P> {
         let job = self.jobs.get_mut(tag).expect("its job dispatches it");
         let reason = job.begin(item, host, attempt, turn.now);
         self.standings.called(host, turn.now, turn.config.standings_max);
-        let deadline = job.deadline.min(turn.now + job.timeout);
+        let mut deadline = job.deadline.min(turn.now + job.timeout);
+        if planted::is(Bug::OutlivesDeadline) {
+            deadline = turn.now + job.timeout;
+        }
         let (ticket, function) = (job.ticket, job.function);
         self.timers.add(deadline + OVERTIME, Timer::Attempt(attempt));
         turn.note(|| Note::Attempt { ticket, item, host, reason });
@@ -232,7 +235,7 @@ impl<P: Peer> Core<P> {
         };
         open.failures = open.failures.saturating_add(1);
         open.started = true;
-        if over.other {
+        if over.other && !planted::is(Bug::ForgetsTheOther) {
             return;
         }
         let spent = open.failures > job.retries.into();
@@ -261,6 +264,11 @@ impl<P: Peer> Core<P> {
     ) {
         for slower in self.abort_running(tag, item, turn) {
             self.standings.lagged(slower.host, turn.now.since(slower.since), turn.now);
+            if let Some(job) = self.jobs.get_mut(tag)
+                && planted::is(Bug::CountsStragglers)
+            {
+                job.summary.items += 1;
+            }
         }
         let Some(job) = self.jobs.get_mut(tag) else {
             return;
@@ -333,7 +341,8 @@ impl<P: Peer> Core<P> {
         let Some(job) = self.jobs.remove(tag) else {
             return;
         };
-        for attempt in job.open.values().flat_map(|open| open.running.iter().copied()) {
+        let most = if planted::is(Bug::AbortsOnlyFirst) { 1 } else { usize::MAX };
+        for attempt in job.open.values().flat_map(|open| open.running.iter().copied().take(most)) {
             if let Some(Attempt { host, .. }) = self.attempts.remove(attempt) {
                 self.standings.over(host, turn.now, turn.config.standings_max);
                 if !planted::is(Bug::CancelRunsOn) {

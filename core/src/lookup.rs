@@ -17,6 +17,7 @@ const NEXT_TO: usize = 4;
 
 /// The state of a search.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct Lookup<P> {
     target: Key,
     /// How many closest peers are wanted.
@@ -32,6 +33,7 @@ pub(crate) struct Lookup<P> {
 }
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 struct Candidate<P> {
     /// The first limb of its distance; the others follow from the peer, and hardly ever decide.
     near: u64,
@@ -42,6 +44,7 @@ struct Candidate<P> {
 }
 
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(test, derive(PartialOrd, Ord))]
 enum State {
     New,
     Waiting,
@@ -81,7 +84,8 @@ impl<P: Peer> Lookup<P> {
         let mut new = None;
         let live = self.candidates.iter().enumerate().filter(|(_, c)| c.state != State::Failed);
         for (at, candidate) in live.take(self.want) {
-            unanswered |= candidate.state != State::Answered;
+            let flies = candidate.state == State::Waiting && planted::is(Bug::EndsInFlight);
+            unanswered |= candidate.state != State::Answered && !flies;
             let farthest = planted::is(Bug::LookupFarthest);
             if candidate.state == State::New && (new.is_none() || farthest) {
                 new = Some(at);
@@ -124,7 +128,7 @@ impl<P: Peer> Lookup<P> {
             && self.candidates[at].state == State::Waiting
         {
             self.candidates[at].state = State::Failed;
-            self.waiting -= 1;
+            self.waiting -= usize::from(!planted::is(Bug::FailedHoldsPlace));
             self.cost.timeouts += 1;
         }
     }

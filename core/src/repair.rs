@@ -34,7 +34,8 @@ impl Count {
 
     /// Whether there are more than wanted, and this is the farthest.
     fn is_surplus(self) -> bool {
-        self.live > self.most.max(self.least) && self.rank + 1 == self.live
+        let farthest = self.rank + 1 == self.live || planted::is(Bug::RetiresOutOfTurn);
+        self.live > self.most.max(self.least) && farthest
     }
 }
 
@@ -152,6 +153,7 @@ impl<P: Peer> Core<P> {
         let proven = hosting.mates.iter().filter(|mate| mate.proven_at.is_some()).count() as u16;
         let delay = if count.is_lacking() && turn.config.repair {
             let rank = if planted::is(Bug::NoRank) { 0 } else { count.rank };
+            let rank = rank.saturating_sub(u16::from(planted::is(Bug::RanksOffByOne)));
             turn.config.rank_delay.times(u64::from(rank))
         } else if proven + 1 > count.most.max(count.least) {
             turn.config.retire_after
@@ -248,7 +250,9 @@ impl<P: Peer> Core<P> {
             if self.count(function, turn).is_some_and(Count::is_lacking) {
                 let pause = turn.config.repair_backoff;
                 let at = if placed.is_empty() { turn.now + pause } else { turn.now };
-                self.heal_at(function, at);
+                if !(placed.is_empty() && planted::is(Bug::RepairsOnce)) {
+                    self.heal_at(function, at);
+                }
             }
         }
         self.heal_next(turn);
