@@ -1,5 +1,7 @@
 //! The search beside an oracle that sees the whole network.
 
+mod exhaustive;
+
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -111,67 +113,5 @@ proptest! {
         let (found, cost) = play(n, k, alpha, Key([target, 0, 0, 0]), &dead, seed);
         prop_assert!(found.iter().all(|peer| !dead.contains(peer)));
         prop_assert!(found.len() <= k.into() && cost.timeouts as usize <= dead.len());
-    }
-}
-
-/// Every order in which up to four peers answer or stay silent, from any of them known at first.
-#[test]
-fn every_order_of_four() {
-    for n in 0..=4u16 {
-        let peers: Vec<P> = (1..=n).map(P).collect();
-        for seeds in 0..1u16 << n {
-            for k in 1..=4 {
-                for alpha in 1..=3 {
-                    let seeds: Vec<P> = chosen(&peers, seeds);
-                    let lookup = || Lookup::new(Key([0; 4]), k, alpha, &seeds);
-                    explore(&peers, &lookup, &mut Vec::new());
-                }
-            }
-        }
-    }
-}
-
-fn chosen(peers: &[P], bits: u16) -> Vec<P> {
-    peers.iter().enumerate().filter(|(at, _)| bits >> at & 1 == 1).map(|(_, p)| *p).collect()
-}
-
-/// Replays `events` and then tries each next one: who waits answers that it knows everybody or
-/// nobody, or stays silent.
-fn explore(peers: &[P], lookup: &dyn Fn() -> Lookup<P>, events: &mut Vec<(P, u8)>) {
-    let mut state = lookup();
-    let (want, mut waiting, mut asked) = (state.want, Vec::new(), Vec::new());
-    let mut known = Vec::new();
-    for turn in 0..=events.len() {
-        while let Next::Ask(peer) = state.next() {
-            assert!(!asked.contains(&peer), "nobody is asked twice");
-            asked.push(peer);
-            waiting.push(peer);
-        }
-        if let Some((peer, how)) = events.get(turn).copied() {
-            waiting.retain(|other| *other != peer);
-            match how {
-                0 => state.failed(peer),
-                1 => drop(state.answered(peer, &[], P(0))),
-                _ => drop(state.answered(peer, peers, P(0))),
-            }
-            if how > 0 {
-                known.push(peer);
-            }
-        }
-    }
-    assert!(asked.len() <= peers.len());
-    if state.next() == Next::Done {
-        let found: Vec<P> = state.closest().map(|(peer, _)| peer).collect();
-        let answered = closest(&known, Key([0; 4]), want);
-        assert_eq!(found, answered, "the closest that answered are found");
-        return;
-    }
-    assert!(!waiting.is_empty(), "it ends, or waits for somebody");
-    for peer in waiting {
-        for how in 0..3 {
-            events.push((peer, how));
-            explore(peers, lookup, events);
-            events.pop();
-        }
     }
 }
