@@ -32,6 +32,7 @@ use body::{document, read_body};
 use error::{ApiError, not_placed, of_failure, unexpected};
 
 pub(crate) use error::error_body;
+pub(crate) use manycall::fuzz_items;
 pub(crate) use network::own_addresses;
 pub(crate) use server::serve;
 

@@ -51,6 +51,11 @@ impl File {
     pub(super) fn read(path: &Path) -> Result<Self, Wrong> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| Wrong(format!("cannot read {}: {error}", path.display())))?;
+        Self::parse(path, text)
+    }
+
+    /// The settings that `text` says; it is called `path` in complaints.
+    pub(super) fn parse(path: &Path, text: String) -> Result<Self, Wrong> {
         let text = Text { path: path.to_owned(), text };
         let file: Result<Self, _> = toml::from_str(&text.text);
         let mut file = file.map_err(|error| {
