@@ -99,6 +99,14 @@ impl Chains {
         }
     }
 
+    /// A lookup of a peer, whose turn is over, that waits for nobody, and is not at its end.
+    pub(crate) fn idle(&self, peer: u32) -> Option<Ticket> {
+        let idle = |chain: &&Chain| {
+            !chain.asked.is_empty() && chain.asked.iter().all(|asked| !asked.waits)
+        };
+        self.open.get(&peer)?.iter().find(idle).map(|chain| chain.ticket)
+    }
+
     /// A lookup ended, and the core says what was found and what it took. What is not so, in words.
     pub(crate) fn end(
         &mut self,

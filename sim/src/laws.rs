@@ -50,6 +50,8 @@ pub struct Laws {
     items: BTreeMap<(u32, Ticket), Many>,
     /// Items that may be run once: the caller, its ticket and which.
     once: BTreeSet<(u32, Ticket, u64)>,
+    /// How far ahead the items of a manycall may be.
+    items_ahead_max: u32,
     /// What was broken.
     pub violations: Violations,
 }
@@ -58,6 +60,10 @@ pub struct Laws {
 #[derive(Clone, Debug, Default)]
 struct Many {
     given: u64,
+    wanted: u64,
+    taken: u64,
+    /// The first item without a result.
+    oldest: u64,
     answered: BTreeSet<u64>,
     doubled: u64,
 }
@@ -74,9 +80,11 @@ pub struct Tally {
 }
 
 impl Laws {
-    /// The judges of a world that begins with so many peers.
-    pub fn of(peers: u32) -> Self {
-        Self { judges: (0..peers).map(|_| None).collect(), ..Self::default() }
+    /// The judges of a world that begins with so many peers, in which the items of a manycall may be
+    /// so far ahead.
+    pub fn of(peers: u32, items_ahead_max: u32) -> Self {
+        let judges = (0..peers).map(|_| None).collect();
+        Self { judges, items_ahead_max, ..Self::default() }
     }
 
     /// Reads what judging the peer's next turn will read first.
@@ -96,19 +104,48 @@ impl Laws {
 
     /// A core is told something.
     pub fn input(&mut self, now: Time, peer: u32, input: &Input<Index>) {
-        if let Input::Items { ticket, n, .. } = input {
-            self.items.entry((peer, *ticket)).or_default().given += u64::from(*n);
+        match input {
+            Input::Items { ticket, n, .. } => self.many(peer, *ticket).given += u64::from(*n),
+            Input::Taken { ticket, n } => self.many(peer, *ticket).taken += u64::from(*n),
+            _ => {}
         }
         self.judge(peer, |judge| judge.input(now, input));
     }
 
     /// A core wants something done.
-    pub fn effect(&mut self, peer: u32, effect: &Effect<Index>) {
-        if let Effect::Tell(ticket, Event::Item { index, .. }) = effect {
-            let many = self.items.entry((peer, *ticket)).or_default();
-            many.doubled += u64::from(!many.answered.insert(*index));
+    pub fn effect(&mut self, now: Time, peer: u32, effect: &Effect<Index>) {
+        match effect {
+            Effect::Tell(ticket, Event::Item { index, .. }) => {
+                let many = self.many(peer, *ticket);
+                many.doubled += u64::from(!many.answered.insert(*index));
+            }
+            Effect::Want { ticket, n } => self.wants(now, peer, *ticket, *n),
+            _ => {}
         }
         self.judge(peer, |judge| judge.effect(effect));
+    }
+
+    fn many(&mut self, peer: u32, ticket: Ticket) -> &mut Many {
+        self.items.entry((peer, ticket)).or_default()
+    }
+
+    /// Items may be brought only so far ahead of the oldest one without a result, and of the results
+    /// that were taken: neither the items nor the results of a manycall may need room without bound.
+    fn wants(&mut self, now: Time, peer: u32, ticket: Ticket, n: u32) {
+        let ahead_max = u64::from(self.items_ahead_max);
+        let many = self.many(peer, ticket);
+        while many.answered.contains(&many.oldest) {
+            many.oldest += 1;
+        }
+        many.wanted += u64::from(n);
+        let Many { wanted, taken, oldest, .. } = *many;
+        if wanted > oldest.min(taken) + ahead_max {
+            let what = format_args!(
+                "credit: {wanted} items of ticket {ticket:x} are wanted where {oldest} have their \
+                 results one after the other, {taken} results are taken, and {ahead_max} may be ahead"
+            );
+            self.violations.add(now, Some(peer), what);
+        }
     }
 
     fn judge(&mut self, peer: u32, step: impl FnOnce(&mut Judge<Index>)) {

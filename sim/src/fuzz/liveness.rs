@@ -82,11 +82,15 @@ fn calm(play: &mut Play<'_>) {
     deploy_again(play);
 }
 
-/// What has no host at all comes back only if its owner wants it: he deploys it again.
+/// What has no host at all, or none in the version that was deployed last, comes back only if its
+/// owner wants it, who has the code: he deploys it again.
 fn deploy_again(play: &mut Play<'_>) {
     for function in 0..play.case.functions.len() {
-        let served = play.world.serving(function).next().is_some();
         let Some(wish) = play.wishes[function].clone() else { continue };
+        let deployed = play.answer(wish.peer, wish.ticket);
+        let deployed = matches!(deployed, Some((_, Event::Deployed { .. })));
+        let least = if deployed { wish.version } else { 0 };
+        let served = play.world.serving(function).any(|(_, version)| version >= least);
         if served || wish.removed || play.world.is_open(wish.ticket) {
             continue;
         }
@@ -226,7 +230,8 @@ fn unserved(play: &Play<'_>, function: usize) -> Option<String> {
         Should::BeGone | Should::Be => None,
         Should::Serve { least, version } => {
             let hosts = play.world.hosts_of(function).len();
-            let could = play.world.those_up().len();
+            let can = |peer: &u32| play.case.scenario.slots_of(*peer) > 0;
+            let could = play.world.those_up().into_iter().filter(can).count();
             if hosts < least.min(could) && play.has_room() {
                 return Some(format!("f{function} has {hosts} of {least} hosts"));
             }

@@ -136,6 +136,7 @@ impl Network {
     /// Nothing is lost from now on, and nobody is apart.
     pub(crate) fn calm(&mut self) {
         self.settings.loss = Share::NONE;
+        self.settings.jitter = Share::NONE;
         self.partition = None;
     }
 

@@ -48,16 +48,9 @@ impl World {
         start: Time,
         event: &Event<Index>,
     ) {
+        self.end_chain(asker, ticket, event);
         let lookups = &mut self.work.lookups;
         lookups.count += 1;
-        let found = match event {
-            Event::Found { peers, cost } => Some((&peers[..], *cost)),
-            _ => None,
-        };
-        if let Some(differs) = self.chains.end(asker, ticket, found) {
-            let what = format_args!("cost: a lookup says: {differs}");
-            self.laws.violations.add(self.now, Some(asker), what);
-        }
         let Event::Found { peers, cost } = event else { return };
         let answer: Vec<u32> = peers.iter().map(|(peer, _)| peer.0).collect();
         let k = usize::from(self.config.k);
@@ -72,5 +65,17 @@ impl World {
         lookups.rounds.push(u64::from(cost.rounds));
         lookups.rpcs.push(u64::from(cost.rpcs));
         lookups.latency.push(self.now.since(start).0);
+    }
+
+    /// Holds what a lookup says that it took against what was seen, where it was watched.
+    pub(super) fn end_chain(&mut self, asker: u32, ticket: Ticket, event: &Event<Index>) {
+        let found = match event {
+            Event::Found { peers, cost } => Some((&peers[..], *cost)),
+            _ => None,
+        };
+        if let Some(differs) = self.chains.end(asker, ticket, found) {
+            let what = format_args!("cost: a lookup says: {differs}");
+            self.laws.violations.add(self.now, Some(asker), what);
+        }
     }
 }

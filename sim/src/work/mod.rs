@@ -276,18 +276,18 @@ impl World {
                     let desk = self.desks[peer as usize].as_ref();
                     let answered = desk.and_then(|desk| desk.attempts.get(attempt)?.status);
                     *status = answered.unwrap_or(0);
-                    false
+                    None
                 }
                 (Doing::Many(job), Event::Item { result, .. }) => {
                     job.count(result);
                     self.work.manycalls.results += 1;
-                    true
+                    Some(Span::ZERO)
                 }
-                (Doing::Fed(_), Event::Item { .. }) => true,
-                _ => false,
+                (Doing::Fed(feed), Event::Item { .. }) => Some(feed.takes),
+                _ => None,
             };
-            if taken {
-                self.tell(peer, self.now, Input::Taken { ticket, n: 1 });
+            if let Some(after) = taken {
+                self.tell(peer, self.now + after, Input::Taken { ticket, n: 1 });
             }
             return;
         }
@@ -300,6 +300,7 @@ impl World {
             }
             Doing::Meet { .. } | Doing::Other => {}
             Doing::Fed(_) => {
+                self.end_chain(peer, ticket, event);
                 self.work.answers.insert(key, (self.now, event.clone()));
             }
             Doing::Deploy => self.end_deploy(took, event),

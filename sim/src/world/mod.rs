@@ -27,6 +27,7 @@ use crate::peer::{Index, limb};
 use crate::record::Recorder;
 use crate::scenario::{Scenario, Silence};
 use crate::series::Sampler;
+use crate::tickets::ticket_name;
 use crate::work::{Plan, Work};
 
 /// When the world begins: 2027-01-01, 00:00 UTC.
@@ -165,7 +166,7 @@ impl World {
             effects: Vec::new(),
             network: Network::new(&scenario, chance.clone()),
             oracle: Oracle::new(limb, peers, START.0),
-            laws: Laws::of(peers),
+            laws: Laws::of(peers, scenario.core.items_ahead_max),
             chains: Chains::default(),
             census: Census::default(),
             work: Work::default(),
@@ -343,7 +344,7 @@ impl World {
         core.handle(input, &mut Turn::new(self.now, &self.config, &mut effects));
         for effect in effects.drain(..) {
             let sum = fold.effect(&effect);
-            self.laws.effect(peer, &effect);
+            self.laws.effect(self.now, peer, &effect);
             self.chains.effect(self.now, peer, &effect);
             if let Some(recorder) = &mut self.recorder {
                 recorder.effect(self.now, peer, &effect);
@@ -352,6 +353,10 @@ impl World {
         }
         self.effects = effects;
         self.seats[at].digest = fold;
+        if let Some(ticket) = self.chains.idle(peer) {
+            let what = format_args!("idle: {} waits for nobody", ticket_name(ticket));
+            self.laws.violations.add(self.now, Some(peer), what);
+        }
     }
 
     pub(crate) fn desk(&mut self, peer: u32) -> &mut Desk {
