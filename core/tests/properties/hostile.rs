@@ -7,8 +7,8 @@ use std::sync::Arc;
 use peerless_core::laws::Laws;
 use peerless_core::random::Random;
 use peerless_core::{
-    Answer, Config, Core, Digest, Effect, Ending, Event, Got, Input, Item, Message, Name, Query,
-    Record, Request, Setup, Span, Spec, Tag, Ticket, Time, Turn,
+    Answer, Config, Core, Dialled, Digest, Effect, Ending, Event, Got, Input, Item, Message, Name,
+    Query, Record, Request, Setup, Span, Spec, Tag, Ticket, Time, Turn,
 };
 
 use super::bytes::{Choices, small};
@@ -50,6 +50,7 @@ struct Machine<'a> {
     keeps: Vec<Tag>,
     fetches: Vec<(Tag, Digest)>,
     installs: Vec<(Tag, Name, u64)>,
+    dials: Vec<Tag>,
     reached: BTreeSet<&'static str>,
 }
 
@@ -87,6 +88,7 @@ impl<'a> Machine<'a> {
             keeps: Vec::new(),
             fetches: Vec::new(),
             installs: Vec::new(),
+            dials: Vec::new(),
             reached: BTreeSet::new(),
         }
     }
@@ -252,8 +254,12 @@ impl<'a> Machine<'a> {
             return Some(Input::Head { attempt, status, load, stay: None });
         }
         self.attempts.remove(&attempt);
-        let how =
-            if headed && self.bytes.below(8) > 0 { Ending::Complete } else { self.bytes.ending() };
+        // Whose answer has begun was neither refused nor out of reach.
+        let how = match (headed, self.bytes.below(8)) {
+            (true, 0) => Ending::Cut,
+            (true, _) => Ending::Complete,
+            (false, _) => self.bytes.ending(),
+        };
         Some(Input::Ended { attempt, how })
     }
 
@@ -301,8 +307,18 @@ impl<'a> Machine<'a> {
         Some(Input::Installed { tag, function, version, ok: !bad })
     }
 
+    fn dialled(&mut self) -> Option<Input<P>> {
+        let tag = take(&mut self.bytes, &mut self.dials)?;
+        let outcome = match self.bytes.below(3) {
+            0 => Dialled::Nobody,
+            1 => Dialled::Busy,
+            _ => Dialled::Met(self.bytes.peer()),
+        };
+        Some(Input::Dialled { tag, outcome })
+    }
+
     fn input(&mut self) -> Input<P> {
-        let input = match self.bytes.below(20) {
+        let input = match self.bytes.below(21) {
             0 | 1 => {
                 let (ticket, request) = (self.number(), self.request());
                 if matches!(request, Request::Many { .. }) {
@@ -322,6 +338,7 @@ impl<'a> Machine<'a> {
             16 => self.hangs_up(),
             17 => self.kept(),
             18 => self.code(),
+            19 => self.dialled(),
             _ => None,
         };
         input.unwrap_or(Input::Wake)
@@ -376,6 +393,7 @@ impl<'a> Machine<'a> {
                 self.keeps.push(tag);
             }
             Effect::WakeAt(at) => self.wake = at,
+            Effect::Dial { tag, .. } => self.dials.push(tag),
             Effect::Send { message: Message::Answer(..), .. }
             | Effect::Forget(_)
             | Effect::Note(_) => {}
@@ -395,6 +413,7 @@ impl<'a> Machine<'a> {
             Event::Finished(_) => "finished",
             Event::Cancelled(true) => "cancelled",
             Event::NotPlaced(_) => "not placed",
+            Event::Met(_) => "met",
             Event::Listed(_) | Event::Cancelled(false) | Event::Failed(_) => "other",
         };
         self.reached.insert(what);
@@ -425,8 +444,11 @@ impl<'a> Machine<'a> {
         if let Some((tag, digest)) = self.fetches.pop() {
             return Some(Input::Fetched { tag, digest, got: Got::Nothing });
         }
-        let (tag, function, version) = self.installs.pop()?;
-        Some(Input::Installed { tag, function, version, ok: false })
+        if let Some((tag, function, version)) = self.installs.pop() {
+            return Some(Input::Installed { tag, function, version, ok: false });
+        }
+        let tag = self.dials.pop()?;
+        Some(Input::Dialled { tag, outcome: Dialled::Nobody })
     }
 
     /// Nobody says anything any more: whatever was asked for has its end.
@@ -473,7 +495,7 @@ pub fn hostile_bytes(bytes: &[u8]) -> BTreeSet<&'static str> {
 }
 
 /// What must be reached by seeded bytes, or they show little.
-const DEEP: [&str; 16] = [
+const DEEP: [&str; 17] = [
     "aborted",
     "cancelled",
     "cancels",
@@ -485,6 +507,7 @@ const DEEP: [&str; 16] = [
     "hosts",
     "item",
     "item failed",
+    "met",
     "not placed",
     "removed",
     "responds",
