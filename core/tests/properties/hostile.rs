@@ -357,7 +357,9 @@ impl<'a> Machine<'a> {
         if let Some(breach) = self.laws.breaches().first() {
             panic!("law: {breach}");
         }
-        effects.into_iter().for_each(|effect| self.perform(effect));
+        for effect in effects {
+            self.perform(effect);
+        }
     }
 
     fn perform(&mut self, effect: Effect<P>) {
