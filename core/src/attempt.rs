@@ -17,8 +17,8 @@ use crate::turn::{Answered, Effect, Ending, Event, Failure, Refusal, Stay, Turn}
 
 /// How long a dispatched call may outlast its deadline before the core gives it up itself.
 const OVERTIME: Span = Span::secs(1);
-/// Times an anycall is refused as too busy before its caller hears it.
-const CALL_REFUSALS_MAX: u16 = 8;
+/// Times an anycall is refused as too busy before its caller hears it: within two round trips.
+const CALL_REFUSALS_MAX: usize = 2;
 /// Hosts that an anycall fails to reach before its caller hears that there is none.
 const UNREACHED_MAX: u16 = 32;
 /// Hosts that an anycall fails to reach before it asks further peers for others: whoever named them
@@ -165,15 +165,21 @@ impl<P: Peer> Core<P> {
         let Some(open) = job.open.get_mut(&item).filter(|_| !over.other) else {
             return;
         };
-        open.refusals = open.refusals.saturating_add(1);
+        open.refusals = open.refusals.saturating_add(u16::from(why == Refusal::Busy));
         // An item of a job may still be in time elsewhere.
         open.failures = open.failures.saturating_add(u16::from(why == Refusal::Late));
         let late = why == Refusal::Late && (!is_many || open.failures > retries);
-        let tired = !is_many && why == Refusal::Busy && open.refusals >= CALL_REFUSALS_MAX;
-        let everywhere =
-            !is_many && why == Refusal::Busy && usize::from(open.refusals) >= 2 * hosts;
+        let refusals_max = if planted::is(Bug::TriesAll) { 8 } else { CALL_REFUSALS_MAX };
+        let refused = usize::from(open.refusals) >= refusals_max.min(hosts);
+        let tired = !is_many && why == Refusal::Busy && refused;
         job.last_failure = Some(failure.clone());
-        if late || spent || tired || everywhere || planted::is(Bug::RefusedForGood) {
+        // There should be others, who may have less to do.
+        if tired && !spent && (job.knows_few() || job.searching) {
+            job.again(item, Reason::Refused);
+            self.seek(tag, turn);
+            return;
+        }
+        if late || spent || tired || planted::is(Bug::RefusedForGood) {
             self.fail_item(tag, item, failure, turn);
         } else {
             job.again(item, Reason::Refused);

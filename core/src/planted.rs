@@ -129,6 +129,14 @@ pub enum Bug {
     NoStragglers = 49,
     /// A host that is busy giving code to others counts as one that has none.
     BusyIsGone = 50,
+    /// An anycall goes from host to host while all of them refuse it.
+    TriesAll = 62,
+    /// Where an anycall goes after a host refused it is left to chance.
+    SecondBlindly = 63,
+    /// Who has calls waiting takes the last place in a queue too.
+    LastForAnyone = 64,
+    /// An anycall that was refused does not look for further hosts.
+    KnowsFew = 65,
     /// Who left the table is never asked again, and who is alone stays so.
     NeverRegains = 81,
     /// A contact that has no room is not dialled again.
@@ -137,7 +145,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug, by number.
-    pub const ALL: [Self; 52] = [
+    pub const ALL: [Self; 56] = [
         Self::LookupFarthest,
         Self::LookupEndsEarly,
         Self::NeverEvict,
@@ -188,6 +196,10 @@ impl Bug {
         Self::IgnoranceIsAbsence,
         Self::NoStragglers,
         Self::BusyIsGone,
+        Self::TriesAll,
+        Self::SecondBlindly,
+        Self::LastForAnyone,
+        Self::KnowsFew,
         Self::NeverRegains,
         Self::DialsOnce,
     ];
@@ -219,6 +231,9 @@ impl Bug {
                 | Self::MissesTwice
                 | Self::IgnoranceIsAbsence
                 | Self::BusyIsGone
+                | Self::SecondBlindly
+                | Self::LastForAnyone
+                | Self::KnowsFew
                 | Self::NeverRegains
                 | Self::DialsOnce
         )

@@ -59,9 +59,11 @@ pub enum Concern {
     Errand = 24,
     /// Which machines are slow: machine.
     Slow = 25,
+    /// How long it is until the next call comes: flow, call.
+    Arrival = 32,
 }
 
-const CONCERNS: usize = 26;
+const CONCERNS: usize = 33;
 
 /// All chance of one world.
 #[derive(Clone, Debug)]

@@ -14,6 +14,8 @@ section! {
         hosts: Option<u32> = None,
         /// Calls that run at once.
         slots: u16 = 4,
+        /// The same of the hosts in their order, over and over, where they are unequal; then none has `slots`.
+        slots_each: Vec<u16> = Vec::new(),
         /// Calls that wait.
         queue: u16 = 16,
         /// Functions that can be installed.

@@ -37,10 +37,18 @@ section! {
         placement_load_max_over_mean_max: Option<f64> = None,
         /// Least share of the anycalls made while a host lived that succeeded.
         anycall_succeeded_min: Option<f64> = None,
+        /// Least share of the anycalls that were answered.
+        anycall_served_min: Option<f64> = None,
+        /// Most milliseconds until any refused anycall's caller knew.
+        anycall_refusal_ms_max: Option<f64> = None,
+        /// Least service done for anycalls in any ten seconds while they came, over what the hosts could do.
+        anycall_goodput_min: Option<f64> = None,
         /// Most milliseconds of an anycall at the 99th percentile.
         anycall_latency_ms_p99_max: Option<f64> = None,
         /// Most items of manycalls that failed.
         manycall_failed_max: Option<f64> = None,
+        /// Most runs beyond one for each item, over the items.
+        manycall_repeated_max: Option<f64> = None,
         /// Least ratio of the ideal to the true makespan.
         manycall_efficiency_min: Option<f64> = None,
     }
@@ -102,12 +110,20 @@ pub fn breaches(world: &World, report: &Report) -> Vec<String> {
     if let Some(it) = &report.anycall {
         let succeeded = ratio(it.while_hosted_succeeded, it.while_hosted);
         breaches.least("anycall_succeeded_min", succeeded, expect.anycall_succeeded_min);
+        let served = ratio(it.succeeded, it.count);
+        breaches.least("anycall_served_min", served, expect.anycall_served_min);
+        // Where none was refused, none had to wait for it.
+        let refusal = Some(it.refusal_latency_ms.max);
+        breaches.most("anycall_refusal_ms_max", refusal, expect.anycall_refusal_ms_max);
+        breaches.least("anycall_goodput_min", it.goodput_min, expect.anycall_goodput_min);
         let p99 = measured(&world.work.anycalls.latency, it.latency_ms.p99);
         breaches.most("anycall_latency_ms_p99_max", p99, expect.anycall_latency_ms_p99_max);
     }
     if let Some(it) = &report.manycall {
         let failed = (it.jobs > 0).then_some((it.failed + it.unknown) as f64);
         breaches.most("manycall_failed_max", failed, expect.manycall_failed_max);
+        let repeated = ratio(it.executions.saturating_sub(it.items), it.items);
+        breaches.most("manycall_repeated_max", repeated, expect.manycall_repeated_max);
         let efficiency = measured(&world.work.manycalls.makespan, it.efficiency);
         breaches.least("manycall_efficiency_min", efficiency, expect.manycall_efficiency_min);
         if it.lost > 0 || it.doubled > 0 {

@@ -58,8 +58,21 @@ pub struct Laws {
 #[derive(Clone, Debug, Default)]
 struct Many {
     given: u64,
-    answered: BTreeSet<u64>,
+    /// All items below it are answered, and these beyond it.
+    all_below: u64,
+    beyond: BTreeSet<u64>,
     doubled: u64,
+}
+
+impl Many {
+    fn answered(&mut self, item: u64) {
+        if item < self.all_below || !self.beyond.insert(item) {
+            self.doubled += 1;
+        }
+        while self.beyond.remove(&self.all_below) {
+            self.all_below += 1;
+        }
+    }
 }
 
 /// What became of a manycall's items, counted without the core.
@@ -105,8 +118,7 @@ impl Laws {
     /// A core wants something done.
     pub fn effect(&mut self, peer: u32, effect: &Effect<Index>) {
         if let Effect::Tell(ticket, Event::Item { index, .. }) = effect {
-            let many = self.items.entry((peer, *ticket)).or_default();
-            many.doubled += u64::from(!many.answered.insert(*index));
+            self.items.entry((peer, *ticket)).or_default().answered(*index);
         }
         self.judge(peer, |judge| judge.effect(effect));
     }
@@ -136,7 +148,7 @@ impl Laws {
         let Some(many) = self.items.get(&(peer, ticket)) else {
             return Tally::default();
         };
-        let answered = many.answered.len() as u64;
+        let answered = many.all_below + many.beyond.len() as u64;
         let lost = many.given.saturating_sub(answered);
         Tally { items: many.given, lost, doubled: many.doubled }
     }

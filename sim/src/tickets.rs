@@ -2,7 +2,7 @@
 
 use peerless_core::Ticket;
 
-use crate::scenario::Scenario;
+use crate::scenario::{Anycalls, Functions, Scenario};
 
 /// The kinds of requests, in a ticket's highest bits; its lowest are the operation's number.
 pub(crate) const KIND_SHIFT: u32 = 48;
@@ -43,8 +43,8 @@ fn streams(scenario: &Scenario) -> [(u64, &'static str, u64); 4] {
     let count = |n: Option<u32>| n.map_or(0, u64::from);
     [
         (LOOKUP, "lookup", count(scenario.lookups.as_ref().map(|work| work.count))),
-        (DEPLOY, "deployment", count(scenario.functions.as_ref().map(|work| work.count))),
-        (CALL, "anycall", count(scenario.anycalls.as_ref().map(|work| work.count))),
+        (DEPLOY, "deployment", scenario.functions.as_ref().map_or(0, Functions::deployments)),
+        (CALL, "anycall", scenario.anycalls.as_ref().map_or(0, Anycalls::about)),
         (MANY, "manycall", count(scenario.manycalls.as_ref().map(|work| work.jobs))),
     ]
 }

@@ -59,6 +59,7 @@ pub const ALL: &[(&str, Play)] = &[
     ("ignorance_is_not_absence", calls::unknown),
     ("anycall_second_host", calls::second_host),
     ("anycall_refused", calls::refused),
+    ("anycall_overload", calls::overload),
     ("anycall_deadline", calls::deadline),
     ("anycall_not_sent", calls::not_sent),
     ("admission_queue", calls::queue),

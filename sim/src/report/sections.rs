@@ -49,6 +49,11 @@ pub struct Anycall {
     pub executions: u64,
     pub latency_ms: Spread,
     pub attempts: Spread,
+    /// Of those that were refused.
+    pub refusal_latency_ms: Spread,
+    /// Least service done in any ten seconds while calls came, over what the hosts could do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub goodput_min: Option<f64>,
     /// Calls made while a host of their function lived.
     pub while_hosted: u64,
     /// Of those, the ones that succeeded.
@@ -74,6 +79,8 @@ pub struct Manycall {
     pub doubled: u64,
     pub attempts: u64,
     pub hedged: u64,
+    /// Runs.
+    pub executions: u64,
     pub makespan_ms: Spread,
     pub ideal_makespan_ms: Spread,
     pub efficiency: f64,
@@ -109,8 +116,11 @@ pub struct Placement {
     /// Hosts that functions got after they had had enough, over those that they lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub installs_over_lost: Option<f64>,
-    /// Deployments that ended well.
+    /// First deployments that ended well.
     pub placed: u64,
+    /// Further ones that did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<u64>,
     pub deploy_ms: Spread,
     /// Functions that have fewer hosts than wanted at the end.
     pub short: u64,
@@ -194,6 +204,8 @@ impl Anycall {
             executions: calls.executions,
             latency_ms: Spread::of(&calls.latency, MS),
             attempts: Spread::of(&calls.attempts, 1.0),
+            refusal_latency_ms: Spread::of(&calls.refusal_latency, MS),
+            goodput_min: world.goodput_min(),
             while_hosted: calls.hosted,
             while_hosted_succeeded: calls.hosted_succeeded,
             orphaned: calls.orphaned,
@@ -217,6 +229,7 @@ impl Manycall {
             doubled: many.doubled,
             attempts: many.attempts,
             hedged: many.hedged,
+            executions: many.executions,
             makespan_ms: Spread::of(&many.makespan, MS),
             ideal_makespan_ms: Spread::of(&many.ideal, MS),
             efficiency: if makespan == 0 { 0.0 } else { ideal as f64 / makespan as f64 },
@@ -252,6 +265,7 @@ impl Placement {
             moved_on_leave: world.census.moved_on_leave,
             installs_over_lost: world.census.installs_over_lost(),
             placed: deployments.placed,
+            replaced: (deployments.replaced > 0).then_some(deployments.replaced),
             deploy_ms: Spread::of(&deployments.latency, MS),
             short: short as u64,
             live_min: live.iter().copied().min().unwrap_or(0),

@@ -54,6 +54,9 @@ impl Report {
         }
         if let Some(it) = &self.placement {
             line("functions", format!("{} of {} placed", it.placed, it.functions));
+            if let Some(replaced) = it.replaced {
+                line("  deployed again", format!("{replaced}"));
+            }
             line("  hosts wanted each", format!("{}", it.wanted));
             line("  hosts living", it.live.words(""));
             line("  hosts at most", format!("{}", it.peak));
@@ -79,6 +82,12 @@ impl Report {
             line("  runs", format!("{}", it.executions));
             line("  attempts", it.attempts.words(""));
             line("  latency", it.latency_ms.words(" ms"));
+            if it.refused > 0 {
+                line("  latency of refusals", it.refusal_latency_ms.words(" ms"));
+            }
+            if let Some(goodput) = it.goodput_min {
+                line("  goodput, in any ten seconds", format!("{goodput:.4} of capacity"));
+            }
             for (why, count) in &it.failures {
                 line("  failed", format!("{count} × {why}"));
             }
@@ -89,7 +98,9 @@ impl Report {
                 format!("{}, {}, {}", it.succeeded, it.failed, it.unknown)
             });
             line("  lost, doubled", format!("{}, {}", it.lost, it.doubled));
-            line("  attempts", format!("{}", it.attempts));
+            line("  attempts, runs, repeats", {
+                format!("{}, {}, {}", it.attempts, it.executions, it.hedged)
+            });
             line("  makespan", it.makespan_ms.words(" ms"));
             line("  ideal makespan", it.ideal_makespan_ms.words(" ms"));
             line("  efficiency", format!("{:.3}", it.efficiency));

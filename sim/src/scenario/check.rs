@@ -56,6 +56,9 @@ impl Scenario {
         }
         at_least(keys, "host.hosts", self.host.hosts.unwrap_or(self.peers), 1)?;
         at_least(keys, "host.slots", self.host.slots, 1)?;
+        if self.host.slots_each.contains(&0) {
+            return Err(keys.bad("host.slots_each", "expected at least 1 each"));
+        }
         at_least(keys, "host.room", self.host.room, 1)
     }
 
@@ -74,6 +77,9 @@ impl Scenario {
         if let Some(functions) = &self.functions {
             at_least(keys, "functions.count", functions.count, 1)?;
             positive(keys, "functions.timeout", functions.timeout)?;
+            if functions.sigma > 5.0 {
+                return Err(keys.bad("functions.sigma", "expected at most 5"));
+            }
             if functions.replicas.0 == 0 {
                 return Err(keys.bad("functions.replicas", "expected at least 1 host"));
             }
@@ -81,7 +87,10 @@ impl Scenario {
         if let Some(calls) = &self.anycalls {
             at_least(keys, "anycalls.count", calls.count, 1)?;
             positive(keys, "anycalls.deadline", calls.deadline)?;
+            at_least(keys, "anycalls.burst", calls.burst, 1)?;
             self.needs_functions("anycalls", "to call", keys)?;
+            let functions = self.functions.as_ref().map_or(0, |functions| functions.count);
+            calls.check(self.first_peers(), functions, keys)?;
         }
         if let Some(many) = &self.manycalls {
             at_least(keys, "manycalls.jobs", many.jobs, 1)?;

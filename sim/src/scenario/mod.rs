@@ -19,12 +19,14 @@ pub use crate::desk::{Host, Silence};
 pub use crate::expect::Expect;
 pub use crate::faults::{Churn, Crash, Lengths, Partition, Sessions};
 pub use crate::joining::Joining;
-pub use crate::work::{Anycalls, Functions, Idempotent, Lookups, Manycalls, Spread};
+pub use crate::work::{
+    Anycalls, Arrivals, Flow, Functions, Idempotent, Lookups, Manycalls, Spread,
+};
 
 use crate::network::{self, Matrix, Topology};
 
 pub(crate) use self::keys::section;
-pub(crate) use self::value::worded;
+pub(crate) use self::value::{listed, worded};
 
 /// One world, what happens in it, and what must come of it.
 #[derive(Clone, Debug)]
@@ -80,7 +82,7 @@ pub struct Scenario {
 }
 
 /// The built-in scenarios: name and text.
-pub const BUILT_IN: [(&str, &str); 7] = [
+pub const BUILT_IN: [(&str, &str); 16] = [
     ("lookup", include_str!("../../scenarios/lookup.toml")),
     ("churn", include_str!("../../scenarios/churn.toml")),
     ("joining", include_str!("../../scenarios/joining.toml")),
@@ -88,6 +90,15 @@ pub const BUILT_IN: [(&str, &str); 7] = [
     ("anycall", include_str!("../../scenarios/anycall.toml")),
     ("manycall", include_str!("../../scenarios/manycall.toml")),
     ("sessions", include_str!("../../scenarios/sessions.toml")),
+    ("dfaas-light", include_str!("../../scenarios/dfaas-light.toml")),
+    ("dfaas-mid", include_str!("../../scenarios/dfaas-mid.toml")),
+    ("dfaas-all", include_str!("../../scenarios/dfaas-all.toml")),
+    ("overload", include_str!("../../scenarios/overload.toml")),
+    ("manycall-equal", include_str!("../../scenarios/manycall-equal.toml")),
+    ("manycall-spread", include_str!("../../scenarios/manycall-spread.toml")),
+    ("manycall-faults", include_str!("../../scenarios/manycall-faults.toml")),
+    ("manycall-short", include_str!("../../scenarios/manycall-short.toml")),
+    ("manycall-huge", include_str!("../../scenarios/manycall-huge.toml")),
 ];
 
 const PEERS: &str = "Peers at the start; their tables are as after a long life.";
@@ -170,9 +181,12 @@ impl Scenario {
 
     /// How many calls a peer runs at once; 0: it hosts nothing.
     pub fn slots_of(&self, peer: u32) -> u16 {
-        match self.host.hosts {
-            Some(hosts) if peer < self.peers - hosts => 0,
-            _ => self.host.slots,
+        let first = self.host.hosts.map_or(0, |hosts| self.peers - hosts);
+        let each = &self.host.slots_each;
+        match peer.checked_sub(first) {
+            None => 0,
+            Some(nth) if !each.is_empty() => each[nth as usize % each.len()],
+            Some(_) => self.host.slots,
         }
     }
 }

@@ -4,19 +4,25 @@
 mod calls;
 mod feed;
 mod functions;
+mod goodput;
 mod jobs;
 mod lookups;
+mod popularity;
+mod service;
 
 use std::collections::BTreeMap;
 
 use peerless_core::{Contact, Event, Input, Request, Span, Target, Ticket, Time};
 
-pub use self::calls::Anycalls;
+pub use self::calls::{Anycalls, Arrivals, Flow};
 pub(crate) use self::feed::Feed;
-pub use self::functions::{Functions, Idempotent, Spread};
+pub use self::functions::{Functions, Idempotent};
+pub use self::goodput::Goodput;
 use self::jobs::Job;
 pub use self::jobs::Manycalls;
 pub use self::lookups::Lookups;
+pub use self::popularity::Popularity;
+pub use self::service::Spread;
 use crate::chance::Concern;
 use crate::outcomes;
 use crate::peer::Index;
@@ -34,6 +40,10 @@ pub(crate) enum Plan {
     Call(u32),
     /// An owner begins a manycall.
     Many(u32),
+    /// Someone calls a function: of the flow of this number the how manieth.
+    Flow(u32, u64),
+    /// All functions are deployed again; for the how manieth time.
+    Redeploy(u32),
     /// One peer goes and another comes.
     Replace(u32),
     /// A new peer dials one that is there; the how manieth trial.
@@ -65,6 +75,8 @@ impl Plan {
             Self::Break => (8, 0),
             Self::Depart(peer, incarnation) => (9, u64::from(peer) << 32 | u64::from(incarnation)),
             Self::Return(peer) => (10, peer.into()),
+            Self::Flow(flow, n) => (20, u64::from(flow) << 40 | n),
+            Self::Redeploy(n) => (21, n.into()),
         }
     }
 }
@@ -84,7 +96,7 @@ struct Open {
 #[derive(Clone, Debug)]
 enum Doing {
     Lookup { target: u64 },
-    Deploy,
+    Deploy { again: bool },
     Call { hosted: bool, status: u16 },
     Many(Box<Job>),
     Fed(Feed),
@@ -99,6 +111,8 @@ pub struct Work {
     pub(crate) last_planned: Time,
     open: BTreeMap<(u32, Ticket), Open>,
     users: u64,
+    /// How often each function is called, where that differs.
+    popularity: Option<Popularity>,
     /// How what [`World::feed`] asked for ended, by who was asked; lost where that peer went.
     pub(crate) answers: BTreeMap<(u32, Ticket), (Time, Event<Index>)>,
     /// Of `[lookups]`.
@@ -133,7 +147,7 @@ impl World {
         let function = |n| Target::Name(self.function_name(n));
         match operation.ticket >> KIND_SHIFT {
             LOOKUP => Target::Name(self.chance.name(Concern::Target, number, 0)),
-            DEPLOY => function(number),
+            DEPLOY => function(number % (self.census.functions.len() as u64).max(1)),
             _ => function(self.called(operation.ticket)),
         }
     }
@@ -157,9 +171,20 @@ impl World {
         if let Some(work) = &scenario.functions {
             self.expect_functions(work);
             firsts.push((work.start, work.interval.times(work.count.into()), Plan::Deploy(0)));
+            for (n, at) in (0..).zip(&work.redeployed) {
+                firsts.push((*at, Span::ZERO, Plan::Redeploy(n)));
+            }
+            self.work.popularity =
+                (work.popularity > 0.0).then(|| Popularity::new(work.count, work.popularity));
         }
         if let Some(work) = &scenario.anycalls {
-            firsts.push((work.start, work.interval.times(work.count.into()), Plan::Call(0)));
+            let (start, end) = work.lasts();
+            if work.flows.is_empty() {
+                firsts.push((start, end.less(start), Plan::Call(0)));
+            }
+            for (n, flow) in (0..).zip(&work.flows) {
+                firsts.push((flow.from, end.less(flow.from), Plan::Flow(n, 0)));
+            }
         }
         if let Some(work) = &scenario.manycalls {
             firsts.push((work.start, work.interval.times(work.jobs.into()), Plan::Many(0)));
@@ -193,6 +218,8 @@ impl World {
             Plan::Lookup(n) => self.begin_lookup(n),
             Plan::Deploy(n) => self.begin_deploy(n),
             Plan::Call(n) => self.begin_call(n),
+            Plan::Flow(flow, n) => self.begin_flow(flow, n),
+            Plan::Redeploy(round) => self.redeploy(round),
             Plan::Many(n) => self.begin_many(n),
             Plan::Replace(n) => self.replace(n),
             Plan::Meet(peer, trial) => self.meet(peer, trial),
@@ -302,9 +329,9 @@ impl World {
             Doing::Fed(_) => {
                 self.work.answers.insert(key, (self.now, event.clone()));
             }
-            Doing::Deploy => self.end_deploy(took, event),
+            Doing::Deploy { again } => self.end_deploy(took, again, event),
             Doing::Call { hosted, status } => {
-                self.end_call_of(took, attempts, hosted, status, event);
+                self.end_call_of(key, took, attempts, (hosted, status), event);
             }
             Doing::Many(job) => self.end_many(peer, ticket, start, attempts, &job, event),
         }

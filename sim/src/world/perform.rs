@@ -27,7 +27,9 @@ impl World {
             }
             Effect::Abort { attempt } => self.abort(peer, attempt),
             Effect::Refuse { call, why, load } => self.refuse(peer, call, why, load),
-            Effect::Run { job, call, deadline, .. } => self.begin_run(peer, job, call, deadline),
+            Effect::Run { job, call, function, deadline, .. } => {
+                self.begin_run(peer, (job, call), function, deadline);
+            }
             Effect::Respond { call, load, stay } => self.respond(peer, call, load, stay),
             Effect::Cancel { job } => {
                 let time = self.now + host.cancel_delay;

@@ -11,7 +11,7 @@ fn complaints_name_file_line_and_key() {
     let calls = &format!("{functions}[anycalls]\n");
     let many = &format!("{functions}[manycalls]\n");
     let crash = &format!("{functions}[crash]\n");
-    let cases: [(&str, &str, &[&str]); 62] = [
+    let cases: [(&str, &str, &[&str]); 69] = [
         ("unknown key", "peers = 10\n\n[network]\nlatencyy = \"5ms\"", &[]),
         ("unknown section", "peers = 10\n[netwrok]\n", &[]),
         ("unknown key outside", "peer = 10", &[]),
@@ -73,6 +73,32 @@ fn complaints_name_file_line_and_key() {
         ("no such shape", "[sessions]\nshape = 0.01", &[]),
         ("no trace", "[sessions]\nlaw = \"trace\"", &[]),
         ("no such trace", "[sessions]\nlaw = \"trace\"\ntrace = \"none.txt\"", &[]),
+        ("no flow", calls, &["anycalls.flows=[5]"]),
+        (
+            "a flow of nothing",
+            calls,
+            &["anycalls.flows=[{ rate = 0, from = \"1s\", until = \"2s\" }]"],
+        ),
+        (
+            "a flow through nobody",
+            calls,
+            &[
+                "peers=5",
+                "anycalls.flows=[{ rate = 1, from = \"1s\", until = \"2s\", through = 5 }]",
+            ],
+        ),
+        (
+            "a flow to nothing",
+            calls,
+            &["anycalls.flows=[{ rate = 1, from = \"1s\", until = \"2s\", function = 1 }]"],
+        ),
+        (
+            "flows and a count",
+            calls,
+            &["anycalls.count=5", "anycalls.flows=[{ rate = 1, from = \"1s\", until = \"2s\" }]"],
+        ),
+        ("no slots of one", functions, &["host.slots_each=[2, 0]"]),
+        ("no bursts", calls, &["anycalls.burst=0"]),
         ("expects of nothing", "[expect]\nlookup_exact_min = 1.0", &[]),
     ];
     let mut text = String::new();

@@ -13,7 +13,7 @@ use peerless_sim::world::{START, World};
 
 /// The built-in scenarios, small enough for a debug build. What follows a slash tells those of one
 /// scenario apart.
-pub(crate) const SMALL: [(&str, &[&str]); 16] = [
+pub(crate) const SMALL: [(&str, &[&str]); 21] = [
     ("lookup", &["peers=400", "lookups.count=300"]),
     (
         "churn",
@@ -87,6 +87,57 @@ pub(crate) const SMALL: [(&str, &[&str]); 16] = [
             "expect.placement_live_min=8",
             "expect.manycall_efficiency_min=0.5",
             "expect.manycall_failed_max=16",
+        ],
+    ),
+    (
+        "overload",
+        &[
+            "functions.services=[\"80ms\"]",
+            "anycalls.flows=[{ rate = 150, from = \"5s\", until = \"17s\", through = 0, function = 0 }, \
+             { rate = 150, from = \"5s\", until = \"17s\", through = 1, function = 0 }]",
+        ],
+    ),
+    (
+        "manycall-spread",
+        &[
+            "peers=16",
+            "host.hosts=10",
+            "functions.replicas=[10, 10]",
+            "manycalls.items=1000",
+            "expect.manycall_efficiency_min=0.93",
+        ],
+    ),
+    (
+        "dfaas-all",
+        &[
+            "anycalls.flows=[{ rate = 350, from = \"5s\", until = \"8s\", through = 0, function = 0 }, \
+             { rate = 600, from = \"5s\", until = \"8s\", through = 1, function = 0 }]",
+            "functions.redeployed=[\"6s\"]",
+        ],
+    ),
+    (
+        "anycall/zipf",
+        &[
+            "peers=60",
+            "owners=5",
+            "functions.count=20",
+            "functions.popularity=1.1",
+            "anycalls.count=600",
+            "anycalls.arrivals=poisson",
+            "anycalls.burst=5",
+            "host.slots_each=[1, 2, 8]",
+            "crash.at=33s",
+        ],
+    ),
+    (
+        "manycall-faults",
+        &[
+            "peers=24",
+            "host.hosts=20",
+            "host.slow=0.1",
+            "functions.replicas=[20, 20]",
+            "manycalls.items=1000",
+            "crash.at=60s",
         ],
     ),
     (
