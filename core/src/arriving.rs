@@ -133,6 +133,9 @@ impl<P: Peer> Core<P> {
         if unfit.is_some() {
             return unfit;
         }
+        if self.drains {
+            return Some(Decline::Full);
+        }
         if self.hosting.contains_key(&function)
             || self.arriving.contains_key(&function)
             || self.places.has(function)

@@ -169,8 +169,9 @@ impl<P: Peer> Core<P> {
         // An item of a job may still be in time elsewhere.
         open.failures = open.failures.saturating_add(u16::from(why == Refusal::Late));
         let late = why == Refusal::Late && (!is_many || open.failures > retries);
-        let refusals_max = if planted::is(Bug::TriesAll) { 8 } else { CALL_REFUSALS_MAX };
-        let refused = usize::from(open.refusals) >= refusals_max.min(hosts);
+        let refusals_max =
+            if planted::is(Bug::TriesAll) { 8 } else { CALL_REFUSALS_MAX.min(hosts) };
+        let refused = usize::from(open.refusals) >= refusals_max;
         let tired = !is_many && why == Refusal::Busy && refused;
         job.last_failure = Some(failure.clone());
         // There should be others, who may have less to do.

@@ -83,6 +83,10 @@ impl<P: Peer> Core<P> {
         self.look_after(function, turn);
         // What was heard of while this one was on its way.
         self.update_later(function, turn);
+        // It was promised a place before this node was to leave.
+        if self.drains {
+            self.retire(function, turn);
+        }
     }
 
     fn renew_later(&mut self, function: Name, turn: &Turn<'_, P>) {

@@ -20,6 +20,7 @@ mod census;
 mod choice;
 pub mod config;
 mod contacts;
+mod drain;
 mod hearsay;
 mod holder;
 mod hosting;

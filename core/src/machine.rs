@@ -84,6 +84,8 @@ pub struct Core<P: Peer> {
     /// Fetches and installs that the host is busy with.
     pub(crate) works: Slab<Works>,
     pub(crate) probing: bool,
+    /// Whether it leaves for good.
+    pub(crate) drains: bool,
     /// What each probe under way asks about.
     pub(crate) probes: Slab<ProbeAsked>,
     pub(crate) suspicion: Suspicion,
@@ -108,6 +110,7 @@ pub(crate) enum Work {
     Census(Tag),
     Job(Tag),
     Keep,
+    Drain,
 }
 
 /// What is being kept, and what follows.
@@ -182,6 +185,7 @@ impl<P: Peer> Core<P> {
             places: Idle::new(),
             works: Slab::new(incarnation),
             probing: false,
+            drains: false,
             probes: Slab::new(incarnation),
             suspicion: Suspicion::default(),
             retired_at: Time(0),
@@ -226,6 +230,9 @@ impl<P: Peer> Core<P> {
             Input::Restored(item) => self.restored(item, turn),
             Input::Wake => self.wake(turn),
         }
+        if self.drains {
+            self.end_drain(turn);
+        }
         self.rearm(turn);
         debug_assert!(self.check(), "an invariant of the core is broken");
     }
@@ -245,6 +252,7 @@ impl<P: Peer> Core<P> {
             Request::Deploy(record) => self.deploy(ticket, record, turn),
             Request::Remove(record) => self.remove(ticket, record, turn),
             Request::List => self.list(ticket, turn),
+            Request::Drain => self.drain(ticket, turn),
             Request::Call { function, deadline, kept, idempotent } => {
                 self.call(ticket, function, deadline, kept, idempotent, turn);
             }
@@ -264,6 +272,8 @@ impl<P: Peer> Core<P> {
             Some(Work::Census(tag)) => drop(self.censuses.remove(tag)),
             Some(Work::Placement(tag)) => self.drop_placement(tag, turn),
             Some(Work::Job(tag)) => self.drop_job(tag, turn),
+            // What was given up is not taken back, but this node hosts again.
+            Some(Work::Drain) => self.drains = self.asks.values().any(|it| *it == Work::Drain),
             Some(Work::Keep) | None => {}
         }
         if work.is_some() {
@@ -501,7 +511,7 @@ impl<P: Peer> Core<P> {
                 Work::Publish(tag) => self.publishes.get(tag).is_some(),
                 Work::Census(tag) => self.censuses.get(tag).is_some(),
                 Work::Job(tag) => self.jobs.get(tag).is_some(),
-                Work::Keep => true,
+                Work::Keep | Work::Drain => true,
             })
     }
 }

@@ -137,6 +137,8 @@ pub enum Bug {
     LastForAnyone = 64,
     /// An anycall that was refused does not look for further hosts.
     KnowsFew = 65,
+    /// A host that leaves looks for no other host first.
+    DrainsAtOnce = 66,
     /// Who left the table is never asked again, and who is alone stays so.
     NeverRegains = 81,
     /// A contact that has no room is not dialled again.
@@ -145,7 +147,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug, by number.
-    pub const ALL: [Self; 56] = [
+    pub const ALL: [Self; 57] = [
         Self::LookupFarthest,
         Self::LookupEndsEarly,
         Self::NeverEvict,
@@ -200,6 +202,7 @@ impl Bug {
         Self::SecondBlindly,
         Self::LastForAnyone,
         Self::KnowsFew,
+        Self::DrainsAtOnce,
         Self::NeverRegains,
         Self::DialsOnce,
     ];
@@ -231,9 +234,11 @@ impl Bug {
                 | Self::MissesTwice
                 | Self::IgnoranceIsAbsence
                 | Self::BusyIsGone
+                | Self::RefusedForGood
                 | Self::SecondBlindly
                 | Self::LastForAnyone
                 | Self::KnowsFew
+                | Self::DrainsAtOnce
                 | Self::NeverRegains
                 | Self::DialsOnce
         )

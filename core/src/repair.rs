@@ -142,6 +142,12 @@ impl<P: Peer> Core<P> {
         Some(Count { live: live.max(least), rank, least, most })
     }
 
+    /// Whether there are enough hosts without this one.
+    pub(crate) fn is_needless(&self, function: Name, turn: &Turn<'_, P>) -> bool {
+        !turn.config.repair
+            || self.count(function, turn).is_none_or(|count| count.live > count.least)
+    }
+
     /// Whether hosts are lacking, or too many; if so, when this one will act. The closest acts
     /// first, and each farther one waits for the closer ones to have made it needless.
     pub(crate) fn look_after(&mut self, function: Name, turn: &Turn<'_, P>) {
@@ -244,6 +250,9 @@ impl<P: Peer> Core<P> {
             let until = turn.now + turn.config.install_timeout;
             for peer in placed {
                 self.add_mate(function, Mate::expected(*peer, until), turn);
+            }
+            if self.drains {
+                return self.handed_over(function, turn);
             }
             if self.count(function, turn).is_some_and(Count::is_lacking) {
                 let pause = turn.config.repair_backoff;

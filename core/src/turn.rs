@@ -351,6 +351,10 @@ pub enum Request<P> {
     /// End another request of this node early; that one ends in [`Failure::Cancelled`] where it
     /// had not ended. This one ends in [`Event::Cancelled`].
     Cancel(Ticket),
+    /// Leave for good without losing a call: others host what is hosted here, and nothing new is.
+    /// Ends in [`Event::Drained`], when nothing else is under way; other requests go on, so that a
+    /// host that wants an end takes no more of them. Whoever cancels it hosts again.
+    Drain,
 }
 
 /// What a user is told.
@@ -414,6 +418,8 @@ pub enum Event<P> {
     Failed(Failure),
     /// No peer hosts the function that was to be deployed: the reasons, in the order of hearing.
     NotPlaced(Vec<(P, Decline)>),
+    /// Nothing is hosted here any more, and nothing is under way.
+    Drained,
 }
 
 impl<P> Event<P> {

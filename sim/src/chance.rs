@@ -61,9 +61,11 @@ pub enum Concern {
     Slow = 25,
     /// How long it is until the next call comes: flow, call.
     Arrival = 32,
+    /// Which host leaves for good: draw.
+    Drain = 33,
 }
 
-const CONCERNS: usize = 33;
+const CONCERNS: usize = 34;
 
 /// All chance of one world.
 #[derive(Clone, Debug)]

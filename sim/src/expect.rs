@@ -19,6 +19,8 @@ section! {
         lookup_timeouts_mean_max: Option<f64> = None,
         /// Least ratio of the entries in all tables to those of a converged start.
         table_entries_ratio_min: Option<f64> = None,
+        /// Fewest hosts that left for good.
+        drained_min: Option<f64> = None,
         /// Least share of the functions that were placed at all.
         placement_placed_min: Option<f64> = None,
         /// Most seconds until a shortage of hosts was made up, at the 95th percentile.
@@ -87,6 +89,8 @@ pub fn breaches(world: &World, report: &Report) -> Vec<String> {
         let ratio = ratio(it.table_entries, it.table_entries_converged);
         breaches.least("table_entries_ratio_min", ratio, expect.table_entries_ratio_min);
     }
+    let drained = report.drained.map(|drained| drained as f64);
+    breaches.least("drained_min", drained, expect.drained_min);
     if let Some(it) = &report.placement {
         let placed = ratio(it.placed, it.functions);
         breaches.least("placement_placed_min", placed, expect.placement_placed_min);

@@ -13,6 +13,7 @@ pub(crate) const MANY: u64 = 4;
 pub(crate) const USER: u64 = 5;
 pub(crate) const FUZZ: u64 = 6;
 pub(crate) const MEET: u64 = 7;
+pub(crate) const DRAIN: u64 = 8;
 /// In a ticket of [`FUZZ`]: what it asks for may not be run twice.
 pub(crate) const ONCE: u64 = 1 << 47;
 
@@ -33,6 +34,7 @@ pub fn ticket_name(ticket: Ticket) -> String {
         CALL => "anycall",
         MANY => "manycall",
         MEET => "meeting",
+        DRAIN => "leave",
         FUZZ => return format!("operation {}", ticket & (ONCE - 1)),
         _ => "request",
     };

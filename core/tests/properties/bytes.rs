@@ -191,7 +191,7 @@ impl Choices<'_> {
 
     fn request(&mut self) -> Request<P> {
         let function = self.function();
-        match self.below(9) {
+        match self.below(10) {
             0 if self.coin() => Request::Meet(u32::from(self.below(80))),
             0 => Request::Lookup(Target::Peer(self.peer())),
             1 => Request::Lookup(Target::Name(function)),
@@ -207,6 +207,7 @@ impl Choices<'_> {
                 let deadline = self.coin().then(|| Time(self.number()));
                 Request::Many { function, deadline, retries: self.byte() }
             }
+            8 => Request::Drain,
             _ => Request::Cancel(self.ticket()),
         }
     }

@@ -1,6 +1,7 @@
 //! The transcripts, each a function that plays a small world and returns what was written.
 
 mod calls;
+mod draining;
 mod hosting;
 mod liars;
 mod lookups;
@@ -64,6 +65,7 @@ pub const ALL: &[(&str, Play)] = &[
     ("anycall_not_sent", calls::not_sent),
     ("admission_queue", calls::queue),
     ("cancel", calls::cancel),
+    ("draining", draining::leaving),
     ("manycall_windows", many::with_windows),
     ("manycall_host_dies", many::host_dies),
     ("manycall_runs_once", many::runs_once),

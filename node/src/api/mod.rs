@@ -62,6 +62,7 @@ fn router(node: &Arc<Node>) -> Router {
         .route("/network/peers", get(network::peers))
         .route("/network/functions/{name}/hosts", get(network::hosts))
         .route("/network/events", get(network::events))
+        .route("/network/drain", post(network::drain))
         .method_not_allowed_fallback(no_such_method)
         .route_layer(middleware::from_fn_with_state(node.clone(), auth::check));
     Router::new()

@@ -36,6 +36,9 @@ impl Report {
         if let Some(crashed) = self.crashed {
             line("hosts crashed", format!("{crashed}"));
         }
+        if let Some(drained) = self.drained {
+            line("hosts that left for good", format!("{drained}"));
+        }
         if let Some(it) = &self.joining {
             line("peers joined", format!("{}", it.peers));
             line("  entries in their tables", format!("{}", it.table_entries));

@@ -92,6 +92,10 @@ impl Scenario {
             let functions = self.functions.as_ref().map_or(0, |functions| functions.count);
             calls.check(self.first_peers(), functions, keys)?;
         }
+        if let Some(drain) = &self.drain {
+            at_least(keys, "drain.count", drain.count, 1)?;
+            self.needs_functions("drain", "to leave, for only hosts do", keys)?;
+        }
         if let Some(many) = &self.manycalls {
             at_least(keys, "manycalls.jobs", many.jobs, 1)?;
             at_least(keys, "manycalls.items", many.items, 1)?;
@@ -147,6 +151,7 @@ impl Scenario {
         let there = [
             ("lookup", "lookups", self.lookups.is_some()),
             ("table", "joining", self.joining.is_some()),
+            ("drained", "drain", self.drain.is_some()),
             ("placement", "functions", self.functions.is_some()),
             ("anycall", "anycalls", self.anycalls.is_some()),
             ("manycall", "manycalls", self.manycalls.is_some()),

@@ -20,7 +20,7 @@ pub use crate::expect::Expect;
 pub use crate::faults::{Churn, Crash, Lengths, Partition, Sessions};
 pub use crate::joining::Joining;
 pub use crate::work::{
-    Anycalls, Arrivals, Flow, Functions, Idempotent, Lookups, Manycalls, Spread,
+    Anycalls, Arrivals, Drain, Flow, Functions, Idempotent, Lookups, Manycalls, Spread,
 };
 
 use crate::network::{self, Matrix, Topology};
@@ -75,6 +75,8 @@ pub struct Scenario {
     pub anycalls: Option<Anycalls>,
     /// `[manycalls]`
     pub manycalls: Option<Manycalls>,
+    /// `[drain]`
+    pub drain: Option<Drain>,
     /// `[expect]`
     pub expect: Expect,
     /// `[core]`
@@ -82,7 +84,7 @@ pub struct Scenario {
 }
 
 /// The built-in scenarios: name and text.
-pub const BUILT_IN: [(&str, &str); 16] = [
+pub const BUILT_IN: [(&str, &str); 17] = [
     ("lookup", include_str!("../../scenarios/lookup.toml")),
     ("churn", include_str!("../../scenarios/churn.toml")),
     ("joining", include_str!("../../scenarios/joining.toml")),
@@ -94,6 +96,7 @@ pub const BUILT_IN: [(&str, &str); 16] = [
     ("dfaas-mid", include_str!("../../scenarios/dfaas-mid.toml")),
     ("dfaas-all", include_str!("../../scenarios/dfaas-all.toml")),
     ("overload", include_str!("../../scenarios/overload.toml")),
+    ("leaving", include_str!("../../scenarios/leaving.toml")),
     ("manycall-equal", include_str!("../../scenarios/manycall-equal.toml")),
     ("manycall-spread", include_str!("../../scenarios/manycall-spread.toml")),
     ("manycall-faults", include_str!("../../scenarios/manycall-faults.toml")),
@@ -162,6 +165,7 @@ impl Scenario {
             functions: keys.section_if_given()?,
             anycalls: keys.section_if_given()?,
             manycalls: keys.section_if_given()?,
+            drain: keys.section_if_given()?,
             expect: keys.section()?,
             core: keys.section()?,
         })

@@ -189,7 +189,7 @@ impl World {
         let Some(it) = work.flows.get(flow as usize) else { return };
         let next = match work.arrivals {
             // To the nanosecond, however odd the rate.
-            Arrivals::Even if work.burst == 1 => {
+            Arrivals::Even if (n + 1).is_multiple_of(work.burst.into()) => {
                 let since = u128::from(n + 1) * 1_000_000_000 / u128::from(it.rate);
                 START + it.from + Span(since as u64)
             }
@@ -203,6 +203,8 @@ impl World {
 
     fn call(&mut self, work: &Anycalls, number: u64, through: Option<u32>) {
         let ticket = CALL << KIND_SHIFT | number;
+        // The users of a peer that leaves go elsewhere.
+        let through = through.filter(|peer| !self.work.draining.contains(peer));
         let peer = match through {
             Some(peer) => Some(peer).filter(|peer| self.is_up(*peer)),
             None => self.draw_peer(Concern::Asker, ticket),

@@ -2,6 +2,7 @@
 //! own, with its settings; here is what is planned and what is under way.
 
 mod calls;
+mod drain;
 mod feed;
 mod functions;
 mod goodput;
@@ -10,11 +11,12 @@ mod lookups;
 mod popularity;
 mod service;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use peerless_core::{Contact, Event, Input, Request, Span, Target, Ticket, Time};
 
 pub use self::calls::{Anycalls, Arrivals, Flow};
+pub use self::drain::Drain;
 pub(crate) use self::feed::Feed;
 pub use self::functions::{Functions, Idempotent};
 pub use self::goodput::Goodput;
@@ -44,6 +46,10 @@ pub(crate) enum Plan {
     Flow(u32, u64),
     /// All functions are deployed again; for the how manieth time.
     Redeploy(u32),
+    /// Hosts leave for good.
+    Drain,
+    /// A host that has given up all is switched off.
+    Close(u32),
     /// One peer goes and another comes.
     Replace(u32),
     /// A new peer dials one that is there; the how manieth trial.
@@ -77,6 +83,8 @@ impl Plan {
             Self::Return(peer) => (10, peer.into()),
             Self::Flow(flow, n) => (20, u64::from(flow) << 40 | n),
             Self::Redeploy(n) => (21, n.into()),
+            Self::Drain => (22, 0),
+            Self::Close(peer) => (23, peer.into()),
         }
     }
 }
@@ -101,6 +109,7 @@ enum Doing {
     Many(Box<Job>),
     Fed(Feed),
     Meet { trial: u32 },
+    Drain,
     Other,
 }
 
@@ -123,6 +132,10 @@ pub struct Work {
     pub anycalls: outcomes::Anycalls,
     /// Of `[manycalls]`.
     pub manycalls: outcomes::Manycalls,
+    /// Peers that are to leave for good: users ask others.
+    draining: BTreeSet<u32>,
+    /// Of these, those that are gone.
+    pub drained: u64,
     /// Peers that were replaced.
     pub replaced: u64,
     /// Peers whose session ended.
@@ -195,6 +208,9 @@ impl World {
         if let Some(crash) = &scenario.crash {
             firsts.push((crash.at, Span::ZERO, Plan::Crash));
         }
+        if let Some(drain) = &scenario.drain {
+            firsts.push((drain.at, drain.linger, Plan::Drain));
+        }
         if let Some(joining) = &scenario.joining {
             firsts.push((Span::ZERO, joining.over, Plan::Join(1)));
         }
@@ -220,6 +236,8 @@ impl World {
             Plan::Call(n) => self.begin_call(n),
             Plan::Flow(flow, n) => self.begin_flow(flow, n),
             Plan::Redeploy(round) => self.redeploy(round),
+            Plan::Drain => self.begin_drain(),
+            Plan::Close(peer) => self.close(peer),
             Plan::Many(n) => self.begin_many(n),
             Plan::Replace(n) => self.replace(n),
             Plan::Meet(peer, trial) => self.meet(peer, trial),
@@ -235,9 +253,11 @@ impl World {
     pub(crate) fn draw_peer(&self, concern: Concern, n: u64) -> Option<u32> {
         let ever = u64::from(self.oracle.ever());
         let long_ago = Time(self.now.0.saturating_sub(SETTLED)).max(START).0;
-        (0..10_000)
-            .map(|trial| self.chance.below(ever, concern, n, trial, 0) as u32)
-            .find(|peer| self.is_up(*peer) && self.oracle.was_live(*peer, long_ago))
+        (0..10_000).map(|trial| self.chance.below(ever, concern, n, trial, 0) as u32).find(|peer| {
+            self.is_up(*peer)
+                && self.oracle.was_live(*peer, long_ago)
+                && !self.work.draining.contains(peer)
+        })
     }
 
     /// A random owner that is there.
@@ -326,6 +346,7 @@ impl World {
                 self.plan_work(self.now + Span::ms(1), Plan::Meet(peer, trial + 1));
             }
             Doing::Meet { .. } | Doing::Other => {}
+            Doing::Drain => self.end_drain(peer, event),
             Doing::Fed(_) => {
                 self.work.answers.insert(key, (self.now, event.clone()));
             }

@@ -13,7 +13,7 @@ use peerless_sim::world::{START, World};
 
 /// The built-in scenarios, small enough for a debug build. What follows a slash tells those of one
 /// scenario apart.
-pub(crate) const SMALL: [(&str, &[&str]); 21] = [
+pub(crate) const SMALL: [(&str, &[&str]); 22] = [
     ("lookup", &["peers=400", "lookups.count=300"]),
     (
         "churn",
@@ -105,6 +105,15 @@ pub(crate) const SMALL: [(&str, &[&str]); 21] = [
             "functions.replicas=[10, 10]",
             "manycalls.items=1000",
             "expect.manycall_efficiency_min=0.93",
+        ],
+    ),
+    (
+        "leaving",
+        &[
+            "functions.services=[\"80ms\"]",
+            "anycalls.flows=[{ rate = 40, from = \"10s\", until = \"75s\" }]",
+            "drain.at=15s",
+            "functions.redeployed=[\"20s\"]",
         ],
     ),
     (
