@@ -1,4 +1,4 @@
-//! A host's admission: slots, a bounded queue that its callers share, and an early refusal when both
+//! A host's admission: slots, a bounded queue that its callers share, and a refusal at once when both
 //! are taken.
 
 use alloc::collections::BTreeMap;
@@ -81,11 +81,8 @@ impl<P: Peer> Core<P> {
             self.refuse(call, Refusal::Late, turn);
         } else if self.admission.running() < self.setup.slots || planted::is(Bug::NoSlots) {
             self.run(waiting, turn);
-        } else if self.admission.queued() < self.setup.queue {
+        } else if self.may_wait(caller) {
             self.wait(waiting);
-        } else if let Some(other) = self.admission.queue.make_room(caller) {
-            self.wait(waiting);
-            self.refuse(other.call, Refusal::Busy, turn);
         } else {
             self.refuse(call, Refusal::Busy, turn);
         }
@@ -93,6 +90,14 @@ impl<P: Peer> Core<P> {
 
     fn refuse(&self, call: Call, why: Refusal, turn: &mut Turn<'_, P>) {
         turn.push(Effect::Refuse { call, why, load: self.load() });
+    }
+
+    /// Whether there is a place in the queue: the last one is for a caller that has none waiting. So
+    /// one that floods keeps no other out, and whoever is refused hears it at once.
+    fn may_wait(&self, caller: P) -> bool {
+        let free = self.setup.queue - self.admission.queued();
+        let last = free == 1 && !planted::is(Bug::LastForAnyone);
+        free > 0 && !(last && self.admission.queue.has_of(caller))
     }
 
     fn wait(&mut self, waiting: Waiting<P>) {
@@ -116,6 +121,9 @@ impl<P: Peer> Core<P> {
     pub(crate) fn gone(&mut self, call: Call, turn: &mut Turn<'_, P>) {
         if let Some(job) = self.admission.running.remove(&call) {
             turn.push(Effect::Cancel { job });
+            if planted::is(Bug::FreesEarly) {
+                self.ran_end(job, turn);
+            }
         } else {
             self.admission.queue.remove(call);
         }
@@ -124,7 +132,7 @@ impl<P: Peer> Core<P> {
     pub(crate) fn ran_head(&mut self, job: Tag, turn: &mut Turn<'_, P>) {
         let load = self.load();
         if let Some(Running { call, arrived, began, .. }) = self.admission.jobs.get(job).copied()
-            && self.admission.running.contains_key(&call)
+            && (self.admission.running.contains_key(&call) || planted::is(Bug::RespondsToGone))
         {
             let stay = Stay { waited: began.since(arrived), ran: turn.now.since(began) };
             turn.push(Effect::Respond { call, load, stay });

@@ -133,6 +133,9 @@ impl<P: Peer> Core<P> {
         if unfit.is_some() {
             return unfit;
         }
+        if self.drains {
+            return Some(Decline::Full);
+        }
         if self.hosting.contains_key(&function)
             || self.arriving.contains_key(&function)
             || self.places.has(function)
@@ -203,14 +206,17 @@ impl<P: Peer> Core<P> {
         if let Some(hosting) = self.hosting.get(&function)
             && hosting.record.version == version
         {
-            let serves = !hosting.is_leaving();
+            let (serves, kept) = (!hosting.is_leaving(), hosting.kept);
             if planted::is(Bug::BelievesStrangers) {
                 for mate in mates {
                     self.meet_mate(function, mate, turn);
                 }
             }
             // Who hosts it besides, this host knows better than who confirms it.
-            if serves {
+            if serves && !kept {
+                // The placer asks again, if it hears nothing.
+                self.keep_hosting(function, turn);
+            } else if serves {
                 self.report(from, function, version, None, turn);
             }
             return serves;
@@ -359,15 +365,25 @@ impl<P: Peer> Core<P> {
                 Some(hosting) if planted::is(Bug::ForgetsServed) || hosting.is_leaving() => {
                     turn.push(Effect::Forget(ItemKey::Hosting(function)));
                 }
-                Some(hosting) => {
+                Some(_) => {
                     turn.push(Effect::Forget(ItemKey::Hosting(function)));
-                    let item = Item::Hosting(hosting.record.clone());
-                    self.keep(item, AfterKeep::Nothing, turn);
+                    self.keep_hosting(function, turn);
                 }
                 None => turn.push(Effect::Forget(ItemKey::Hosting(function))),
             }
         }
         self.uninstall(function, version, turn);
+    }
+
+    /// Keeps what is served, whose place in the store another version took, or may have taken.
+    pub(crate) fn keep_hosting(&mut self, function: Name, turn: &mut Turn<'_, P>) {
+        let Some(hosting) = self.hosting.get_mut(&function) else {
+            return;
+        };
+        hosting.kept = false;
+        let record = hosting.record.clone();
+        let version = record.version;
+        self.keep(Item::Hosting(record), AfterKeep::Rehosted { function, version }, turn);
     }
 
     /// Tells a placer what came of what it confirmed.

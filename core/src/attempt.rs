@@ -17,8 +17,8 @@ use crate::turn::{Answered, Effect, Ending, Event, Failure, Refusal, Stay, Turn}
 
 /// How long a dispatched call may outlast its deadline before the core gives it up itself.
 const OVERTIME: Span = Span::secs(1);
-/// Times an anycall is refused as too busy before its caller hears it.
-const CALL_REFUSALS_MAX: u16 = 8;
+/// Times an anycall is refused as too busy before its caller hears it: within two round trips.
+const CALL_REFUSALS_MAX: usize = 2;
 /// Hosts that an anycall fails to reach before its caller hears that there is none.
 const UNREACHED_MAX: u16 = 32;
 /// Hosts that an anycall fails to reach before it asks further peers for others: whoever named them
@@ -53,7 +53,10 @@ impl<P: Peer> Core<P> {
         let job = self.jobs.get_mut(tag).expect("its job dispatches it");
         let reason = job.begin(item, host, attempt, turn.now);
         self.standings.called(host, turn.now, turn.config.standings_max);
-        let deadline = job.deadline.min(turn.now + job.timeout);
+        let mut deadline = job.deadline.min(turn.now + job.timeout);
+        if planted::is(Bug::OutlivesDeadline) {
+            deadline = turn.now + job.timeout;
+        }
         let (ticket, function) = (job.ticket, job.function);
         self.timers.add(deadline + OVERTIME, Timer::Attempt(attempt));
         turn.note(|| Note::Attempt { ticket, item, host, reason });
@@ -165,15 +168,22 @@ impl<P: Peer> Core<P> {
         let Some(open) = job.open.get_mut(&item).filter(|_| !over.other) else {
             return;
         };
-        open.refusals = open.refusals.saturating_add(1);
+        open.refusals = open.refusals.saturating_add(u16::from(why == Refusal::Busy));
         // An item of a job may still be in time elsewhere.
         open.failures = open.failures.saturating_add(u16::from(why == Refusal::Late));
         let late = why == Refusal::Late && (!is_many || open.failures > retries);
-        let tired = !is_many && why == Refusal::Busy && open.refusals >= CALL_REFUSALS_MAX;
-        let everywhere =
-            !is_many && why == Refusal::Busy && usize::from(open.refusals) >= 2 * hosts;
+        let refusals_max =
+            if planted::is(Bug::TriesAll) { 8 } else { CALL_REFUSALS_MAX.min(hosts) };
+        let refused = usize::from(open.refusals) >= refusals_max;
+        let tired = !is_many && why == Refusal::Busy && refused;
         job.last_failure = Some(failure.clone());
-        if late || spent || tired || everywhere || planted::is(Bug::RefusedForGood) {
+        // There should be others, who may have less to do.
+        if tired && !spent && (job.knows_few() || job.searching) {
+            job.again(item, Reason::Refused);
+            self.seek(tag, turn);
+            return;
+        }
+        if late || spent || tired || planted::is(Bug::RefusedForGood) {
             self.fail_item(tag, item, failure, turn);
         } else {
             job.again(item, Reason::Refused);
@@ -232,7 +242,7 @@ impl<P: Peer> Core<P> {
         };
         open.failures = open.failures.saturating_add(1);
         open.started = true;
-        if over.other {
+        if over.other && !planted::is(Bug::ForgetsTheOther) {
             return;
         }
         let spent = open.failures > job.retries.into();
@@ -261,6 +271,11 @@ impl<P: Peer> Core<P> {
     ) {
         for slower in self.abort_running(tag, item, turn) {
             self.standings.lagged(slower.host, turn.now.since(slower.since), turn.now);
+            if let Some(job) = self.jobs.get_mut(tag)
+                && planted::is(Bug::CountsStragglers)
+            {
+                job.summary.items += 1;
+            }
         }
         let Some(job) = self.jobs.get_mut(tag) else {
             return;
@@ -333,7 +348,8 @@ impl<P: Peer> Core<P> {
         let Some(job) = self.jobs.remove(tag) else {
             return;
         };
-        for attempt in job.open.values().flat_map(|open| open.running.iter().copied()) {
+        let most = if planted::is(Bug::AbortsOnlyFirst) { 1 } else { usize::MAX };
+        for attempt in job.open.values().flat_map(|open| open.running.iter().copied().take(most)) {
             if let Some(Attempt { host, .. }) = self.attempts.remove(attempt) {
                 self.standings.over(host, turn.now, turn.config.standings_max);
                 if !planted::is(Bug::CancelRunsOn) {

@@ -70,12 +70,14 @@ impl<P: Peer> Core<P> {
             return;
         };
         if let Some(hosting) = self.hosting.get(&job.function) {
+            job.asked_all = true;
             job.learn(hosting.record.clone(), turn.config.call_timeout_max);
             job.add_hosts(&[self.me], &self.standings);
             for mate in hosting.mates.iter().filter(|mate| mate.is_trusted(turn.now)) {
                 job.add_hosts(&[mate.peer], &self.standings);
             }
         } else if let Some(found) = self.known.fresh(job.function, turn) {
+            job.asked_all = found.of_all;
             job.learn(found.record.clone(), turn.config.call_timeout_max);
             job.add_hosts(&found.hosts, &self.standings);
         }
@@ -100,8 +102,11 @@ impl<P: Peer> Core<P> {
         job.searches += 1;
         let target = Target::Name(job.function);
         job.partial = job.is_many() && job.hosts.is_empty();
-        // Whoever first named hosts of an anycall may have misled it: further ones ask everybody.
-        let first = job.partial || !job.is_many() && job.searches == 1;
+        // Whoever first named hosts of an anycall may have misled it, or those have enough to do:
+        // further searches ask everybody.
+        let busy = job.last_failure == Some(Failure::Overloaded);
+        let first = job.partial || !job.is_many() && job.searches == 1 && !busy;
+        job.asked_all |= !first;
         let kind = if first { SearchKind::FirstHosts } else { SearchKind::Hosts };
         // Those that just failed are of no use, until it turns out that there are no others.
         let avoid = job.gone.clone();
@@ -122,7 +127,11 @@ impl<P: Peer> Core<P> {
             }
             Some(record) => {
                 job.add_hosts(&outcome.hosts, &self.standings);
-                self.known.put(record.clone(), outcome.hosts, turn);
+                self.known.put(record.clone(), outcome.hosts, job.asked_all, turn);
+                self.learn_if_concerned(&record, turn);
+                let Some(job) = self.jobs.get_mut(tag) else {
+                    return;
+                };
                 let before = job.deadline;
                 job.learn(record, turn.config.call_timeout_max);
                 if job.deadline != before {

@@ -76,7 +76,7 @@ impl<P: Peer> Core<P> {
         // Least busy first.
         hosts.sort_by_key(|(host, load)| (load.map_or(0, Load::taken), *host));
         let live = hosts.iter().map(|(host, _)| *host).collect();
-        self.known.put(census.record.clone(), live, turn);
+        self.known.put(census.record.clone(), live, true, turn);
         let event = Event::Hosts { record: census.record, hosts, cost: census.cost };
         self.conclude(census.ticket, event, turn);
     }

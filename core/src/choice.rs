@@ -146,13 +146,28 @@ impl<P: Peer> Job<P> {
         let any_fresh = self.hosts.iter().any(|host| host.paused_until <= now && fresh(host));
         let able = |host: &Host<P>| host.is_able(now) && (fresh(host) || !any_fresh);
         // A job of many items finds out for itself, and pauses.
-        let liked = |host: &Host<P>| able(host) && !standings.is_shunned(host.peer, now);
-        if !self.is_many()
-            && let Some(host) = self.better_of_two(liked, now, standings, random)
-        {
-            return Some(host);
+        if self.is_many() {
+            return self.better_of_two(able, now, standings, random);
         }
-        self.better_of_two(able, now, standings, random)
+        let liked = |host: &Host<P>| able(host) && !standings.is_shunned(host.peer, now);
+        let refused = self.open.get(&item).is_some_and(|open| open.refusals > 0);
+        if refused && !planted::is(Bug::SecondBlindly) {
+            let best = |able: &dyn Fn(&Host<P>) -> bool| self.best_of_all(able, now, standings);
+            return best(&liked).or_else(|| best(&able));
+        }
+        self.better_of_two(liked, now, standings, random)
+            .or_else(|| self.better_of_two(able, now, standings, random))
+    }
+
+    /// The host that a call would wait least for: looking at all pays where it is the last trial.
+    fn best_of_all(
+        &self,
+        able: &dyn Fn(&Host<P>) -> bool,
+        now: Time,
+        standings: &Standings<P>,
+    ) -> Option<P> {
+        let able = self.hosts.iter().filter(|host| able(host)).map(|host| host.peer);
+        able.reduce(|best, other| standings.better(best, other, now))
     }
 
     /// An item that runs for too long and an idle host that did not have it; or when to look again.

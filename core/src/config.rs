@@ -14,12 +14,24 @@ use crate::time::Span;
 pub struct Config {
     /// Peers a bucket holds, an answer names, and that keep a record (Kademlia's k).
     pub k: u16,
-    /// Requests in flight in one search (Kademlia's α).
+    /// Requests in flight in one search (Kademlia's α), until it is near its target.
     pub alpha: u16,
+    /// The same once one of the k closest that are known has answered, where it is more than α. Such
+    /// a peer knows nearly all of the k closest, so that to ask them at once costs hardly a request
+    /// more than to ask them one after the other.
+    pub alpha_near: u16,
     /// After how long a query counts as not answered.
     pub reply_timeout: Span,
+    /// Peers of one address group in a bucket, among the answers of a search over several paths and
+    /// among the hosts that an answer names.
+    pub group_max: u16,
     /// Failures in a row after which a peer leaves the table.
     pub misses_max: u8,
+    /// Disjoint paths of a search for peers to store or place something with, and of the second one
+    /// for what a user asks for, where the first found nothing.
+    pub store_paths: u16,
+    /// Disjoint paths of a search for what a user asks for.
+    pub user_paths: u16,
     /// Longest search for anything.
     pub search_timeout: Span,
     /// How often buckets that lie idle are refreshed; `Span(0)`: never.
@@ -109,9 +121,13 @@ impl Config {
         let rules = [
             ("k", (1..=64).contains(&self.k), "from 1 to 64"),
             ("alpha", (1..=64).contains(&self.alpha), "from 1 to 64"),
+            ("alpha_near", (1..=64).contains(&self.alpha_near), "from 1 to 64"),
             ("reply_timeout", self.reply_timeout >= Span::ms(1), "at least 1ms"),
             ("reply_timeout", self.reply_timeout <= Span::secs(60), "at most 60s"),
             ("misses_max", self.misses_max >= 1, SOME),
+            ("group_max", self.group_max >= 1, SOME),
+            ("store_paths", (1..=16).contains(&self.store_paths), "from 1 to 16"),
+            ("user_paths", (1..=16).contains(&self.user_paths), "from 1 to 16"),
             (
                 "search_timeout",
                 self.search_timeout >= self.reply_timeout,
@@ -163,8 +179,12 @@ impl Config {
         Self {
             k: 20,
             alpha: 3,
+            alpha_near: 20,
             reply_timeout: Span::ms(1500),
+            group_max: 2,
             misses_max: 2,
+            store_paths: 8,
+            user_paths: 1,
             search_timeout: Span::secs(20),
             refresh_period: Span::minutes(10),
             renew_period: Span::minutes(10),
@@ -245,7 +265,11 @@ mod tests {
         let wrong = [
             ("k", Config { k: 0, ..standard() }),
             ("alpha", Config { alpha: 0, ..standard() }),
+            ("alpha_near", Config { alpha_near: 0, ..standard() }),
             ("reply_timeout", Config { reply_timeout: Span::ZERO, ..standard() }),
+            ("group_max", Config { group_max: 0, ..standard() }),
+            ("store_paths", Config { store_paths: 0, ..standard() }),
+            ("user_paths", Config { user_paths: 17, ..standard() }),
             ("search_timeout", Config { search_timeout: Span::ms(1), ..standard() }),
             ("refresh_period", Config { refresh_period: Span(1), ..standard() }),
             ("renew_period", Config { renew_period: Span::ZERO, ..standard() }),

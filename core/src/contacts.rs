@@ -88,7 +88,7 @@ impl<P: Peer> Core<P> {
             {
                 *met = Some(peer);
             }
-            self.met(peer, true, turn);
+            self.met(peer, true, None, turn);
         }
         let Some(Dial { contact, ticket: Some(ticket), refused }) = dial else {
             return;

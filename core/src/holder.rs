@@ -66,7 +66,7 @@ impl<P: Peer> Core<P> {
     ) -> (Vec<P>, Option<Arc<Record>>) {
         let mut record = self.records.get(name).filter(|record| record.lives(turn.now));
         let most = usize::from(turn.config.hosts_max);
-        let mut hosts: Vec<P> = self.providers.of(name, asker, turn.now).take(most).collect();
+        let mut hosts = self.listed(name, asker, turn);
         if let Some(hosting) = self.hosting.get(&name) {
             if record.is_none_or(|known| hosting.record.supersedes(known)) {
                 record = Some(&hosting.record);
@@ -84,6 +84,19 @@ impl<P: Peer> Core<P> {
             hosts.clear();
         }
         (hosts, record.cloned())
+    }
+
+    /// The hosts of a name that an answer lists: those that said so on their own connections, few of
+    /// one address group.
+    fn listed(&self, name: Name, asker: P, turn: &Turn<'_, P>) -> Vec<P> {
+        let all = self.providers.of(name, asker, turn.now);
+        let most = usize::from(turn.config.hosts_max);
+        if self.groups.is_empty() || planted::is(Bug::ListsCrowds) {
+            return all.take(most).collect();
+        }
+        let mut few = self.groups.few_of_each(all, turn.config.group_max);
+        few.truncate(most);
+        few
     }
 
     /// A peer says that it hosts a name.
@@ -104,8 +117,7 @@ impl<P: Peer> Core<P> {
         };
         match learned {
             Learned::New | Learned::Same | Learned::Unkept => {
-                let most = usize::from(turn.config.hosts_max);
-                let hosts = self.providers.of(name, from, turn.now).take(most).collect();
+                let hosts = self.listed(name, from, turn);
                 let noted = self.note_provider(name, from, turn);
                 self.start_sweeping(turn);
                 match (learned, known) {
@@ -135,7 +147,12 @@ impl<P: Peer> Core<P> {
         record: Arc<Record>,
         turn: &mut Turn<'_, P>,
     ) -> Option<Answer<P>> {
-        let (kept, newer) = match self.learn(&record, from, turn) {
+        let learned = self.learn(&record, from, turn);
+        if !matches!(learned, Learned::Superseded(_) | Learned::Rejected) {
+            // Whoever says this says it to all the holders.
+            self.records.told(record.function, turn.now);
+        }
+        let (kept, newer) = match learned {
             Learned::New | Learned::Unkept => {
                 let after = AfterKeep::Answer { to: from, tag, hosts: Vec::new(), noted: true };
                 self.keep(Item::Record(record), after, turn);
@@ -166,7 +183,6 @@ impl<P: Peer> Core<P> {
         match self.records.get(record.function).cloned() {
             Some(known) if known.supersedes(record) => return Learned::Superseded(known),
             Some(known) if !record.supersedes(&known) => {
-                self.records.told(record.function, turn.now);
                 let unkept =
                     self.records.is_unkept(record.function) && !planted::is(Bug::AcknowledgesEarly);
                 return if unkept { Learned::Unkept } else { Learned::Same };
@@ -181,7 +197,6 @@ impl<P: Peer> Core<P> {
             self.records.brings(from, turn.now);
         }
         self.insert_record(record.clone(), from);
-        self.records.told(record.function, turn.now);
         self.records.mark_unkept(record.function);
         self.known.forget(record.function);
         if record.spec.is_none() && !planted::is(Bug::IgnoresTombstone) {
@@ -253,6 +268,7 @@ impl<P: Peer> Core<P> {
         let of_name = usize::from(turn.config.hosts_max);
         let bounds = Bounds { entries: most * PROVIDERS_A_RECORD, of_peer: quota(most), of_name };
         let until = turn.now + turn.config.host_life;
+        let bounds = (bounds, &*self.groups);
         self.providers.add(self.me, peer, worth, (turn.now, until), bounds)
     }
 

@@ -18,6 +18,8 @@ use crate::turn::{Effect, ItemKey, Turn};
 #[derive(Debug)]
 pub(crate) struct Hosting<P> {
     pub(crate) record: Arc<Record>,
+    /// Whether that it is hosted here is known to be kept: until it is, no placer is told so.
+    pub(crate) kept: bool,
     /// The other hosts, as far as they are known.
     pub(crate) mates: Vec<Mate<P>>,
     /// When to look whether hosts are lacking, or too many; past: it waits for its turn.
@@ -38,6 +40,7 @@ impl<P> Hosting<P> {
     fn new(record: Arc<Record>, mates: Vec<Mate<P>>) -> Self {
         Self {
             record,
+            kept: true,
             mates,
             heal_at: Time::NEVER,
             healing: 0,
@@ -83,6 +86,10 @@ impl<P: Peer> Core<P> {
         self.look_after(function, turn);
         // What was heard of while this one was on its way.
         self.update_later(function, turn);
+        // It was promised a place before this node was to leave.
+        if self.drains {
+            self.retire(function, turn);
+        }
     }
 
     fn renew_later(&mut self, function: Name, turn: &Turn<'_, P>) {
@@ -119,8 +126,11 @@ impl<P: Peer> Core<P> {
         if hosting.renew_at > turn.now {
             return;
         }
-        let what = What::Provide(function, Some(hosting.record.clone()));
-        self.publish(what, AfterPublish::Nothing, turn);
+        let (record, kept) = (hosting.record.clone(), hosting.kept);
+        if !kept {
+            self.keep_hosting(function, turn);
+        }
+        self.publish(What::Provide(function, Some(record)), AfterPublish::Nothing, turn);
         self.renew_later(function, turn);
     }
 

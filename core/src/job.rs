@@ -47,6 +47,8 @@ pub(crate) struct Job<P> {
     pub(crate) searching: bool,
     /// Whether that search ends at the first host, though all are wanted.
     pub(crate) partial: bool,
+    /// Whether everybody who may know a host was asked, or is being asked.
+    pub(crate) asked_all: bool,
     /// Searches made.
     pub(crate) searches: u32,
     /// When the last search ended.
@@ -111,7 +113,7 @@ pub(crate) struct Open<P> {
     pub(crate) failures: u16,
     /// Whether an attempt that failed may have run it.
     pub(crate) started: bool,
-    /// Attempts that were refused.
+    /// Attempts that were refused by hosts that had enough to do.
     pub(crate) refusals: u16,
     /// Attempts that reached no host.
     pub(crate) unreached: u16,
@@ -146,6 +148,7 @@ impl<P: Peer> Job<P> {
             gone: Vec::new(),
             searching: false,
             partial: false,
+            asked_all: false,
             searches: 0,
             searched_at: Time(0),
             rehost_at: Time::NEVER,
@@ -176,6 +179,14 @@ impl<P: Peer> Job<P> {
             self.deadline = self.deadline.min(self.began + self.timeout);
         }
         self.record = Some(record);
+    }
+
+    /// Whether fewer hosts are known than there should be, of which nobody was asked yet who may know
+    /// others: an anycall's search ends at the first.
+    pub(crate) fn knows_few(&self) -> bool {
+        let spec = self.record.as_ref().and_then(|record| record.spec.as_ref());
+        let least = spec.map_or(0, |spec| usize::from(spec.replicas.0));
+        self.hosts.len() < least && !self.asked_all && !planted::is(Bug::KnowsFew)
     }
 
     pub(crate) fn is_many(&self) -> bool {
@@ -328,7 +339,8 @@ impl<P: Peer> Job<P> {
     /// distance from the oldest item that is not done.
     pub(crate) fn credit(&self, ahead_max: u32) -> u32 {
         let oldest = self.open.keys().next().copied().unwrap_or(self.next).min(self.next);
-        let limit = oldest.min(self.taken) + u64::from(ahead_max);
+        let taken = if planted::is(Bug::CreditsEarly) { self.summary.items } else { self.taken };
+        let limit = oldest.min(taken) + u64::from(ahead_max);
         limit.saturating_sub(self.wanted) as u32
     }
 }

@@ -15,6 +15,8 @@ use crate::turn::Turn;
 pub(crate) struct Found<P> {
     pub(crate) record: Arc<Record>,
     pub(crate) hosts: Vec<P>,
+    /// Whether everybody was asked who may know one.
+    pub(crate) of_all: bool,
     at: Time,
 }
 
@@ -44,9 +46,15 @@ impl<P: Peer> Known<P> {
         (fresh && !found.hosts.is_empty()).then_some(found)
     }
 
-    pub(crate) fn put(&mut self, record: Arc<Record>, hosts: Vec<P>, turn: &Turn<'_, P>) {
+    pub(crate) fn put(
+        &mut self,
+        record: Arc<Record>,
+        hosts: Vec<P>,
+        of_all: bool,
+        turn: &Turn<'_, P>,
+    ) {
         let function = record.function;
-        self.found.insert(function, Found { record, hosts, at: turn.now });
+        self.found.insert(function, Found { record, hosts, of_all, at: turn.now });
         if self.found.len() > usize::from(turn.config.known_max) {
             let oldest = self.found.iter().min_by_key(|(_, found)| found.at);
             let oldest = *oldest.expect("there are more than the maximum").0;

@@ -20,6 +20,8 @@ mod census;
 mod choice;
 pub mod config;
 mod contacts;
+mod drain;
+mod groups;
 mod hearsay;
 mod holder;
 mod hosting;
@@ -34,6 +36,7 @@ mod membership;
 pub mod message;
 pub mod note;
 mod owner;
+mod paths;
 mod placement;
 mod places;
 pub mod planted;
@@ -59,6 +62,7 @@ mod tests;
 pub mod time;
 mod timers;
 pub mod turn;
+mod warm;
 
 pub use config::{Accept, Config, Setup};
 pub use key::{Digest, Distance, Key, Name, Owner, Peer, Target};
@@ -68,6 +72,6 @@ pub use note::{Note, Reason};
 pub use record::{Content, Load, Rank, Record, Runtime, Spec};
 pub use time::{Span, Time};
 pub use turn::{
-    Answered, Call, Contact, Cost, Dialled, Effect, Ending, Event, Failure, Got, Input, Item,
-    ItemKey, Refusal, Request, Stay, Summary, Ticket, Turn,
+    Answered, Call, Contact, Cost, Dialled, Effect, Ending, Event, Failure, Got, Group, Input,
+    Item, ItemKey, Refusal, Request, Stay, Summary, Ticket, Turn,
 };

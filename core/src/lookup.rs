@@ -2,7 +2,9 @@
 //! or timers.
 //!
 //! Kademlia §2.3: ask the α closest that were not asked yet, learn closer ones from their answers,
-//! and end when the k closest that did not fail have all answered.
+//! and end when the k closest that did not fail have all answered. An answer that leaves its sender
+//! among the k closest names no k that are closer: the target's neighbourhood is reached, and more
+//! are asked at once.
 
 use alloc::vec::Vec;
 
@@ -17,13 +19,16 @@ const NEXT_TO: usize = 4;
 
 /// The state of a search.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct Lookup<P> {
     target: Key,
     /// How many closest peers are wanted.
     want: usize,
-    /// Requests in flight.
+    /// Requests in flight, far from the target and near it.
     alpha: usize,
-    /// Closest first.
+    alpha_near: usize,
+    /// Farthest first: what is heard of is nearly always close, and is put in where little lies
+    /// behind it that has to move.
     candidates: Vec<Candidate<P>>,
     /// Of these, how many are [`State::Waiting`]: counting them at every step took a tenth of a
     /// lookup.
@@ -32,6 +37,7 @@ pub(crate) struct Lookup<P> {
 }
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 struct Candidate<P> {
     /// The first limb of its distance; the others follow from the peer, and hardly ever decide.
     near: u64,
@@ -42,11 +48,16 @@ struct Candidate<P> {
 }
 
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(test, derive(PartialOrd, Ord))]
 enum State {
     New,
     Waiting,
     Answered,
     Failed,
+    /// Asked on another path of the same search: that path hears its answer.
+    Taken,
+    /// Answered, but one too many of its address group: it counts only for want of others.
+    Crowding,
 }
 
 /// What a search wants done.
@@ -61,13 +72,16 @@ pub(crate) enum Next<P> {
 }
 
 impl<P: Peer> Lookup<P> {
-    /// A search that starts from `seeds`.
-    pub(crate) fn new(target: Key, want: u16, alpha: u16, seeds: &[P]) -> Self {
+    /// A search that starts from `seeds`, with `alpha` requests in flight; once it is near the target
+    /// with `near`, if those are more.
+    pub(crate) fn new(target: Key, want: u16, alpha: u16, near: u16, seeds: &[P]) -> Self {
         let mut lookup = Self {
             target,
             want: usize::from(want),
             alpha: usize::from(alpha),
-            candidates: Vec::with_capacity(4 * usize::from(want)),
+            alpha_near: usize::from(near.max(alpha)),
+            // About as many as are heard of in a network of a million peers.
+            candidates: Vec::with_capacity(8 * usize::from(want)),
             waiting: 0,
             cost: Cost::default(),
         };
@@ -75,13 +89,27 @@ impl<P: Peer> Lookup<P> {
         lookup
     }
 
+    /// What is searched for.
+    pub(crate) const fn target(&self) -> Key {
+        self.target
+    }
+
+    /// How many closest peers are wanted.
+    pub(crate) const fn want(&self) -> usize {
+        self.want
+    }
+
     /// What to do now; to be called until it is not [`Next::Ask`].
     pub(crate) fn next(&mut self) -> Next<P> {
-        let mut unanswered = false;
+        let (mut answered, mut unanswered) = (false, false);
         let mut new = None;
-        let live = self.candidates.iter().enumerate().filter(|(_, c)| c.state != State::Failed);
+        let out = |state| matches!(state, State::Failed | State::Crowding);
+        let live = self.candidates.iter().enumerate().rev();
+        let live = live.filter(|(_, candidate)| !out(candidate.state));
         for (at, candidate) in live.take(self.want) {
-            unanswered |= candidate.state != State::Answered;
+            answered |= candidate.state == State::Answered;
+            let flies = candidate.state == State::Waiting && planted::is(Bug::EndsInFlight);
+            unanswered |= matches!(candidate.state, State::New | State::Waiting) && !flies;
             let farthest = planted::is(Bug::LookupFarthest);
             if candidate.state == State::New && (new.is_none() || farthest) {
                 new = Some(at);
@@ -90,9 +118,10 @@ impl<P: Peer> Lookup<P> {
         if planted::is(Bug::LookupEndsEarly) && self.cost.rounds > 0 {
             unanswered = false;
         }
+        let alpha = if answered { self.alpha_near } else { self.alpha };
         match new {
             _ if !unanswered => Next::Done,
-            Some(at) if self.waiting < self.alpha => {
+            Some(at) if self.waiting < alpha => {
                 self.candidates[at].state = State::Waiting;
                 self.waiting += 1;
                 self.cost.rpcs += 1;
@@ -120,72 +149,128 @@ impl<P: Peer> Lookup<P> {
 
     /// `peer` did not answer, and will not.
     pub(crate) fn failed(&mut self, peer: P) {
+        let Some(at) = self.position(peer) else {
+            return;
+        };
+        match self.candidates[at].state {
+            State::Waiting => {
+                self.candidates[at].state = State::Failed;
+                self.waiting -= usize::from(!planted::is(Bug::FailedHoldsPlace));
+                self.cost.timeouts += 1;
+            }
+            State::Taken => self.candidates[at].state = State::Failed,
+            State::New | State::Answered | State::Failed | State::Crowding => {}
+        }
+    }
+
+    /// `peer` answered, and is one too many of its address group: what it says is not heard.
+    pub(crate) fn crowding(&mut self, peer: P) {
         if let Some(at) = self.position(peer)
             && self.candidates[at].state == State::Waiting
         {
-            self.candidates[at].state = State::Failed;
+            self.candidates[at].state = State::Crowding;
             self.waiting -= 1;
-            self.cost.timeouts += 1;
         }
+    }
+
+    /// Those that answered and were too many of their groups, closest first, with their chains.
+    pub(crate) fn crowd(&self) -> impl Iterator<Item = (P, u8)> + '_ {
+        let crowd = self.candidates.iter().rev().filter(|c| c.state == State::Crowding);
+        crowd.map(|c| (c.peer, c.hops))
+    }
+
+    /// All that answered and were heard.
+    pub(crate) fn heard(&self) -> impl Iterator<Item = P> + '_ {
+        let heard = self.candidates.iter().rev().filter(|c| c.state == State::Answered);
+        heard.map(|c| c.peer)
+    }
+
+    /// What to do where nobody more may be asked.
+    pub(crate) fn rest(&self) -> Next<P> {
+        if self.waiting > 0 { Next::Wait } else { Next::Done }
+    }
+
+    /// `peer` is asked on another path of the same search.
+    pub(crate) fn taken(&mut self, peer: P) {
+        if let Some(at) = self.position(peer)
+            && self.candidates[at].state == State::New
+        {
+            self.candidates[at].state = State::Taken;
+        }
+    }
+
+    /// Whether this search, and no other path of it, asked `peer`.
+    pub(crate) fn has_asked(&self, peer: P) -> bool {
+        let state = self.position(peer).map(|at| self.candidates[at].state);
+        !matches!(state, None | Some(State::New | State::Taken))
+    }
+
+    /// Hears of these from nobody in particular.
+    pub(crate) fn hear(&mut self, peers: &[P], me: P) {
+        self.hear_of_all(peers, 0, Some(me));
     }
 
     fn position(&self, peer: P) -> Option<usize> {
         let distance = peer.key().distance(self.target);
-        let start = self.place(distance);
-        let same = self.candidates[start..].iter();
-        let same = same.take_while(|c| c.peer.key().distance(self.target) == distance);
-        same.enumerate().find(|(_, c)| c.peer == peer).map(|(at, _)| start + at)
+        let end = self.candidates.len() - self.closer(distance);
+        let same = self.candidates[..end].iter().enumerate().rev();
+        let mut same = same.take_while(|(_, c)| c.peer.key().distance(self.target) == distance);
+        same.find(|(_, c)| c.peer == peer).map(|(at, _)| at)
     }
 
     /// How many candidates are closer than `distance`.
-    fn place(&self, distance: Distance) -> usize {
+    fn closer(&self, distance: Distance) -> usize {
         let near = distance.0[0];
-        let at = self.candidates.partition_point(|c| c.near < near);
-        at + self.among_equals(at, distance)
+        let farther = self.candidates.partition_point(|c| c.near >= near);
+        let closer = self.candidates.len() - farther;
+        closer + self.among_equals(closer, distance)
     }
 
-    /// How many of those from `at` on share the first limb with `distance`, and are closer.
-    fn among_equals(&self, at: usize, distance: Distance) -> usize {
-        let same = self.candidates[at..].iter().take_while(|c| c.near == distance.0[0]);
+    /// Beyond the `closer` ones, how many share the first limb with `distance`, and are closer.
+    fn among_equals(&self, closer: usize, distance: Distance) -> usize {
+        let others = self.candidates[..self.candidates.len() - closer].iter().rev();
+        let same = others.take_while(|c| c.near == distance.0[0]);
         same.take_while(|c| c.peer.key().distance(self.target) < distance).count()
     }
 
     /// Hears of several. They come closest first, as a rule, and their places in that order: each is
     /// looked for close after the one before.
     fn hear_of_all(&mut self, peers: &[P], hops: u8, except: Option<P>) {
-        let mut after = 0;
+        let mut closer = 0;
         for peer in peers.iter().filter(|peer| Some(**peer) != except) {
             let distance = peer.key().distance(self.target);
             let near = distance.0[0];
-            if after > self.candidates.len() || after > 0 && self.candidates[after - 1].near >= near
-            {
-                after = 0;
+            let len = self.candidates.len();
+            if closer > len || closer > 0 && self.candidates[len - closer].near >= near {
+                closer = 0;
             }
-            let rest = &self.candidates[after..];
-            let close = rest.iter().take(NEXT_TO).position(|c| c.near >= near);
-            let skipped = close.unwrap_or_else(|| rest.partition_point(|c| c.near < near));
-            after += skipped;
-            self.hear_of(*peer, distance, hops, after + self.among_equals(after, distance));
+            let rest = &self.candidates[..len - closer];
+            let close = rest.iter().rev().take(NEXT_TO).position(|c| c.near >= near);
+            closer +=
+                close.unwrap_or_else(|| len - closer - rest.partition_point(|c| c.near >= near));
+            self.hear_of(*peer, distance, hops, closer + self.among_equals(closer, distance));
         }
     }
 
-    fn hear_of(&mut self, peer: P, distance: Distance, hops: u8, at: usize) {
-        let known = self.candidates.get(at).is_some_and(|c| c.peer == peer);
-        if known || at >= CANDIDATES_MAX {
+    /// Hears of one, than which so many are closer.
+    fn hear_of(&mut self, peer: P, distance: Distance, hops: u8, closer: usize) {
+        let at = self.candidates.len() - closer;
+        let known = at > 0 && self.candidates[at - 1].peer == peer;
+        if known || closer >= CANDIDATES_MAX {
             return;
         }
         self.candidates
             .insert(at, Candidate { near: distance.0[0], peer, state: State::New, hops });
         if self.candidates.len() > CANDIDATES_MAX {
-            let last = self.candidates.iter().rposition(|c| c.state != State::Waiting);
-            let gone = self.candidates.remove(last.unwrap_or(CANDIDATES_MAX));
+            let farthest = self.candidates.iter().position(|c| c.state != State::Waiting);
+            let gone = self.candidates.remove(farthest.unwrap_or(0));
             self.waiting -= usize::from(gone.state == State::Waiting);
         }
     }
 
     /// Reads the candidates that every step reads: those closest, among which it ends.
     pub(crate) fn warm(&self) -> u64 {
-        let closest = self.candidates.iter().take(self.want).step_by(NEXT_TO);
+        let closest = self.candidates.iter().rev().take(self.want).step_by(NEXT_TO);
         closest.fold(0, |read, candidate| read ^ candidate.near)
     }
 
@@ -196,16 +281,21 @@ impl<P: Peer> Lookup<P> {
 
     /// The closest that answered, closest first, with the chain by which each was heard of.
     pub(crate) fn closest(&self) -> impl Iterator<Item = (P, u8)> + '_ {
-        let answered = self.candidates.iter().filter(|c| c.state == State::Answered);
+        let answered = self.candidates.iter().rev().filter(|c| c.state == State::Answered);
         answered.take(self.want).map(|c| (c.peer, c.hops))
+    }
+
+    /// The closest that were wanted, and whether each answered: failed ones are among them.
+    pub(crate) fn nearest(&self) -> impl Iterator<Item = (P, bool)> + '_ {
+        let closest = self.candidates.iter().rev().filter(|c| c.state != State::Crowding);
+        closest.take(self.want).map(|c| (c.peer, c.state == State::Answered))
     }
 
     /// Of the closest that were wanted, how many answered, and how many there are: failed ones
     /// count among them.
     pub(crate) fn standing(&self) -> (usize, usize) {
-        let closest = self.candidates.iter().take(self.want);
-        let answered = closest.clone().filter(|c| c.state == State::Answered).count();
-        (answered, closest.count())
+        let answered = self.nearest().filter(|(_, answered)| *answered).count();
+        (answered, self.nearest().count())
     }
 }
 

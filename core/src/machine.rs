@@ -12,17 +12,19 @@ use crate::attempt::Attempt;
 use crate::census::Census;
 use crate::config::Setup;
 use crate::contacts::Ways;
+use crate::groups::Groups;
 use crate::hosting::Hosting;
-use crate::idle::Idle;
+use crate::idle::{Empty, Idle};
 use crate::job::Job;
 use crate::key::{Key, Name, Owner, Peer, Target};
 use crate::known::Known;
 use crate::message::{Answer, Message, Tag};
 use crate::placement::Placement;
 use crate::places::Places;
+use crate::planted;
 use crate::probing::{Asked as ProbeAsked, Suspicion};
 use crate::publish::Publish;
-use crate::queries::{Asked, Purpose};
+use crate::queries::Asked;
 use crate::random::Random;
 use crate::record::{Load, Record};
 use crate::search::Search;
@@ -34,34 +36,53 @@ use crate::timers::{Timer, Timers};
 use crate::turn::{Effect, Event, Failure, Input, Item, Request, Ticket, Turn};
 
 /// One peer's every decision.
+///
+/// In this order it lies in memory: what every query reads stands first, then what every answer
+/// reads. With a million peers in one process a turn waits for memory more than for anything else.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Core<P: Peer> {
-    pub(crate) me: P,
+    /// The wake that the host was asked for.
+    pub(crate) wake: Time,
+    pub(crate) timers: Timers,
     pub(crate) setup: Arc<Setup>,
-    pub(crate) random: Random,
     pub(crate) table: Table<P>,
+    pub(crate) admission: Admission<P>,
+    /// Functions that can be called here.
+    pub(crate) hosting: Idle<BTreeMap<Name, Hosting<P>>>,
+    /// Functions that have been confirmed here and are on their way.
+    pub(crate) arriving: Idle<BTreeMap<Name, Arriving<P>>>,
+    /// Places that are promised and not confirmed yet.
+    pub(crate) places: Idle<Places<P>>,
+    /// The address groups of those that were met.
+    pub(crate) groups: Idle<Groups<P>>,
+    pub(crate) me: P,
     /// How far the joining of the network has come.
     pub(crate) join: crate::membership::Join,
     /// Whether what is done from time to time in a network has begun.
     pub(crate) settled: bool,
+    pub(crate) probing: bool,
+    /// Whether it leaves for good.
+    pub(crate) drains: bool,
+
+    /// Queries that wait for their answers.
+    pub(crate) queries: Slab<Asked<P>>,
+    pub(crate) searches: Slab<Box<Search<P>>>,
     /// Unknown askers that are being checked, and some that did not answer.
     pub(crate) checks: Idle<Vec<P>>,
     pub(crate) mute: Idle<Vec<P>>,
     /// Peers that just failed, and when.
     pub(crate) missed: Idle<Vec<(P, Time)>>,
+    /// How full other peers are, permille, as lately heard.
+    pub(crate) loads: Idle<Vec<(P, u32)>>,
+
+    pub(crate) random: Random,
     /// Ways into the network, and back into it.
     pub(crate) ways: Idle<Ways<P>>,
-    pub(crate) timers: Timers,
-    /// The wake that the host was asked for.
-    wake: Time,
-
-    /// Queries that wait for their answers.
-    pub(crate) queries: Slab<Asked<P>>,
     /// What follows when something is kept.
     keeps: Slab<Keeping<P>>,
     /// What each user's request has become.
     pub(crate) asks: Idle<BTreeMap<Ticket, Work>>,
-    pub(crate) searches: Slab<Box<Search<P>>>,
     pub(crate) publishes: Slab<Publish<P>>,
     pub(crate) censuses: Slab<Census<P>>,
     pub(crate) placements: Slab<Placement<P>>,
@@ -73,29 +94,33 @@ pub struct Core<P: Peer> {
     pub(crate) providers: crate::providers::Providers<P>,
     /// The other nodes that hold this node's owner key.
     pub(crate) siblings: Idle<Vec<crate::owner::Sibling<P>>>,
-    /// When this node last told the holders that it is one of them.
-    pub(crate) owner_told_at: Time,
-    /// Functions that can be called here.
-    pub(crate) hosting: Idle<BTreeMap<Name, Hosting<P>>>,
-    /// Functions that have been confirmed here and are on their way.
-    pub(crate) arriving: Idle<BTreeMap<Name, Arriving<P>>>,
-    /// Places that are promised and not confirmed yet.
-    pub(crate) places: Idle<Places<P>>,
     /// Fetches and installs that the host is busy with.
     pub(crate) works: Slab<Works>,
-    pub(crate) probing: bool,
     /// What each probe under way asks about.
     pub(crate) probes: Slab<ProbeAsked>,
     pub(crate) suspicion: Suspicion,
-    /// When this host last gave a function up because there were too many hosts.
-    pub(crate) retired_at: Time,
-    pub(crate) admission: Admission<P>,
+    pub(crate) lately: Idle<Lately>,
     /// Hosts of functions, as lately found.
     pub(crate) known: Idle<Known<P>>,
     /// What was seen of hosts.
     pub(crate) standings: Idle<Standings<P>>,
-    /// How full other peers are, permille, as lately heard.
-    pub(crate) loads: Idle<Vec<(P, u32)>>,
+}
+
+/// When something was last done that is not done again soon.
+#[derive(Debug)]
+pub(crate) struct Lately {
+    /// This node told the holders of its owner's name that it is one of them.
+    pub(crate) owner_told_at: Time,
+    /// This host gave a function up because there were too many hosts.
+    pub(crate) retired_at: Time,
+}
+
+impl Empty for Lately {
+    const EMPTY: &'static Self = &Self { owner_told_at: Time(0), retired_at: Time(0) };
+
+    fn empty() -> Self {
+        Self { owner_told_at: Time(0), retired_at: Time(0) }
+    }
 }
 
 /// What a user's request has become.
@@ -108,6 +133,7 @@ pub(crate) enum Work {
     Census(Tag),
     Job(Tag),
     Keep,
+    Drain,
 }
 
 /// What is being kept, and what follows.
@@ -135,6 +161,11 @@ pub(crate) enum AfterKeep<P> {
         function: Name,
         version: u64,
     },
+    /// What is served is kept again.
+    Rehosted {
+        function: Name,
+        version: u64,
+    },
     /// A deployment is complete.
     Deployed {
         ticket: Ticket,
@@ -156,6 +187,7 @@ impl<P: Peer> Core<P> {
             setup: setup.into(),
             random: Random::new(seed),
             table: Table::new(),
+            groups: Idle::new(),
             join: crate::membership::Join::default(),
             settled: false,
             checks: Idle::new(),
@@ -176,15 +208,15 @@ impl<P: Peer> Core<P> {
             records: Idle::new(),
             providers: crate::providers::Providers::new(Random::new(!seed).bits()),
             siblings: Idle::new(),
-            owner_told_at: Time(0),
             hosting: Idle::new(),
             arriving: Idle::new(),
             places: Idle::new(),
             works: Slab::new(incarnation),
             probing: false,
+            drains: false,
             probes: Slab::new(incarnation),
             suspicion: Suspicion::default(),
-            retired_at: Time(0),
+            lately: Idle::new(),
             admission: Admission::new(incarnation),
             known: Idle::new(),
             standings: Idle::new(),
@@ -207,7 +239,9 @@ impl<P: Peer> Core<P> {
             }
             Input::Failed { tag } => self.unanswered(tag, turn),
             Input::Unreached { peer } => self.unreached(peer, turn),
-            Input::Met { peer, serves } => self.met(peer, serves, turn),
+            Input::Met { peer, serves, group, relayed } => {
+                self.met(peer, serves && !relayed, group, turn);
+            }
             Input::Dialled { tag, outcome } => self.dialled(tag, outcome, turn),
             Input::Head { attempt, status, load, stay } => {
                 self.head(attempt, status, load, stay, turn);
@@ -226,8 +260,11 @@ impl<P: Peer> Core<P> {
             Input::Restored(item) => self.restored(item, turn),
             Input::Wake => self.wake(turn),
         }
+        if self.drains {
+            self.end_drain(turn);
+        }
         self.rearm(turn);
-        debug_assert!(self.check(), "an invariant of the core is broken");
+        debug_assert!(planted::any() || self.check(), "an invariant of the core is broken");
     }
 
     fn ask(&mut self, ticket: Ticket, request: Request<P>, turn: &mut Turn<'_, P>) {
@@ -245,6 +282,7 @@ impl<P: Peer> Core<P> {
             Request::Deploy(record) => self.deploy(ticket, record, turn),
             Request::Remove(record) => self.remove(ticket, record, turn),
             Request::List => self.list(ticket, turn),
+            Request::Drain => self.drain(ticket, turn),
             Request::Call { function, deadline, kept, idempotent } => {
                 self.call(ticket, function, deadline, kept, idempotent, turn);
             }
@@ -264,6 +302,8 @@ impl<P: Peer> Core<P> {
             Some(Work::Census(tag)) => drop(self.censuses.remove(tag)),
             Some(Work::Placement(tag)) => self.drop_placement(tag, turn),
             Some(Work::Job(tag)) => self.drop_job(tag, turn),
+            // What was given up is not taken back, but this node hosts again.
+            Some(Work::Drain) => self.drains = self.asks.values().any(|it| *it == Work::Drain),
             Some(Work::Keep) | None => {}
         }
         if work.is_some() {
@@ -316,6 +356,13 @@ impl<P: Peer> Core<P> {
             }
             AfterKeep::Hosted { function, version } => {
                 self.hosting_kept(function, version, ok, turn);
+            }
+            AfterKeep::Rehosted { function, version } => {
+                if let Some(hosting) = self.hosting.get_mut(&function)
+                    && hosting.record.version == version
+                {
+                    hosting.kept |= ok;
+                }
             }
             AfterKeep::Deployed { ticket, event } => {
                 let event = if ok { *event } else { Event::Failed(Failure::NotKept) };
@@ -440,27 +487,10 @@ impl<P: Peer> Core<P> {
         self.table.iter()
     }
 
-    /// Reads what nearly every input makes the core read, and decides nothing: a host of a million
-    /// cores does so for several at once before their inputs, and waits for memory once for all.
-    pub fn warm(&self) -> u64 {
-        let load = self.load();
-        let timer = self.timers.earliest().map_or(0, |(at, _)| at.0);
-        self.wake.0 ^ timer ^ u64::from(load.hosted) ^ u64::from(self.table.depth())
-    }
-
-    /// The same for the part of the table that is near `position`.
-    pub fn warm_near(&self, position: Key) -> u64 {
-        self.table.warm(self.me.key(), position)
-    }
-
-    /// The same for what an answer to this query is for.
-    pub fn warm_query(&self, tag: Tag) -> u64 {
-        match self.queries.get(tag) {
-            Some(Asked { purpose: Purpose::Search(search), .. }) => {
-                self.searches.get(*search).map_or(0, |search| search.warm())
-            }
-            _ => 0,
-        }
+    /// The `n` peers of the routing table that are closest to a position, closest first, as an answer
+    /// names them to `except`.
+    pub fn closest(&self, position: Key, n: usize, except: Option<P>) -> Vec<P> {
+        self.table.closest(self.me.key(), position, n, except)
     }
 
     /// The functions that can be called here, with their versions.
@@ -501,7 +531,7 @@ impl<P: Peer> Core<P> {
                 Work::Publish(tag) => self.publishes.get(tag).is_some(),
                 Work::Census(tag) => self.censuses.get(tag).is_some(),
                 Work::Job(tag) => self.jobs.get(tag).is_some(),
-                Work::Keep => true,
+                Work::Keep | Work::Drain => true,
             })
     }
 }

@@ -7,9 +7,10 @@ use crate::planted::{self, Bug};
 use crate::queries::Purpose;
 use crate::record::Load;
 use crate::search::{Kind, Then};
+use crate::table::Room;
 use crate::time::Span;
 use crate::timers::Timer;
-use crate::turn::Turn;
+use crate::turn::{Group, Turn};
 
 /// Unknown askers that are checked at once.
 const CHECKS_MAX: usize = 8;
@@ -44,8 +45,15 @@ pub(crate) enum Join {
 }
 
 impl<P: Peer> Core<P> {
-    pub(crate) fn met(&mut self, peer: P, serves: bool, turn: &mut Turn<'_, P>) {
+    pub(crate) fn met(
+        &mut self,
+        peer: P,
+        serves: bool,
+        group: Option<Group>,
+        turn: &mut Turn<'_, P>,
+    ) {
         self.standings.met(peer);
+        self.file_group(peer, group, turn);
         if !serves || peer == self.me {
             return;
         }
@@ -58,6 +66,18 @@ impl<P: Peer> Core<P> {
         }
     }
 
+    /// Remembers a peer's group, which may be another than it was in: then it may be one too many.
+    fn file_group(&mut self, peer: P, group: Option<Group>, turn: &Turn<'_, P>) {
+        if group.is_none() && self.groups.is_empty() {
+            return;
+        }
+        let me = self.me.key();
+        let (table, providers) = (&self.table, &self.providers);
+        let in_use = |peer| table.contains(me, peer) || providers.provides_any(peer);
+        self.groups.met(peer, group, in_use);
+        self.table.regrouped(me, peer, &Room::new(&self.groups, turn.config));
+    }
+
     /// The peer answered on an authenticated connection.
     pub(crate) fn known_to_live(&mut self, peer: P, turn: &mut Turn<'_, P>) {
         if peer != self.me {
@@ -68,7 +88,8 @@ impl<P: Peer> Core<P> {
                 self.missed.retain(|(other, _)| *other != peer);
             }
             self.is_back(peer);
-            self.table.answered(self.me.key(), peer, turn.config.k);
+            let room = Room::new(&self.groups, turn.config);
+            self.table.answered(self.me.key(), peer, &room);
         }
     }
 
@@ -83,7 +104,8 @@ impl<P: Peer> Core<P> {
         }
         self.missed.push((peer, turn.now));
         let lost = self.table.is_lost();
-        if self.table.missed(self.me.key(), peer, turn.config.misses_max) {
+        let room = Room::new(&self.groups, turn.config);
+        if self.table.missed(self.me.key(), peer, &room) {
             self.left(peer, turn);
         }
         if !lost && self.table.is_lost() {
@@ -99,8 +121,9 @@ impl<P: Peer> Core<P> {
     /// asked for our own neighbourhood.
     pub(crate) fn check_asker(&mut self, from: P, turn: &mut Turn<'_, P>) {
         let me = self.me.key();
-        if self.table.contains(me, from)
-            || !self.table.has_room(me, from, turn.config.k)
+        // Whether there is room stands beside the core; who is in the bucket does not.
+        if !self.table.has_room(me, from, &Room::new(&self.groups, turn.config))
+            || self.table.contains(me, from)
             || self.checks.len() >= CHECKS_MAX
             || self.checks.contains(&from)
             || self.mute.contains(&from)

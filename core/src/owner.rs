@@ -102,7 +102,7 @@ impl<P: Peer> Core<P> {
     /// Lets the owner's other nodes find this one.
     pub(crate) fn announce_owner(&mut self, turn: &mut Turn<'_, P>) {
         if let Some(owner) = self.setup.owner {
-            self.owner_told_at = turn.now;
+            self.lately.owner_told_at = turn.now;
             let what = What::Provide(P::owner_name(&owner), None);
             self.publish(what, AfterPublish::Siblings, turn);
         }
@@ -179,7 +179,7 @@ impl<P: Peer> Core<P> {
         for peer in siblings {
             self.compare(peer, turn);
         }
-        if turn.now.since(self.owner_told_at) >= turn.config.renew_period {
+        if turn.now.since(self.lately.owner_told_at) >= turn.config.renew_period {
             self.announce_owner(turn);
         } else {
             self.seek_siblings(turn);

@@ -327,7 +327,7 @@ impl<P: Peer> Core<P> {
                 self.query(*host, Query::Store(record.clone()), Purpose::Tell, turn);
             }
         }
-        self.known.put(record.clone(), hosts.clone(), turn);
+        self.known.put(record.clone(), hosts.clone(), true, turn);
         let event = Event::Deployed { hosts, declined };
         if kept {
             return self.conclude(ticket, event, turn);

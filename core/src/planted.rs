@@ -25,6 +25,18 @@ pub(crate) const fn is(_: Bug) -> bool {
     false
 }
 
+/// Whether any bug is active. Then the core does not judge itself: the laws and the oracle have to.
+#[cfg(feature = "planted")]
+pub(crate) fn any() -> bool {
+    ACTIVE.load(Ordering::Relaxed) != 0
+}
+
+/// Whether any bug is active.
+#[cfg(not(feature = "planted"))]
+pub(crate) const fn any() -> bool {
+    false
+}
+
 /// The rules that can be broken.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 #[repr(u32)]
@@ -129,6 +141,48 @@ pub enum Bug {
     NoStragglers = 49,
     /// A host that is busy giving code to others counts as one that has none.
     BusyIsGone = 50,
+    /// What a peer says on one path of a search is heard on all of them.
+    PathsShare = 51,
+    /// Address groups limit nobody.
+    NoGroups = 52,
+    /// A holder lists any number of hosts of one address group.
+    ListsCrowds = 53,
+    /// What one path did not find is not searched for again.
+    LooksOnce = 54,
+    /// A lookup does not wait for the answers that are still to come.
+    EndsInFlight = 68,
+    /// A request of a lookup that failed keeps its place among those in flight.
+    FailedHoldsPlace = 69,
+    /// A repair that found no place is not begun again.
+    RepairsOnce = 70,
+    /// The second closest host repairs at once as well, the third after one wait, and so on.
+    RanksOffByOne = 71,
+    /// Of an item that runs twice when its request is cancelled, only the first attempt is aborted.
+    AbortsOnlyFirst = 72,
+    /// An attempt may last longer than its request.
+    OutlivesDeadline = 73,
+    /// An item whose repetition fails is tried again, though its first attempt still runs.
+    ForgetsTheOther = 74,
+    /// Items are wanted before the results of earlier ones are taken.
+    CreditsEarly = 75,
+    /// A slot is free as soon as its caller hangs up, before the run has ended.
+    FreesEarly = 76,
+    /// An answer is passed on though its caller has hung up.
+    RespondsToGone = 77,
+    /// An item that was repeated counts once for each attempt.
+    CountsStragglers = 78,
+    /// Each host that knows of too many goes, not only the farthest.
+    RetiresOutOfTurn = 79,
+    /// An anycall goes from host to host while all of them refuse it.
+    TriesAll = 62,
+    /// Where an anycall goes after a host refused it is left to chance.
+    SecondBlindly = 63,
+    /// Who has calls waiting takes the last place in a queue too.
+    LastForAnyone = 64,
+    /// An anycall that was refused does not look for further hosts.
+    KnowsFew = 65,
+    /// A host that leaves looks for no other host first.
+    DrainsAtOnce = 66,
     /// Who left the table is never asked again, and who is alone stays so.
     NeverRegains = 81,
     /// A contact that has no room is not dialled again.
@@ -136,8 +190,8 @@ pub enum Bug {
 }
 
 impl Bug {
-    /// Every bug, by number.
-    pub const ALL: [Self; 52] = [
+    /// Every bug but those of order and timing, by number.
+    pub const ALL: [Self; 61] = [
         Self::LookupFarthest,
         Self::LookupEndsEarly,
         Self::NeverEvict,
@@ -188,8 +242,33 @@ impl Bug {
         Self::IgnoranceIsAbsence,
         Self::NoStragglers,
         Self::BusyIsGone,
+        Self::PathsShare,
+        Self::NoGroups,
+        Self::ListsCrowds,
+        Self::LooksOnce,
+        Self::TriesAll,
+        Self::SecondBlindly,
+        Self::LastForAnyone,
+        Self::KnowsFew,
+        Self::DrainsAtOnce,
         Self::NeverRegains,
         Self::DialsOnce,
+    ];
+
+    /// Bugs of order and timing, for fuzzing: none of them shows where all goes as it mostly does.
+    pub const OF_ORDER: [Self; 12] = [
+        Self::EndsInFlight,
+        Self::FailedHoldsPlace,
+        Self::RepairsOnce,
+        Self::RanksOffByOne,
+        Self::AbortsOnlyFirst,
+        Self::OutlivesDeadline,
+        Self::ForgetsTheOther,
+        Self::CreditsEarly,
+        Self::FreesEarly,
+        Self::RespondsToGone,
+        Self::CountsStragglers,
+        Self::RetiresOutOfTurn,
     ];
 
     /// Whether it shows only at a rare turn, or where somebody lies, floods or is silent: in the core's
@@ -219,6 +298,13 @@ impl Bug {
                 | Self::MissesTwice
                 | Self::IgnoranceIsAbsence
                 | Self::BusyIsGone
+                | Self::ListsCrowds
+                | Self::LooksOnce
+                | Self::RefusedForGood
+                | Self::SecondBlindly
+                | Self::LastForAnyone
+                | Self::KnowsFew
+                | Self::DrainsAtOnce
                 | Self::NeverRegains
                 | Self::DialsOnce
         )

@@ -9,10 +9,12 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
+use crate::groups::Groups;
 use crate::idle::Idle;
 use crate::key::{Distance, Key, Name, Peer};
 use crate::random::Random;
 use crate::time::{Span, Time};
+use crate::turn::Group;
 
 /// How long the draw among too many providers of a name stands.
 const DAY: Span = Span::secs(24 * 60 * 60);
@@ -85,7 +87,7 @@ impl<P: Peer> Providers<P> {
         peer: P,
         worth: Worth,
         (now, until): (Time, Time),
-        bounds: Bounds,
+        (bounds, groups): (Bounds, &Groups<P>),
     ) -> bool {
         let name = worth.2;
         let expired = self.by_name.get(&name).into_iter().flat_map(|named| &named.peers);
@@ -107,7 +109,7 @@ impl<P: Peer> Providers<P> {
         let there = self.by_name.get(&name).map_or(0, |named| named.peers.len());
         if peer != me
             && (provides >= bounds.of_peer
-                || there >= bounds.of_name && !self.draws_better(name, peer, (me, now))
+                || there >= bounds.of_name && !self.draws_better(name, peer, (me, now), groups)
                 || self.entries >= bounds.entries && !self.give_way(me.key(), worth))
         {
             return false;
@@ -124,9 +126,15 @@ impl<P: Peer> Providers<P> {
         true
     }
 
-    /// Of a name's providers and one more, the one that draws highest has to go: whether it is not
-    /// the new one.
-    fn draws_better(&mut self, name: Name, new: P, (me, now): (P, Time)) -> bool {
+    /// Of a name's providers and one more, one of the address group that has most of them has to go,
+    /// the one that draws highest: whether it is not the new one.
+    fn draws_better(
+        &mut self,
+        name: Name,
+        new: P,
+        (me, now): (P, Time),
+        groups: &Groups<P>,
+    ) -> bool {
         let day = now.0 / DAY.0;
         let draw = |peer: P| {
             let about = name.0.first_chunk().map_or(0, |head| u64::from_le_bytes(*head));
@@ -135,13 +143,17 @@ impl<P: Peer> Providers<P> {
         };
         let others = self.by_name.get(&name).into_iter().flat_map(|named| &named.peers);
         let others = others.map(|(peer, _)| *peer).filter(|peer| *peer != me);
-        match others.max_by_key(|peer| draw(*peer)) {
-            Some(highest) if draw(highest) > draw(new) => {
-                self.drop_one(name, highest);
-                true
-            }
-            _ => false,
+        let mut sizes: BTreeMap<Group, usize> = BTreeMap::new();
+        for group in others.clone().chain([new]).filter_map(|peer| groups.of(peer)) {
+            *sizes.entry(group).or_default() += 1;
         }
+        let size = |peer: P| groups.of(peer).map_or(1, |group| sizes[&group]);
+        let worst = others.chain([new]).max_by_key(|peer| (size(*peer), draw(*peer)));
+        let worst = worst.filter(|worst| *worst != new);
+        if let Some(worst) = worst {
+            self.drop_one(name, worst);
+        }
+        worst.is_some()
     }
 
     fn make_index(&mut self, me: Key) {
@@ -153,6 +165,11 @@ impl<P: Peer> Providers<P> {
             }
         }
         self.index = Some(Box::new(Index { me, worth, by_peer }));
+    }
+
+    /// Whether a peer provides any name.
+    pub(crate) fn provides_any(&self, peer: P) -> bool {
+        self.provided_by(peer) > 0
     }
 
     fn provided_by(&self, peer: P) -> usize {

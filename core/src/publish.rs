@@ -113,6 +113,9 @@ impl<P: Peer> Core<P> {
             holders.sort_unstable();
             holders.dedup();
         }
+        if matches!(what, What::Store(_)) && !holders.is_empty() {
+            self.records.told(what.name(), turn.now);
+        }
         if let Some(publish) = self.publishes.get_mut(tag) {
             publish.what = what.clone();
             (publish.told, publish.waiting, publish.kept) = (holders.len(), holders.len(), 0);
@@ -212,12 +215,11 @@ impl<P: Peer> Core<P> {
             let target = Target::Name(publish.what.name());
             return self.search(target, Kind::Hosts, Then::Publish(tag), turn);
         }
-        let Publish { what, then, told, .. } =
+        let Publish { what, then, kept, .. } =
             self.publishes.remove(tag).expect("it was just found");
         let name = what.name();
-        if told == 0 && matches!(&what, What::Store(record) if record.spec.is_none()) {
-            // Nobody is known who could keep it: it is told again with the next sweep.
-            self.records.untold(name);
+        if kept == 0 && matches!(what, What::Store(_)) {
+            self.records.untold(name, turn.now);
         }
         match then {
             AfterPublish::Nothing => {}
@@ -244,7 +246,7 @@ impl<P: Peer> Core<P> {
             AfterPublish::Siblings => {
                 if lost {
                     // It is told again with the next comparison.
-                    self.owner_told_at = Time(0);
+                    self.lately.owner_told_at = Time(0);
                 }
                 self.seek_siblings(turn);
             }

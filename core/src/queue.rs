@@ -1,10 +1,9 @@
 //! The calls that wait for a slot of this host: fair among callers, in order for each.
 //!
 //! Callers take turns (Nagle 1987, "On packet switches with infinite storage"), so that one that
-//! floods waits for itself. Where the queue is full, whoever has most in it makes room for one that
-//! has less (McKenney 1990, "Stochastic fairness queueing").
+//! floods waits for itself.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 
 use crate::idle::Empty;
 use crate::key::{Name, Peer};
@@ -29,8 +28,6 @@ pub(crate) struct Queue<P> {
     lines: BTreeMap<P, Line>,
     /// Callers that have calls here, by their turns.
     turns: BTreeMap<u64, P>,
-    /// The same, by how many.
-    lengths: BTreeSet<(usize, P)>,
     /// The next place or turn.
     next: u64,
 }
@@ -52,13 +49,7 @@ struct Line {
 
 impl<P: Peer> Queue<P> {
     pub(crate) const fn new() -> Self {
-        Self {
-            waiting: BTreeMap::new(),
-            lines: BTreeMap::new(),
-            turns: BTreeMap::new(),
-            lengths: BTreeSet::new(),
-            next: 0,
-        }
+        Self { waiting: BTreeMap::new(), lines: BTreeMap::new(), turns: BTreeMap::new(), next: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -67,6 +58,11 @@ impl<P: Peer> Queue<P> {
 
     pub(crate) fn contains(&self, call: Call) -> bool {
         self.waiting.contains_key(&call)
+    }
+
+    /// Whether a call of a caller waits.
+    pub(crate) fn has_of(&self, caller: P) -> bool {
+        self.lines.contains_key(&caller)
     }
 
     /// Whether a call of a function waits.
@@ -88,9 +84,7 @@ impl<P: Peer> Queue<P> {
             self.lines.insert(caller, Line { turn, calls: BTreeMap::new() });
         }
         let line = self.lines.get_mut(&caller).expect("it has one now");
-        self.lengths.remove(&(line.calls.len(), caller));
         line.calls.insert(place, call);
-        self.lengths.insert((line.calls.len(), caller));
         self.waiting.insert(call, (place, waiting));
     }
 
@@ -98,13 +92,10 @@ impl<P: Peer> Queue<P> {
         let (place, waiting) = self.waiting.remove(&call)?;
         let caller = waiting.caller;
         let line = self.lines.get_mut(&caller).expect("who waits has a line");
-        self.lengths.remove(&(line.calls.len(), caller));
         line.calls.remove(&place);
         if line.calls.is_empty() {
             self.turns.remove(&line.turn);
             self.lines.remove(&caller);
-        } else {
-            self.lengths.insert((line.calls.len(), caller));
         }
         Some(waiting)
     }
@@ -117,18 +108,6 @@ impl<P: Peer> Queue<P> {
         let line = self.lines.get_mut(&caller).expect("who has a turn has a line");
         line.turn = turn;
         let call = *line.calls.first_key_value().expect("no line is empty").1;
-        self.remove(call)
-    }
-
-    /// In a full queue, the last call of whoever has most, if that is at least two more than
-    /// `caller` has: it makes room.
-    pub(crate) fn make_room(&mut self, caller: P) -> Option<Waiting<P>> {
-        let (most, longest) = *self.lengths.last()?;
-        let own = self.lines.get(&caller).map_or(0, |line| line.calls.len());
-        if most < own + 2 {
-            return None;
-        }
-        let call = *self.lines[&longest].calls.last_key_value().expect("no line is empty").1;
         self.remove(call)
     }
 }

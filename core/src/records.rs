@@ -14,8 +14,6 @@ use crate::time::{Span, Time};
 /// How long nobody speaks of a tombstone before one that holds it tells the holders again
 /// (Kademlia §2.5: who hears of it meanwhile need not).
 const REPEAT_PERIOD: Span = Span::minutes(60);
-/// When somebody last spoke of a record that nobody could be told of.
-const UNTOLD: Time = Time::NEVER;
 /// Tombstones told again at each sweep.
 const REPEATS_MAX: usize = 4;
 /// New records and versions that one peer may bring in each window of time; each is written to disk.
@@ -51,8 +49,9 @@ struct Kept<P> {
     record: Arc<Record>,
     /// Who brought its first version; `None`: it is the own owner's.
     from: Option<P>,
-    /// When somebody last spoke of it to holders.
-    told_at: Time,
+    /// From when on its holders are to be told of it, if it is a tombstone. That a sibling has it says
+    /// nothing of them.
+    due_at: Time,
 }
 
 /// What a scan would find as well.
@@ -125,11 +124,11 @@ impl<P: Peer> Records<P> {
         if let Some(known) = self.by_name.get_mut(&name)
             && known.record.owner == record.owner
         {
-            known.record = record;
+            (known.record, known.due_at) = (record, Time(0));
             return;
         }
         self.remove(name);
-        let kept = Kept { record, from, told_at: Time(0) };
+        let kept = Kept { record, from, due_at: Time(0) };
         if let Some(index) = &mut self.index {
             index.add(&kept);
         }
@@ -248,38 +247,31 @@ impl<P: Peer> Records<P> {
 
     /// Somebody told the holders of this name.
     pub(crate) fn told(&mut self, name: Name, now: Time) {
+        self.due_from(name, now + REPEAT_PERIOD);
+    }
+
+    /// Nobody could be told of this name, or none of those told keeps it: it is due at the next sweep,
+    /// after those that have waited for longer.
+    pub(crate) fn untold(&mut self, name: Name, now: Time) {
+        self.due_from(name, now);
+    }
+
+    fn due_from(&mut self, name: Name, due_at: Time) {
         if let Some(kept) = self.by_name.get_mut(&name) {
-            kept.told_at = now;
+            kept.due_at = due_at;
         }
     }
 
-    /// Nobody could be told of a record: a tombstone is due at once.
-    pub(crate) fn untold(&mut self, name: Name) {
-        self.told(name, UNTOLD);
-    }
-
-    /// A few of the tombstones that nobody spoke of for a while, those of longest ago first; they
-    /// count as spoken of now.
-    pub(crate) fn tombstones_due(&mut self, now: Time) -> Vec<Arc<Record>> {
+    /// A few of the tombstones that nobody spoke of for a while, those of longest ago first.
+    pub(crate) fn tombstones_due(&self, now: Time) -> Vec<Arc<Record>> {
         let removed = self.by_name.values().filter(|kept| kept.record.spec.is_none());
-        let since = |kept: &Kept<P>| if kept.told_at == UNTOLD { Time(0) } else { kept.told_at };
-        let is_due =
-            |kept: &&Kept<P>| kept.told_at == UNTOLD || now.since(kept.told_at) >= REPEAT_PERIOD;
-        let due = removed.filter(is_due);
-        let mut due: Vec<(Time, Name)> =
-            due.map(|kept| (since(kept), kept.record.function)).collect();
-        due.sort_unstable();
+        let mut due: Vec<&Kept<P>> = removed.filter(|kept| kept.due_at <= now).collect();
+        due.sort_unstable_by_key(|kept| (kept.due_at, kept.record.function));
         due.truncate(REPEATS_MAX);
         if planted::is(Bug::TombstonesFade) {
             due.clear();
         }
-        let names = due.into_iter().map(|(_, name)| name);
-        let mut records = Vec::new();
-        for name in names {
-            self.told(name, now);
-            records.extend(self.get(name).cloned());
-        }
-        records
+        due.into_iter().map(|kept| kept.record.clone()).collect()
     }
 }
 

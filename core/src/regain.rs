@@ -129,7 +129,7 @@ impl<P: Peer> Core<P> {
     /// One that was gone answers: others will be back, too, and have to hear of this peer.
     pub(crate) fn regained(&mut self, peer: P, turn: &mut Turn<'_, P>) {
         let lost = self.table.is_lost();
-        self.met(peer, true, turn);
+        self.met(peer, true, None, turn);
         if !lost {
             self.search(Target::Peer(self.me), Kind::Find, Then::Nothing, turn);
         }

@@ -34,7 +34,8 @@ impl Count {
 
     /// Whether there are more than wanted, and this is the farthest.
     fn is_surplus(self) -> bool {
-        self.live > self.most.max(self.least) && self.rank + 1 == self.live
+        let farthest = self.rank + 1 == self.live || planted::is(Bug::RetiresOutOfTurn);
+        self.live > self.most.max(self.least) && farthest
     }
 }
 
@@ -142,6 +143,12 @@ impl<P: Peer> Core<P> {
         Some(Count { live: live.max(least), rank, least, most })
     }
 
+    /// Whether there are enough hosts without this one.
+    pub(crate) fn is_needless(&self, function: Name, turn: &Turn<'_, P>) -> bool {
+        !turn.config.repair
+            || self.count(function, turn).is_none_or(|count| count.live > count.least)
+    }
+
     /// Whether hosts are lacking, or too many; if so, when this one will act. The closest acts
     /// first, and each farther one waits for the closer ones to have made it needless.
     pub(crate) fn look_after(&mut self, function: Name, turn: &Turn<'_, P>) {
@@ -152,6 +159,7 @@ impl<P: Peer> Core<P> {
         let proven = hosting.mates.iter().filter(|mate| mate.proven_at.is_some()).count() as u16;
         let delay = if count.is_lacking() && turn.config.repair {
             let rank = if planted::is(Bug::NoRank) { 0 } else { count.rank };
+            let rank = rank.saturating_sub(u16::from(planted::is(Bug::RanksOffByOne)));
             turn.config.rank_delay.times(u64::from(rank))
         } else if proven + 1 > count.most.max(count.least) {
             turn.config.retire_after
@@ -199,11 +207,11 @@ impl<P: Peer> Core<P> {
         } else if count.is_lacking() {
             self.heal_next(turn);
         } else if count.is_surplus() {
-            let again = turn.now.since(self.retired_at) < turn.config.probe_period;
+            let again = turn.now.since(self.lately.retired_at) < turn.config.probe_period;
             if again || self.arriving.contains_key(&function) {
                 return self.heal_at(function, soon);
             }
-            self.retired_at = turn.now;
+            self.lately.retired_at = turn.now;
             turn.note(|| Note::Retire { function, live: count.live });
             self.retire(function, turn);
         } else {
@@ -245,10 +253,15 @@ impl<P: Peer> Core<P> {
             for peer in placed {
                 self.add_mate(function, Mate::expected(*peer, until), turn);
             }
+            if self.drains {
+                return self.handed_over(function, turn);
+            }
             if self.count(function, turn).is_some_and(Count::is_lacking) {
                 let pause = turn.config.repair_backoff;
                 let at = if placed.is_empty() { turn.now + pause } else { turn.now };
-                self.heal_at(function, at);
+                if !(placed.is_empty() && planted::is(Bug::RepairsOnce)) {
+                    self.heal_at(function, at);
+                }
             }
         }
         self.heal_next(turn);

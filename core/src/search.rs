@@ -4,13 +4,15 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::config::Config;
 use crate::hearsay::Hearsay;
 use crate::key::{Name, Peer, Target};
-use crate::lookup::{Lookup, Next};
+use crate::lookup::Next;
 use crate::machine::{Core, Work};
 use crate::membership::Join;
 use crate::message::{Query, Tag};
 use crate::note::Note;
+use crate::paths::Paths;
 use crate::planted::{self, Bug};
 use crate::queries::Purpose;
 use crate::record::Record;
@@ -22,7 +24,7 @@ use crate::turn::{Cost, Event, Failure, Ticket, Turn};
 pub(crate) struct Search<P> {
     target: Target<P>,
     kind: Kind,
-    lookup: Lookup<P>,
+    pub(crate) paths: Paths<P>,
     /// Hosts that are of no use to whoever searches.
     avoid: Vec<P>,
     hosts: Hearsay<P>,
@@ -54,6 +56,18 @@ pub(crate) enum Then {
     Settle(Name),
     Update(Name),
     Siblings,
+}
+
+impl Then {
+    /// Over how many disjoint paths it is searched: many where something is stored or placed, for
+    /// what is told to liars alone is lost. Elsewhere records are signed and hosts prove themselves.
+    fn paths(self, config: &Config) -> u16 {
+        match self {
+            Self::Publish(_) | Self::Place(_) => config.store_paths,
+            Self::Tell(_) | Self::TellHosts(_) | Self::Job(_) => config.user_paths,
+            Self::Nothing | Self::Join | Self::Settle(_) | Self::Update(_) | Self::Siblings => 1,
+        }
+    }
 }
 
 /// What a search came to.
@@ -137,7 +151,9 @@ impl<P: Peer> Core<P> {
         turn: &mut Turn<'_, P>,
     ) -> Tag {
         let seeds = self.nearest(target, turn);
-        let lookup = Lookup::new(target.key(), turn.config.k, turn.config.alpha, &seeds);
+        let Config { k, alpha, alpha_near, .. } = *turn.config;
+        let paths = then.paths(turn.config);
+        let paths = Paths::new(target.key(), k, (alpha, alpha_near), &seeds, paths);
         // What this peer keeps for others it need not ask for.
         let (mut hosts, record) = match (kind, target) {
             (Kind::Find, _) | (_, Target::Peer(_)) => (Vec::new(), None),
@@ -145,7 +161,7 @@ impl<P: Peer> Core<P> {
         };
         hosts.retain(|host| !avoid.contains(host));
         let hosts = Hearsay::new(hosts);
-        let search = Search { target, kind, lookup, avoid, hosts, record, then };
+        let search = Search { target, kind, paths, avoid, hosts, record, then };
         let tag = self.searches.insert(Box::new(search));
         self.timers.add(turn.now + turn.config.search_timeout, Timer::Search(tag));
         tag
@@ -156,8 +172,9 @@ impl<P: Peer> Core<P> {
             if search.is_enough() {
                 return self.search_ended(tag, turn);
             }
-            match search.lookup.next() {
+            match search.paths.next() {
                 Next::Wait => return,
+                Next::Done if search.may_look_again(turn.config) => self.look_again(tag, turn),
                 Next::Done => return self.search_ended(tag, turn),
                 Next::Ask(peer) => {
                     let query = match (search.kind, search.target) {
@@ -167,6 +184,21 @@ impl<P: Peer> Core<P> {
                     self.query(peer, query, Purpose::Search(tag), turn);
                 }
             }
+        }
+    }
+
+    /// What one path did not find liars may have hidden: before a user hears that there is no such
+    /// thing it is searched for once more, as if it were to be stored.
+    fn look_again(&mut self, tag: Tag, turn: &Turn<'_, P>) {
+        let Some(search) = self.searches.get(tag) else {
+            return;
+        };
+        let target = search.target;
+        let seeds = self.nearest(target, turn);
+        let Config { k, alpha, alpha_near, store_paths, .. } = *turn.config;
+        let paths = Paths::new(target.key(), k, (alpha, alpha_near), &seeds, store_paths);
+        if let Some(search) = self.searches.get_mut(tag) {
+            search.paths.begin_again(paths);
         }
     }
 
@@ -183,8 +215,12 @@ impl<P: Peer> Core<P> {
             return;
         };
         let most = usize::from(turn.config.k);
-        search.lookup.answered(from, &closer[..closer.len().min(most)], self.me);
-        search.hosts.hear(hosts, &search.avoid, turn.config);
+        if search.paths.is_crowded_by(from, &self.groups, turn.config.group_max) {
+            search.paths.crowding(from);
+        } else {
+            search.paths.answered(from, &closer[..closer.len().min(most)], self.me);
+            search.hosts.hear(hosts, &search.avoid, turn.config);
+        }
         if let Some(record) = record
             && search.target == Target::Name(record.function)
             && record.lives(turn.now)
@@ -197,7 +233,7 @@ impl<P: Peer> Core<P> {
 
     pub(crate) fn search_failed(&mut self, tag: Tag, peer: P, turn: &mut Turn<'_, P>) {
         if let Some(search) = self.searches.get_mut(tag) {
-            search.lookup.failed(peer);
+            search.paths.failed(peer);
             self.step(tag, turn);
         }
     }
@@ -211,10 +247,10 @@ impl<P: Peer> Core<P> {
     fn search_ended(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
         let search = *self.searches.remove(tag).expect("a search ends once");
         let outcome = Outcome {
-            closest: search.lookup.closest().collect(),
-            standing: search.lookup.standing(),
-            blind: search.lookup.standing().1 == 0 && self.join != Join::Alone,
-            cost: search.lookup.cost(),
+            closest: search.paths.closest(),
+            standing: search.paths.standing(),
+            blind: search.paths.standing().1 == 0 && self.join != Join::Alone,
+            cost: search.paths.cost(),
             hosts: search.hosts.hosts(turn.config),
             record: search.record,
         };
@@ -265,14 +301,27 @@ impl<P: Peer> Core<P> {
 impl<P: Peer> Search<P> {
     /// As [`Core::warm`].
     pub(crate) fn warm(&self) -> u64 {
-        self.lookup.warm()
+        let found = u64::from(self.record.is_some()) ^ u64::from(self.hosts.is_empty());
+        u64::from(self.paths.cost().rpcs) ^ found ^ self.avoid.len() as u64
     }
 
-    /// Whether a first host and the record are there, or the function is known to be removed.
+    /// Whether a second look, over several paths, could find what a user asks for. Who found fewer
+    /// than k peers has asked the whole network.
+    fn may_look_again(&self, config: &Config) -> bool {
+        let asked_for = matches!(self.then, Then::TellHosts(_) | Then::Job(_));
+        asked_for
+            && self.record.is_none()
+            && self.paths.is_one()
+            && config.store_paths > 1
+            && self.paths.standing().1 >= usize::from(config.k)
+            && !planted::is(Bug::LooksOnce)
+    }
+
+    /// Whether a first host and the record are there. A tombstone is not enough: whoever has it, and be
+    /// it this peer, may not have heard that the function was deployed again.
     fn is_enough(&self) -> bool {
-        let removed = self.record.as_ref().is_some_and(|record| record.spec.is_none());
-        let found = self.record.is_some() && !self.hosts.is_empty();
-        self.kind == Kind::FirstHosts && (removed || found)
+        let runs = self.record.as_ref().is_some_and(|record| record.spec.is_some());
+        self.kind == Kind::FirstHosts && runs && !self.hosts.is_empty()
     }
 }
 

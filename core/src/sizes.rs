@@ -27,14 +27,14 @@ impl Peer for Index {
 #[expect(clippy::print_stdout, reason = "the sizes are for people")]
 fn idle_features_cost_a_pointer() {
     let sizes = [
-        ("core", size_of::<Core<Index>>(), 496),
+        ("core", size_of::<Core<Index>>(), 488),
         ("table", size_of::<table::Table<Index>>(), 88),
         ("slab", size_of::<slab::Slab<Index>>(), 16),
-        ("timers", size_of::<timers::Timers>(), 16),
+        ("timers", size_of::<timers::Timers>(), 8),
         ("admission", size_of::<admission::Admission<Index>>(), 32),
         ("idle feature", size_of::<idle::Idle<records::Records<Index>>>(), 8),
-        ("search", size_of::<search::Search<Index>>(), 240),
-        ("laws", size_of::<laws::Laws<Index>>(), 88),
+        ("search", size_of::<search::Search<Index>>(), 264),
+        ("laws", size_of::<laws::Laws<Index>>(), 64),
         ("message", size_of::<Message<Index>>(), 112),
         ("input", size_of::<Input<Index>>(), 120),
         ("effect", size_of::<Effect<Index>>(), 120),

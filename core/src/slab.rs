@@ -16,15 +16,15 @@ pub(crate) struct Slab<T> {
 
 #[derive(Debug)]
 struct Slots<T> {
-    entries: Vec<Entry<T>>,
+    epochs: Vec<u32>,
+    /// Not longer than the epochs; shorter where the last slots are empty.
+    values: Vec<Option<T>>,
     free: Vec<u32>,
 }
 
-#[derive(Debug)]
-struct Entry<T> {
-    epoch: u32,
-    value: Option<T>,
-}
+/// Room for so many values stays when the last one leaves: a gateway's busy moment costs it nothing
+/// for ever after.
+const ROOM_KEPT: usize = 4;
 
 impl<T> Slab<T> {
     pub(crate) const fn new(incarnation: u32) -> Self {
@@ -36,55 +36,63 @@ impl<T> Slab<T> {
         Slab::new(self.incarnation)
     }
 
-    fn entries(&self) -> &[Entry<T>] {
-        self.slots.as_ref().map_or(&[], |slots| &slots.entries)
-    }
-
     pub(crate) fn insert(&mut self, value: T) -> Tag {
         let slots = self.slots.get_or_insert_with(|| {
-            Box::new(Slots { entries: Vec::with_capacity(1), free: Vec::new() })
+            let values = Vec::with_capacity(1);
+            Box::new(Slots { epochs: Vec::with_capacity(1), values, free: Vec::new() })
         });
         let slot = slots.free.pop().unwrap_or_else(|| {
-            slots.entries.push(Entry { epoch: 0, value: None });
-            slots.entries.len() as u32 - 1
+            slots.epochs.push(0);
+            slots.epochs.len() as u32 - 1
         });
-        let entry = &mut slots.entries[slot as usize];
-        entry.value = Some(value);
-        Tag { slot, epoch: entry.epoch, incarnation: self.incarnation }
+        let at = slot as usize;
+        if slots.values.len() <= at {
+            slots.values.resize_with(at + 1, || None);
+        }
+        slots.values[at] = Some(value);
+        Tag { slot, epoch: slots.epochs[at], incarnation: self.incarnation }
     }
 
     pub(crate) fn get(&self, tag: Tag) -> Option<&T> {
-        let entry = self.entries().get(tag.slot as usize)?;
-        let same = entry.epoch == tag.epoch && self.incarnation == tag.incarnation;
-        entry.value.as_ref().filter(|_| same)
+        let slots = self.slots.as_ref()?;
+        let value = slots.values.get(tag.slot as usize)?.as_ref();
+        let same = slots.epochs[tag.slot as usize] == tag.epoch;
+        value.filter(|_| same && self.incarnation == tag.incarnation)
     }
 
     pub(crate) fn get_mut(&mut self, tag: Tag) -> Option<&mut T> {
-        let entry = self.slots.as_mut()?.entries.get_mut(tag.slot as usize)?;
-        let same = entry.epoch == tag.epoch && self.incarnation == tag.incarnation;
-        entry.value.as_mut().filter(|_| same)
+        let slots = self.slots.as_mut()?;
+        let value = slots.values.get_mut(tag.slot as usize)?.as_mut();
+        let same = slots.epochs[tag.slot as usize] == tag.epoch;
+        value.filter(|_| same && self.incarnation == tag.incarnation)
     }
 
     pub(crate) fn remove(&mut self, tag: Tag) -> Option<T> {
         self.get(tag)?;
         let slots = self.slots.as_mut()?;
-        let entry = &mut slots.entries[tag.slot as usize];
-        entry.epoch = entry.epoch.wrapping_add(1);
+        let at = tag.slot as usize;
+        slots.epochs[at] = slots.epochs[at].wrapping_add(1);
         slots.free.push(tag.slot);
-        entry.value.take()
+        let value = slots.values[at].take();
+        if slots.free.len() == slots.epochs.len() && slots.values.capacity() > ROOM_KEPT {
+            slots.values = Vec::new();
+        }
+        value
     }
 
     /// Everything, by slot.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Tag, &T)> {
-        self.entries().iter().enumerate().filter_map(|(slot, entry)| {
+        let slots = self.slots.as_deref().into_iter();
+        let entries = slots.flat_map(|slots| slots.epochs.iter().zip(&slots.values));
+        entries.enumerate().filter_map(|(slot, (epoch, value))| {
             let incarnation = self.incarnation;
-            let tag = Tag { slot: slot as u32, epoch: entry.epoch, incarnation };
-            entry.value.as_ref().map(|value| (tag, value))
+            let tag = Tag { slot: slot as u32, epoch: *epoch, incarnation };
+            value.as_ref().map(|value| (tag, value))
         })
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.slots.as_ref().map_or(0, |slots| slots.entries.len() - slots.free.len())
+        self.slots.as_ref().map_or(0, |slots| slots.epochs.len() - slots.free.len())
     }
 }
 
@@ -139,8 +147,7 @@ mod tests {
     fn epochs_wrap() {
         let mut slab = Slab::new(0);
         slab.insert(());
-        slab.slots.as_mut().expect("it was used").entries[0] =
-            Entry { epoch: u32::MAX, value: Some(()) };
+        slab.slots.as_mut().expect("it was used").epochs[0] = u32::MAX;
         let last = Tag { slot: 0, epoch: u32::MAX, incarnation: 0 };
         assert!(slab.remove(last).is_some());
         assert_eq!(slab.insert(()).epoch, 0);

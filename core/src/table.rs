@@ -1,24 +1,62 @@
 //! The routing table: one vector of peers sorted by shared prefix, in which a bucket is a run.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
+use crate::config::Config;
+use crate::groups::Groups;
 use crate::idle::{Empty, Idle};
 use crate::key::{Key, Peer};
 use crate::planted::{self, Bug};
 
+/// What bounds who enters, and for how long.
+#[derive(Debug)]
+pub(crate) struct Room<'a, P> {
+    groups: &'a Groups<P>,
+    /// Peers a bucket holds.
+    k: u16,
+    /// Of these, peers of one address group.
+    of_group: u16,
+    misses_max: u8,
+}
+
+impl<'a, P: Peer> Room<'a, P> {
+    pub(crate) fn new(groups: &'a Groups<P>, config: &Config) -> Self {
+        let (of_group, misses_max) = (config.group_max, config.misses_max);
+        Self { groups, k: config.k, of_group, misses_max }
+    }
+}
+
+/// A place in a bucket.
+#[derive(Copy, Clone, Debug)]
+enum Place {
+    Free,
+    /// That of the peer at this index.
+    Of(usize),
+}
+
 /// Peers waiting for a place, over all buckets.
 const SPARE_MAX: usize = 16;
+
+/// The lowest bits of a distance, in place of which a place in a run is written to sort by both.
+const PLACE: u64 = 0xFFF;
+/// Peers that a bucket holds at most, where the configuration is a sound one.
+const FEW: usize = 64;
+/// From so many numbers on the standard library sorts by networks, which guess no branch: filling
+/// up to it halves the time that a bucket of twenty takes.
+const BRANCHLESS_MIN: usize = 21;
 
 /// Peers that answered us, k for each length of prefix shared with our position (Kademlia §2.4:
 /// the long-lived stay, the dead are replaced).
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Table<P> {
     /// By bucket; inside one, the longest known first. No more room than is needed: of a million
     /// peers in one process these are most of the memory.
     peers: Vec<P>,
+    doubts: Idle<Doubts<P>>,
     /// Where each bucket ends; as many as the deepest peer needs.
     ends: Ends,
-    doubts: Idle<Doubts<P>>,
 }
 
 /// What a table in which everybody answered, and nobody waits, does not have.
@@ -100,9 +138,12 @@ impl<P: Peer> Table<P> {
             peers.sort_by_cached_key(bucket);
         }
         peers.shrink_to_fit();
-        let depth = peers.last().map_or(0, |peer| bucket(peer) + 1);
-        let end = |last| peers.partition_point(|peer| bucket(peer) <= last) as u16;
-        self.ends = Ends::new((0..depth).map(end).collect());
+        let mut ends = Vec::new();
+        for (at, peer) in peers.iter().enumerate() {
+            ends.resize(bucket(peer) as usize + 1, at as u16);
+            *ends.last_mut().expect("it was just made longer") = at as u16 + 1;
+        }
+        self.ends = Ends::new(ends);
         self.peers = peers;
         self.doubts.release();
     }
@@ -112,7 +153,7 @@ impl<P: Peer> Table<P> {
         self.doubts.misses.get(at).copied().unwrap_or(0)
     }
 
-    fn first_doubtful(&self, mut run: core::ops::Range<usize>) -> Option<usize> {
+    fn first_doubtful(&self, mut run: Range<usize>) -> Option<usize> {
         if self.doubts.misses.is_empty() {
             return None;
         }
@@ -125,19 +166,18 @@ impl<P: Peer> Table<P> {
         }
     }
 
-    fn run(&self, bucket: usize) -> core::ops::Range<usize> {
+    fn run(&self, bucket: usize) -> Range<usize> {
         let ends = self.ends.all();
         let end = |b: usize| ends.get(b).map_or(self.peers.len(), |end| usize::from(*end));
         let start = if bucket == 0 { 0 } else { end(bucket - 1) };
         start..end(bucket)
     }
 
-    /// Reads the bucket of a position: its first, last and middle peer lie on all its cache lines.
-    pub(crate) fn warm(&self, me: Key, position: Key) -> u64 {
+    /// The peers that share as many bits with `me` as a position does.
+    #[inline]
+    pub(crate) fn bucket(&self, me: Key, position: Key) -> &[P] {
         let run = self.run((me.shared_prefix(position) as usize).min(self.ends.all().len()));
-        let Some(peers) = self.peers.get(run).filter(|peers| !peers.is_empty()) else { return 0 };
-        let middle = peers[peers.len() / 2].key().0[0];
-        peers[0].key().0[0] ^ middle ^ peers[peers.len() - 1].key().0[0]
+        self.peers.get(run).unwrap_or_default()
     }
 
     fn find(&self, me: Key, peer: P) -> Option<usize> {
@@ -150,13 +190,43 @@ impl<P: Peer> Table<P> {
     }
 
     /// Whether a peer that is not in the table could get a place in it.
-    pub(crate) fn has_room(&self, me: Key, peer: P, k: u16) -> bool {
+    pub(crate) fn has_room(&self, me: Key, peer: P, room: &Room<'_, P>) -> bool {
         let run = self.run(me.shared_prefix(peer.key()) as usize);
-        run.len() < usize::from(k) || self.first_doubtful(run).is_some()
+        self.place_for(peer, run, room).is_some()
+    }
+
+    /// The place that a new peer would get in its bucket: a free one, or that of one that did not
+    /// answer last time; of one of its own group, where the bucket holds enough of that.
+    fn place_for(&self, peer: P, run: Range<usize>, room: &Room<'_, P>) -> Option<Place> {
+        if self.is_one_too_many(peer, run.clone(), room) {
+            let mut doubtful = run.filter(|at| self.misses(*at) > 0);
+            let at = doubtful.find(|at| room.groups.are_one(peer, self.peers[*at]));
+            return at.map(Place::Of);
+        }
+        if run.len() < usize::from(room.k) {
+            return Some(Place::Free);
+        }
+        self.first_doubtful(run).map(Place::Of)
+    }
+
+    /// Whether a bucket holds enough others of a peer's group already.
+    fn is_one_too_many(&self, peer: P, run: Range<usize>, room: &Room<'_, P>) -> bool {
+        let others = self.peers[run].iter().copied();
+        !room.groups.is_empty() && room.groups.are_full(peer, others, room.of_group)
+    }
+
+    /// A peer's group may have changed: it leaves if there are enough of the new one.
+    pub(crate) fn regrouped(&mut self, me: Key, peer: P, room: &Room<'_, P>) {
+        let bucket = me.shared_prefix(peer.key()) as usize;
+        if let Some(at) = self.find(me, peer)
+            && self.is_one_too_many(peer, self.run(bucket), room)
+        {
+            self.take_out(bucket, at);
+        }
     }
 
     /// The peer answered: it enters, or stays. Returns whether it is new.
-    pub(crate) fn answered(&mut self, me: Key, peer: P, k: u16) -> bool {
+    pub(crate) fn answered(&mut self, me: Key, peer: P, room: &Room<'_, P>) -> bool {
         let bucket = me.shared_prefix(peer.key()) as usize;
         let run = self.run(bucket);
         if let Some(at) = run.clone().find(|at| self.peers[*at] == peer) {
@@ -166,15 +236,17 @@ impl<P: Peer> Table<P> {
             return false;
         }
         self.drop_spare(peer);
-        if run.len() >= usize::from(k) {
-            let Some(doubtful) = self.first_doubtful(run) else {
+        match self.place_for(peer, run.clone(), room) {
+            Some(Place::Free) => {}
+            Some(Place::Of(doubtful)) => self.take_out(bucket, doubtful),
+            None if self.is_one_too_many(peer, run, room) => return false,
+            None => {
                 if self.doubts.spare.len() == SPARE_MAX {
                     self.doubts.spare.remove(0);
                 }
                 self.doubts.spare.push(peer);
                 return false;
-            };
-            self.take_out(bucket, doubtful);
+            }
         }
         self.put_in(bucket, peer);
         true
@@ -187,7 +259,7 @@ impl<P: Peer> Table<P> {
 
     /// The peer did not answer: after `misses_max` times in a row it leaves, unless it is the last
     /// one, without which there would be no way back. Returns whether it left.
-    pub(crate) fn missed(&mut self, me: Key, peer: P, misses_max: u8) -> bool {
+    pub(crate) fn missed(&mut self, me: Key, peer: P, room: &Room<'_, P>) -> bool {
         let Some(at) = self.find(me, peer) else {
             self.drop_spare(peer);
             return false;
@@ -197,13 +269,16 @@ impl<P: Peer> Table<P> {
         doubts.misses.resize(peers, 0);
         doubts.misses[at] = doubts.misses[at].saturating_add(1);
         let last = peers == 1 && doubts.spare.is_empty();
-        if doubts.misses[at] < misses_max || last || planted::is(Bug::NeverEvict) {
+        if doubts.misses[at] < room.misses_max || last || planted::is(Bug::NeverEvict) {
             return false;
         }
         let bucket = me.shared_prefix(peer.key()) as usize;
         self.take_out(bucket, at);
-        let same = |other: &P| me.shared_prefix(other.key()) as usize == bucket;
-        if let Some(at) = self.doubts.spare.iter().rposition(same) {
+        let fits = |other: &P| {
+            me.shared_prefix(other.key()) as usize == bucket
+                && !self.is_one_too_many(*other, self.run(bucket), room)
+        };
+        if let Some(at) = self.doubts.spare.iter().rposition(fits) {
             let heir = self.doubts.spare.remove(at);
             self.put_in(bucket, heir);
         }
@@ -260,39 +335,64 @@ impl<P: Peer> Table<P> {
         let shared = me.shared_prefix(target) as usize;
         let depth = self.ends.all().len();
         let same = self.run(shared.min(depth));
-        // The first limb of a distance nearly always decides: it alone moves when they are sorted.
-        let mut group: Vec<(u64, P)> = Vec::with_capacity(same.len());
-        let mut take = |run: core::ops::Range<usize>, found: &mut Vec<P>| {
-            group.clear();
-            for at in run {
-                let peer = self.peers[at];
-                if Some(peer) != except && self.misses(at) == 0 {
-                    group.push((peer.key().0[0] ^ target.0[0], peer));
-                }
-            }
-            let order = |a: &(u64, P), b: &(u64, P)| {
-                let whole = |peer: P| (peer.key().distance(target), peer);
-                a.0.cmp(&b.0).then_with(|| whole(a.1).cmp(&whole(b.1)))
-            };
-            let missing = n - found.len();
-            if group.len() > 2 * missing && missing > 0 {
-                group.select_nth_unstable_by(missing - 1, order);
-                group.truncate(missing);
-            }
-            group.sort_unstable_by(order);
-            found.extend(group.iter().take(missing).map(|(_, peer)| *peer));
-        };
-        take(same.clone(), &mut found);
-        if found.len() < n {
-            take(same.end..self.peers.len(), &mut found);
-        }
-        for bucket in (0..shared.min(depth)).rev() {
+        let deeper = same.end..self.peers.len();
+        let shallower = (0..shared.min(depth)).rev().map(|bucket| self.run(bucket));
+        for run in [same, deeper].into_iter().chain(shallower) {
             if found.len() >= n {
                 break;
             }
-            take(self.run(bucket), &mut found);
+            self.nearest_of(run, target, n, except, &mut found);
         }
         found
+    }
+
+    /// Appends those of a run that are closest, closest first, until `n` are found.
+    fn nearest_of(
+        &self,
+        run: core::ops::Range<usize>,
+        target: Key,
+        n: usize,
+        except: Option<P>,
+        found: &mut Vec<P>,
+    ) {
+        // A number tells all that is needed: the distance, and in its lowest bits the place in the
+        // run. One bucket's fit on the stack, filled up with what stays behind all of them.
+        let mut few = [u64::MAX; FEW];
+        let mut many = Vec::new();
+        let numbers: &mut [u64] = if run.len() <= FEW {
+            &mut few
+        } else {
+            many.resize(run.len(), u64::MAX);
+            &mut many
+        };
+        let peers = &self.peers[run.clone()];
+        let misses = self.doubts.misses.get(run).unwrap_or_default();
+        let sure = peers.iter().enumerate().filter(|(place, peer)| {
+            Some(**peer) != except && misses.get(*place).is_none_or(|missed| *missed == 0)
+        });
+        let mut len = 0;
+        for (place, peer) in sure.clone() {
+            let near = peer.key().0[0] ^ target.0[0];
+            numbers[len] = near & !PLACE | place as u64;
+            len += 1;
+        }
+        let missing = n - found.len();
+        if len > 2 * missing.max(FEW) {
+            numbers[..len].select_nth_unstable(missing);
+            len = missing + 1;
+        }
+        let padded = len.max(BRANCHLESS_MIN).min(numbers.len());
+        numbers[..padded].sort_unstable();
+        let sorted = &numbers[..len];
+        // What is left of the first limb of a distance nearly always decides.
+        let decided = sorted.array_windows().all(|[one, next]| one & !PLACE != next & !PLACE);
+        if decided && peers.len() <= PLACE as usize {
+            found.extend(sorted.iter().take(missing).map(|at| peers[(at & PLACE) as usize]));
+            return;
+        }
+        let mut all: Vec<P> = sure.map(|(_, peer)| *peer).collect();
+        all.sort_unstable_by_key(|peer| (peer.key().distance(target), *peer));
+        found.extend(all.into_iter().take(missing));
     }
 }
 

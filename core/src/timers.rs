@@ -54,16 +54,21 @@ pub(crate) enum Timer {
 /// what it waits for ends: it is found stale when it comes up.
 #[derive(Debug)]
 pub(crate) struct Timers {
-    heap: Idle<BinaryHeap<Reverse<(Time, Timer)>>>,
+    heap: Idle<Heap>,
+}
+
+#[derive(Debug)]
+struct Heap {
+    entries: BinaryHeap<Reverse<(Time, Timer)>>,
     /// Entries that were live at the last clearing.
     live: usize,
 }
 
-impl Empty for BinaryHeap<Reverse<(Time, Timer)>> {
-    const EMPTY: &'static Self = &Self::new();
+impl Empty for Heap {
+    const EMPTY: &'static Self = &Self { entries: BinaryHeap::new(), live: 0 };
 
     fn empty() -> Self {
-        Self::new()
+        Self { entries: BinaryHeap::new(), live: 0 }
     }
 }
 
@@ -72,32 +77,38 @@ const CLEAR_MIN: usize = 64;
 
 impl Timers {
     pub(crate) const fn new() -> Self {
-        Self { heap: Idle::new(), live: 0 }
+        Self { heap: Idle::new() }
     }
 
     pub(crate) fn add(&mut self, at: Time, timer: Timer) {
-        self.heap.push(Reverse((at, timer)));
+        self.heap.entries.push(Reverse((at, timer)));
     }
 
     pub(crate) fn earliest(&self) -> Option<(Time, Timer)> {
-        self.heap.peek().map(|Reverse(entry)| *entry)
+        self.heap.entries.peek().map(|Reverse(entry)| *entry)
     }
 
     pub(crate) fn pop(&mut self) {
-        self.heap.pop();
-        if self.heap.is_empty() {
+        self.heap.entries.pop();
+        if self.heap.entries.is_empty() {
             self.heap.release();
         }
     }
 
+    /// As [`Core::warm`](crate::Core::warm).
+    pub(crate) fn warm(&self) -> u64 {
+        self.heap.entries.len() as u64
+    }
+
     /// Whether so many entries may be stale that clearing them pays.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.heap.len() > CLEAR_MIN + 2 * self.live
+        self.heap.entries.len() > CLEAR_MIN + 2 * self.heap.live
     }
 
     /// Takes out what is stale: a busy gateway's long deadlines, nearly all of them met.
     pub(crate) fn clear(&mut self, is_stale: impl Fn(Timer) -> bool) {
-        self.heap.retain(|Reverse((_, timer))| !is_stale(*timer));
-        self.live = self.heap.len();
+        let heap = &mut *self.heap;
+        heap.entries.retain(|Reverse((_, timer))| !is_stale(*timer));
+        heap.live = heap.entries.len();
     }
 }

@@ -36,6 +36,12 @@ pub type Call = u64;
 /// never enter the core.
 pub type Contact = u32;
 
+/// The host's number for addresses that lie close together, and so may all be one operator's: one
+/// /24 of IPv4, one /48 of IPv6.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Group(pub u64);
+
 /// What a core is told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -85,6 +91,12 @@ pub enum Input<P> {
         peer: P,
         /// Whether it answers queries; others stay out of the table.
         serves: bool,
+        /// The group of the address that the connection really comes from or goes to; `None`: it
+        /// is not routed globally, and limited by nothing.
+        group: Option<Group>,
+        /// Whether the connection goes through a relay: it stays out of the table, where every
+        /// search through it would burden the relay.
+        relayed: bool,
     },
 
     /// An [`Effect::Dial`] ended.
@@ -351,6 +363,10 @@ pub enum Request<P> {
     /// End another request of this node early; that one ends in [`Failure::Cancelled`] where it
     /// had not ended. This one ends in [`Event::Cancelled`].
     Cancel(Ticket),
+    /// Leave for good without losing a call: others host what is hosted here, and nothing new is.
+    /// Ends in [`Event::Drained`], when nothing else is under way; other requests go on, so that a
+    /// host that wants an end takes no more of them. Whoever cancels it hosts again.
+    Drain,
 }
 
 /// What a user is told.
@@ -414,6 +430,8 @@ pub enum Event<P> {
     Failed(Failure),
     /// No peer hosts the function that was to be deployed: the reasons, in the order of hearing.
     NotPlaced(Vec<(P, Decline)>),
+    /// Nothing is hosted here any more, and nothing is under way.
+    Drained,
 }
 
 impl<P> Event<P> {

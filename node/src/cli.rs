@@ -59,6 +59,8 @@ pub(crate) enum ClientCommand {
     Peers(GatewayArg),
     /// Show the node.
     Status(GatewayArg),
+    /// Hand over what the node hosts, and wait until it can be stopped without losing a call.
+    Drain(GatewayArg),
     /// Show the node's id and owner.
     Id(IdArgs),
     /// Make, show and move keys.

@@ -16,6 +16,7 @@
 //! The node decides nothing: it holds no retry, no choice of host, no attempt counter and no protocol
 //! timer. A rule that creeps in here belongs into the core.
 
+pub mod fuzz;
 pub mod id;
 pub mod journal;
 pub mod keys;

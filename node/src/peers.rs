@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use peerless_core::{Answer, Effect, Input, Message, Query, Tag};
-use peerless_net::{Event, Kind, Reply, RequestError};
+use peerless_core::{Answer, Effect, Group, Input, Message, Query, Tag};
+use peerless_net::{Event, Kind, Reply, RequestError, address_group, is_relayed};
 use tokio::sync::mpsc;
 
 use crate::id::NodeId;
@@ -167,11 +167,13 @@ pub(crate) async fn listen(node: Arc<Node>, mut events: mpsc::Receiver<Event>) {
         match event {
             Event::Listening(address) => tracing::info!(%address, "listening"),
             Event::Met { peer, serves, observed, .. } => {
+                let (group, relayed) = (address_group(&observed).map(Group), is_relayed(&observed));
                 tracing::debug!(peer = %NodeId::new(peer), serves, %observed, "met");
                 if serves {
                     node.store.met(peer, node.net().addresses_of(&peer));
                 }
-                node.tell(Input::Met { peer: NodeId::new(peer), serves }).await;
+                let peer = NodeId::new(peer);
+                node.tell(Input::Met { peer, serves, group, relayed }).await;
             }
             // That a connection closed says nothing of the peer: connections are few.
             Event::Lost { peer } => tracing::debug!(peer = %NodeId::new(peer), "lost"),

@@ -323,6 +323,15 @@ fn credentials(
     }
 }
 
+/// For tests that feed it bytes: reads them as a configuration, or says in one line why they are none.
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Err(wrong) = file::File::parse(Path::new("peerless.toml"), text.to_owned()) {
+        let said = wrong.to_string();
+        assert!(said.starts_with("peerless.toml:"), "{said}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use peerless_core::Span;

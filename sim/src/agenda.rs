@@ -39,6 +39,8 @@ pub struct Agenda<T> {
     current: u64,
     /// The buckets of the current era that come after `current`.
     buckets: Vec<Vec<Entry>>,
+    /// Room of buckets that were emptied: the next to be filled take it, while it is in the cache.
+    spare: Vec<Vec<Entry>>,
     /// A bit for each bucket that is not empty.
     filled: Vec<u64>,
     /// What lies beyond the current era, by era.
@@ -61,6 +63,7 @@ impl<T> Agenda<T> {
             head: 0,
             current: 0,
             buckets: (0..BUCKETS).map(|_| Vec::new()).collect(),
+            spare: Vec::new(),
             filled: vec![0; BUCKETS / 64],
             far: BTreeMap::new(),
             slab: Vec::new(),
@@ -138,7 +141,13 @@ impl<T> Agenda<T> {
 
     fn put(&mut self, entry: Entry) {
         let bucket = (entry.when.time >> BUCKET_BITS) as usize % BUCKETS;
-        self.buckets[bucket].push(entry);
+        let entries = &mut self.buckets[bucket];
+        if entries.capacity() == 0
+            && let Some(spare) = self.spare.pop()
+        {
+            *entries = spare;
+        }
+        entries.push(entry);
         self.filled[bucket / 64] |= 1 << (bucket % 64);
     }
 
@@ -154,7 +163,8 @@ impl<T> Agenda<T> {
             Some(bucket) => bucket,
             None => self.next_era()?,
         };
-        std::mem::swap(&mut self.ready, &mut self.buckets[bucket]);
+        let ready = std::mem::take(&mut self.buckets[bucket]);
+        self.spare.push(std::mem::replace(&mut self.ready, ready));
         self.filled[bucket / 64] &= !(1 << (bucket % 64));
         self.current = (self.current >> BUCKETS_LOG2 << BUCKETS_LOG2) + bucket as u64;
         self.ready.sort_by_key(|entry| entry.when);

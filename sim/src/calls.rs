@@ -4,11 +4,10 @@
 use peerless_core::{Ending, Input, Load, Name, Refusal, Span, Stay, Tag, Time};
 
 use crate::agenda::When;
-use crate::chance::Concern;
 use crate::desk::{Incoming, Outgoing};
-use crate::network::{Passage, exponential};
+use crate::network::Passage;
 use crate::peer::Index;
-use crate::scenario::{Silence, Spread};
+use crate::scenario::{Scenario, Silence};
 use crate::world::{Happening, PACKET, World};
 
 /// What crosses the network for calls, or is seen of a connection that breaks.
@@ -110,6 +109,9 @@ impl World {
     }
 
     pub(crate) fn call_packet(&mut self, from: u32, to: u32, packet: Packet) {
+        if Scenario::is_sybil(to) {
+            return self.sybil_is_called(from, to, packet);
+        }
         match packet {
             Packet::Dial { attempt, sent, connected, .. } if self.is_broken(sent, from, to) => {
                 self.not_arrived(from, to, attempt, sent, connected, Silence::Machine);
@@ -194,7 +196,13 @@ impl World {
         self.send_packet(me, incoming.from, time, Packet::Ended { attempt, how });
     }
 
-    pub(crate) fn begin_run(&mut self, me: u32, job: Tag, call: u64, deadline: Time) {
+    pub(crate) fn begin_run(
+        &mut self,
+        me: u32,
+        (job, call): (Tag, u64),
+        function: Name,
+        deadline: Time,
+    ) {
         let Some(incoming) = self.desk(me).calls.get(&call).copied() else { return };
         self.executed(incoming.ticket);
         if !self.may_repeat(incoming.ticket) {
@@ -202,33 +210,13 @@ impl World {
             self.laws.runs_once(self.now, me, from, ticket, item);
         }
         self.desk(me).jobs.insert(job, call);
-        let service = self.service(incoming.from, incoming.ticket, incoming.item);
+        let number = self.function_number(&function);
+        let service = self.service(number, incoming.from, incoming.ticket, incoming.item);
         let ends = self.now + service.times(self.slowness(me));
         let incarnation = self.incarnations[me as usize];
         let status = Some(if ends > deadline { TIMED_OUT } else { 200 });
         let happening = Happening::Ran { incarnation, job, status };
         self.push_own(me, ends.min(deadline).max(self.now), happening);
-    }
-
-    /// How long an item takes to run: the same wherever and whenever it is run.
-    pub(crate) fn service(&self, caller: u32, ticket: u64, item: u64) -> Span {
-        let Some(functions) = &self.scenario.functions else { return Span::ZERO };
-        let mean = functions.service.0;
-        let bits = self.chance.bits(Concern::Service, u64::from(caller), ticket, item);
-        match functions.spread {
-            Spread::Constant => Span(mean),
-            Spread::Uniform => {
-                Span(mean / 2 + ((u128::from(bits) * u128::from(mean)) >> 64) as u64)
-            }
-            Spread::Exponential => Span(exponential(mean, bits)),
-        }
-    }
-
-    /// How many times as long as elsewhere a run takes on a machine.
-    fn slowness(&self, host: u32) -> u64 {
-        let settings = &self.scenario.host;
-        let bits = self.chance.bits(Concern::Slow, u64::from(host), 0, 0);
-        if settings.slow.takes(bits) { settings.slow_factor.into() } else { 1 }
     }
 
     /// A run ended, with an answer or, cancelled, without.

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use peerless_core::Name;
 
+/// What a slot can run at once that is not slow.
+pub const CAPACITY: u64 = 1 << 20;
+
 /// One function's hosts.
 #[derive(Clone, Debug)]
 pub struct Function {
@@ -15,6 +18,8 @@ pub struct Function {
     versions: BTreeSet<(u32, u64)>,
     /// (When, how many hosts lived from then on).
     pub log: Vec<(u64, u32)>,
+    /// Which host came or went then.
+    who: Vec<u32>,
     /// Since when fewer live than wanted, once there had been enough.
     pub short_since: Option<u64>,
     /// How long each shortage lasted that ended.
@@ -53,6 +58,7 @@ impl Census {
             hosts: BTreeSet::new(),
             versions: BTreeSet::new(),
             log: Vec::new(),
+            who: Vec::new(),
             short_since: None,
             repairs: Vec::new(),
             lost: 0,
@@ -60,6 +66,11 @@ impl Census {
             handed: 0,
             placed: false,
         });
+    }
+
+    /// The number of the function of this name.
+    pub fn number(&self, name: &Name) -> Option<usize> {
+        self.by_name.get(name).copied()
     }
 
     /// A peer can be called for a version of a function from now on.
@@ -77,7 +88,7 @@ impl Census {
             let is_spare = function.short_since.is_none() && self.newcomers.contains(&peer);
             function.handed += u64::from(is_spare);
         }
-        function.changed(time);
+        function.changed(time, peer);
     }
 
     /// A peer can't be called for a version of a function any more.
@@ -96,7 +107,7 @@ impl Census {
             function.handed -= 1;
             self.moved_on_join += 1;
         }
-        function.changed(time);
+        function.changed(time, peer);
     }
 
     /// A new peer is there.
@@ -112,7 +123,7 @@ impl Census {
             function.hosts.remove(&peer);
             function.versions.retain(|(host, _)| *host != peer);
             function.lost += u64::from(function.placed);
-            function.changed(time);
+            function.changed(time, peer);
         }
     }
 
@@ -171,9 +182,10 @@ impl Census {
 }
 
 impl Function {
-    fn changed(&mut self, time: u64) {
+    fn changed(&mut self, time: u64, peer: u32) {
         let live = self.hosts.len() as u32;
         self.log.push((time, live));
+        self.who.push(peer);
         if live >= self.wanted {
             self.placed = true;
             if let Some(since) = self.short_since.take() {
@@ -184,23 +196,32 @@ impl Function {
         }
     }
 
-    /// The instant at which hosts of `slots` slots each, from `start` on, could have done `work`
-    /// nanoseconds of service; `None` while they could not yet.
-    pub fn could_be_done(&self, start: u64, slots: u64, work: u128) -> Option<u64> {
-        let before = self.log.partition_point(|(time, _)| *time <= start);
-        let mut live = if before == 0 { 0 } else { self.log[before - 1].1 };
-        let (mut now, mut left) = (start, work);
-        let ends = self.log[before..].iter().copied().chain([(u64::MAX, 0)]);
-        for (until, next) in ends {
-            let rate = u128::from(live) * u128::from(slots);
-            if rate > 0 {
-                let needed = left.div_ceil(rate);
+    /// The instant at which its hosts, each with its `capacity` in [`CAPACITY`]s of a slot, could from
+    /// `start` on have done `work` nanoseconds of service; `None` while they could not yet.
+    pub fn could_be_done(
+        &self,
+        start: u64,
+        work: u128,
+        capacity: impl Fn(u32) -> u64,
+    ) -> Option<u64> {
+        let (mut now, mut left) = (start, work * u128::from(CAPACITY));
+        let (mut rate, mut live) = (0_u128, 0);
+        let changes =
+            self.log.iter().zip(&self.who).map(|((time, live), who)| (*time, *live, *who));
+        for (until, next, who) in changes.chain([(u64::MAX, 0, 0)]) {
+            if until > now {
+                let needed = if rate == 0 { u128::MAX } else { left.div_ceil(rate) };
                 if needed <= u128::from(until - now) {
                     return Some(now + needed as u64);
                 }
                 left -= rate * u128::from(until - now);
+                now = until;
             }
-            (now, live) = (until, next);
+            if until < u64::MAX {
+                let its = u128::from(capacity(who));
+                rate = if next > live { rate + its } else { rate - its };
+                live = next;
+            }
         }
         None
     }

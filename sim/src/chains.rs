@@ -18,6 +18,8 @@ pub(crate) struct Chains {
 struct Chain {
     ticket: Ticket,
     target: Target<Index>,
+    /// Over how many paths it goes.
+    paths: u16,
     /// Whom the asker knew when it began, ascending: it may have begun with any of them.
     known: Vec<u32>,
     asked: Vec<Asked>,
@@ -48,11 +50,12 @@ impl Chains {
         ticket: Ticket,
         target: Target<Index>,
         known: impl IntoIterator<Item = Index>,
+        paths: u16,
     ) {
         let mut known: Vec<u32> = known.into_iter().map(|peer| peer.0).collect();
         known.sort_unstable();
         let (asked, answers) = (Vec::new(), Vec::new());
-        let chain = Chain { ticket, target, known, asked, answers, failing: 0, failed: 0 };
+        let chain = Chain { ticket, target, paths, known, asked, answers, failing: 0, failed: 0 };
         self.open.entry(asker).or_default().push(chain);
     }
 
@@ -99,6 +102,14 @@ impl Chains {
         }
     }
 
+    /// A lookup of a peer, whose turn is over, that waits for nobody, and is not at its end.
+    pub(crate) fn idle(&self, peer: u32) -> Option<Ticket> {
+        let idle = |chain: &&Chain| {
+            !chain.asked.is_empty() && chain.asked.iter().all(|asked| !asked.waits)
+        };
+        self.open.get(&peer)?.iter().find(idle).map(|chain| chain.ticket)
+    }
+
     /// A lookup ended, and the core says what was found and what it took. What is not so, in words.
     pub(crate) fn end(
         &mut self,
@@ -142,6 +153,10 @@ impl Chain {
                 "{} requests, {} without an answer, where {rpcs} were sent and {timeouts:?} failed",
                 cost.rpcs, cost.timeouts
             ));
+        }
+        if self.paths > 1 {
+            // Who was heard of on which path cannot be told from the messages.
+            return None;
         }
         let lengths = match self.lengths(asker) {
             Ok(lengths) => lengths,
@@ -222,7 +237,7 @@ mod tests {
     /// Peer 0 knows 1 and 2. It asks both; 1 tells of 3, which is asked and tells of 1; 2 is silent.
     fn says(found: &[(u32, u8)], rpcs: u32, timeouts: u32, rounds: u8) -> Option<String> {
         let mut chains = Chains::default();
-        chains.begin(0, 7, TARGET, [Index(1), Index(2)]);
+        chains.begin(0, 7, TARGET, [Index(1), Index(2)], 1);
         let ask = |chains: &mut Chains, to: u32| {
             let message = Message::Query(tag(to), Query::Find(TARGET));
             chains.effect(Time(0), 0, &Effect::Send { to: Index(to), message });

@@ -59,9 +59,23 @@ pub enum Concern {
     Errand = 24,
     /// Which machines are slow: machine.
     Slow = 25,
+    /// Which peers lie to who searches: peer.
+    Liar = 30,
+    /// Whom a liar that talks nonsense names: liar and asker, query, draw.
+    Lie = 31,
+    /// Which peers only take: peer.
+    FreeRider = 32,
+    /// Which peers answer calls wrongly: peer.
+    Wrong = 33,
+    /// Of which address group a peer is: peer.
+    Group = 34,
+    /// How long it is until the next call comes: flow, call.
+    Arrival = 35,
+    /// Which host leaves for good: draw.
+    Drain = 36,
 }
 
-const CONCERNS: usize = 26;
+const CONCERNS: usize = 37;
 
 /// All chance of one world.
 #[derive(Clone, Debug)]

@@ -14,6 +14,8 @@ section! {
         hosts: Option<u32> = None,
         /// Calls that run at once.
         slots: u16 = 4,
+        /// The same of the hosts in their order, over and over, where they are unequal; then none has `slots`.
+        slots_each: Vec<u16> = Vec::new(),
         /// Calls that wait.
         queue: u16 = 16,
         /// Functions that can be installed.
@@ -69,6 +71,8 @@ pub struct Desk {
     pub packets: u64,
     /// The number of the next call that arrives.
     pub next_call: u64,
+    /// Peers that it ever was connected to, where they have address groups.
+    pub met: BTreeSet<u32>,
     /// What the machine was told to keep, fetch and install so far.
     pub errands: u64,
 }

@@ -42,6 +42,11 @@ impl Fold {
         fold.0
     }
 
+    /// The sum of a message, under which it is sent.
+    pub fn message(message: &Message<Index>) -> u64 {
+        Self::of(message)
+    }
+
     /// The hash so far.
     pub fn sum(self) -> u64 {
         self.0
@@ -75,7 +80,7 @@ impl Fold {
     #[inline]
     pub fn effect(&mut self, effect: &Effect<Index>) -> u64 {
         if let Effect::Send { to, message } = effect {
-            let sum = message_sum(message);
+            let sum = Self::message(message);
             self.word(SEND ^ u64::from(to.0));
             self.word(sum);
             return sum;
@@ -89,10 +94,6 @@ const BIRTH: u64 = 0x4249_5254_0000_0000;
 const DEATH: u64 = 0x4445_4154_0000_0000;
 const HEARD: u64 = 0x4845_4152_0000_0000;
 const SEND: u64 = 0x5345_4E44_0000_0000;
-
-fn message_sum(message: &Message<Index>) -> u64 {
-    Fold::of(message)
-}
 
 /// The digest of a world: the peers' hashes in their order.
 pub fn combine(peers: impl IntoIterator<Item = Fold>) -> u64 {

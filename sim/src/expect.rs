@@ -11,6 +11,8 @@ section! {
         lookup_succeeded_min: Option<f64> = None,
         /// Least share of lookups that were right at their end.
         lookup_exact_min: Option<f64> = None,
+        /// Most of the honest among the closest that an answer lacked, on average.
+        lookup_missing_mean_max: Option<f64> = None,
         /// Most by which the mean of hops exceeds 1 + max(0, (log2(N/k) − 1 − g)/(g + ½)).
         lookup_hops_above_formula_max: Option<f64> = None,
         /// Most requests a lookup, on average, up to 10,000 peers; 1.6 more for every tenfold.
@@ -19,6 +21,8 @@ section! {
         lookup_timeouts_mean_max: Option<f64> = None,
         /// Least ratio of the entries in all tables to those of a converged start.
         table_entries_ratio_min: Option<f64> = None,
+        /// Fewest hosts that left for good.
+        drained_min: Option<f64> = None,
         /// Least share of the functions that were placed at all.
         placement_placed_min: Option<f64> = None,
         /// Most seconds until a shortage of hosts was made up, at the 95th percentile.
@@ -37,10 +41,18 @@ section! {
         placement_load_max_over_mean_max: Option<f64> = None,
         /// Least share of the anycalls made while a host lived that succeeded.
         anycall_succeeded_min: Option<f64> = None,
+        /// Least share of the anycalls that were answered.
+        anycall_served_min: Option<f64> = None,
+        /// Most milliseconds until any refused anycall's caller knew.
+        anycall_refusal_ms_max: Option<f64> = None,
+        /// Least service done for anycalls in any ten seconds while they came, over what the hosts could do.
+        anycall_goodput_min: Option<f64> = None,
         /// Most milliseconds of an anycall at the 99th percentile.
         anycall_latency_ms_p99_max: Option<f64> = None,
         /// Most items of manycalls that failed.
         manycall_failed_max: Option<f64> = None,
+        /// Most runs beyond one for each item, over the items.
+        manycall_repeated_max: Option<f64> = None,
         /// Least ratio of the ideal to the true makespan.
         manycall_efficiency_min: Option<f64> = None,
     }
@@ -63,6 +75,8 @@ pub fn breaches(world: &World, report: &Report) -> Vec<String> {
         breaches.least("lookup_succeeded_min", succeeded, expect.lookup_succeeded_min);
         let exact = ratio(it.exact, it.count);
         breaches.least("lookup_exact_min", exact, expect.lookup_exact_min);
+        let missing = it.missing.map(|missing| missing.mean);
+        breaches.most("lookup_missing_mean_max", missing, expect.lookup_missing_mean_max);
         let lookups = &world.work.lookups;
         let formula = hops_formula(f64::from(report.peers), world.config.k);
         let over = measured(&lookups.hops, it.hops.mean - formula);
@@ -79,6 +93,8 @@ pub fn breaches(world: &World, report: &Report) -> Vec<String> {
         let ratio = ratio(it.table_entries, it.table_entries_converged);
         breaches.least("table_entries_ratio_min", ratio, expect.table_entries_ratio_min);
     }
+    let drained = report.drained.map(|drained| drained as f64);
+    breaches.least("drained_min", drained, expect.drained_min);
     if let Some(it) = &report.placement {
         let placed = ratio(it.placed, it.functions);
         breaches.least("placement_placed_min", placed, expect.placement_placed_min);
@@ -102,12 +118,20 @@ pub fn breaches(world: &World, report: &Report) -> Vec<String> {
     if let Some(it) = &report.anycall {
         let succeeded = ratio(it.while_hosted_succeeded, it.while_hosted);
         breaches.least("anycall_succeeded_min", succeeded, expect.anycall_succeeded_min);
+        let served = ratio(it.succeeded, it.count);
+        breaches.least("anycall_served_min", served, expect.anycall_served_min);
+        // Where none was refused, none had to wait for it.
+        let refusal = Some(it.refusal_latency_ms.max);
+        breaches.most("anycall_refusal_ms_max", refusal, expect.anycall_refusal_ms_max);
+        breaches.least("anycall_goodput_min", it.goodput_min, expect.anycall_goodput_min);
         let p99 = measured(&world.work.anycalls.latency, it.latency_ms.p99);
         breaches.most("anycall_latency_ms_p99_max", p99, expect.anycall_latency_ms_p99_max);
     }
     if let Some(it) = &report.manycall {
         let failed = (it.jobs > 0).then_some((it.failed + it.unknown) as f64);
         breaches.most("manycall_failed_max", failed, expect.manycall_failed_max);
+        let repeated = ratio(it.executions.saturating_sub(it.items), it.items);
+        breaches.most("manycall_repeated_max", repeated, expect.manycall_repeated_max);
         let efficiency = measured(&world.work.manycalls.makespan, it.efficiency);
         breaches.least("manycall_efficiency_min", efficiency, expect.manycall_efficiency_min);
         if it.lost > 0 || it.doubled > 0 {

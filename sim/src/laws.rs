@@ -46,20 +46,42 @@ impl Violations {
 #[derive(Clone, Debug, Default)]
 pub struct Laws {
     /// Of each peer's present start; none where it is gone.
-    judges: Vec<Option<Judge<Index>>>,
+    judges: Vec<Bench>,
     items: BTreeMap<(u32, Ticket), Many>,
     /// Items that may be run once: the caller, its ticket and which.
     once: BTreeSet<(u32, Ticket, u64)>,
+    /// How far ahead the items of a manycall may be.
+    items_ahead_max: u32,
     /// What was broken.
     pub violations: Violations,
 }
+
+/// Where a peer's judge sits: on one cache line, since a turn waits for each that it touches.
+#[derive(Clone, Debug, Default)]
+#[repr(align(64))]
+struct Bench(Option<Judge<Index>>);
 
 /// The items of one manycall.
 #[derive(Clone, Debug, Default)]
 struct Many {
     given: u64,
-    answered: BTreeSet<u64>,
+    wanted: u64,
+    taken: u64,
+    /// All items below it are answered, and these beyond it.
+    all_below: u64,
+    beyond: BTreeSet<u64>,
     doubled: u64,
+}
+
+impl Many {
+    fn answered(&mut self, item: u64) {
+        if item < self.all_below || !self.beyond.insert(item) {
+            self.doubled += 1;
+        }
+        while self.beyond.remove(&self.all_below) {
+            self.all_below += 1;
+        }
+    }
 }
 
 /// What became of a manycall's items, counted without the core.
@@ -74,14 +96,15 @@ pub struct Tally {
 }
 
 impl Laws {
-    /// The judges of a world that begins with so many peers.
-    pub fn of(peers: u32) -> Self {
-        Self { judges: (0..peers).map(|_| None).collect(), ..Self::default() }
+    /// The judges of a world that begins with so many peers, in which the items of a manycall may be
+    /// so far ahead.
+    pub fn of(peers: u32, items_ahead_max: u32) -> Self {
+        Self { judges: vec![Bench(None); peers as usize], items_ahead_max, ..Self::default() }
     }
 
     /// Reads what judging the peer's next turn will read first.
     pub(crate) fn warm(&self, peer: u32) -> u64 {
-        let judge = self.judges.get(peer as usize).and_then(Option::as_ref);
+        let judge = self.judges.get(peer as usize).and_then(|bench| bench.0.as_ref());
         judge.map_or(0, Judge::warm)
     }
 
@@ -89,30 +112,55 @@ impl Laws {
     pub fn started(&mut self, peer: u32, slots: u16) {
         let at = peer as usize;
         if self.judges.len() <= at {
-            self.judges.resize_with(at + 1, || None);
+            self.judges.resize(at + 1, Bench(None));
         }
-        self.judges[at] = Some(Judge::new(Index(peer), slots));
+        self.judges[at].0 = Some(Judge::new(Index(peer), slots));
     }
 
     /// A core is told something.
     pub fn input(&mut self, now: Time, peer: u32, input: &Input<Index>) {
-        if let Input::Items { ticket, n, .. } = input {
-            self.items.entry((peer, *ticket)).or_default().given += u64::from(*n);
+        match input {
+            Input::Items { ticket, n, .. } => self.many(peer, *ticket).given += u64::from(*n),
+            Input::Taken { ticket, n } => self.many(peer, *ticket).taken += u64::from(*n),
+            _ => {}
         }
         self.judge(peer, |judge| judge.input(now, input));
     }
 
     /// A core wants something done.
-    pub fn effect(&mut self, peer: u32, effect: &Effect<Index>) {
-        if let Effect::Tell(ticket, Event::Item { index, .. }) = effect {
-            let many = self.items.entry((peer, *ticket)).or_default();
-            many.doubled += u64::from(!many.answered.insert(*index));
+    pub fn effect(&mut self, now: Time, peer: u32, effect: &Effect<Index>) {
+        match effect {
+            Effect::Tell(ticket, Event::Item { index, .. }) => {
+                self.many(peer, *ticket).answered(*index);
+            }
+            Effect::Want { ticket, n } => self.wants(now, peer, *ticket, *n),
+            _ => {}
         }
         self.judge(peer, |judge| judge.effect(effect));
     }
 
+    fn many(&mut self, peer: u32, ticket: Ticket) -> &mut Many {
+        self.items.entry((peer, ticket)).or_default()
+    }
+
+    /// Items may be brought only so far ahead of the oldest one without a result, and of the results
+    /// that were taken: neither the items nor the results of a manycall may need room without bound.
+    fn wants(&mut self, now: Time, peer: u32, ticket: Ticket, n: u32) {
+        let ahead_max = u64::from(self.items_ahead_max);
+        let many = self.many(peer, ticket);
+        many.wanted += u64::from(n);
+        let Many { wanted, taken, all_below: oldest, .. } = *many;
+        if wanted > oldest.min(taken) + ahead_max {
+            let what = format_args!(
+                "credit: {wanted} items of ticket {ticket:x} are wanted where {oldest} have their \
+                 results one after the other, {taken} results are taken, and {ahead_max} may be ahead"
+            );
+            self.violations.add(now, Some(peer), what);
+        }
+    }
+
     fn judge(&mut self, peer: u32, step: impl FnOnce(&mut Judge<Index>)) {
-        let Some(Some(judge)) = self.judges.get_mut(peer as usize) else { return };
+        let Some(Bench(Some(judge))) = self.judges.get_mut(peer as usize) else { return };
         step(judge);
         if judge.breaches().is_empty() {
             return;
@@ -136,7 +184,7 @@ impl Laws {
         let Some(many) = self.items.get(&(peer, ticket)) else {
             return Tally::default();
         };
-        let answered = many.answered.len() as u64;
+        let answered = many.all_below + many.beyond.len() as u64;
         let lost = many.given.saturating_sub(answered);
         Tally { items: many.given, lost, doubled: many.doubled }
     }
@@ -144,7 +192,7 @@ impl Laws {
     /// A peer is gone, and what was open there with it.
     pub fn crashed(&mut self, peer: u32) {
         if let Some(judge) = self.judges.get_mut(peer as usize) {
-            *judge = None;
+            judge.0 = None;
         }
     }
 

@@ -13,6 +13,7 @@
 //! the source's own counter); chance is a function of the seed and what it is for.
 #![forbid(unsafe_code)]
 
+pub mod adversary;
 pub mod agenda;
 mod calls;
 pub mod census;

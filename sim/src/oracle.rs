@@ -120,11 +120,16 @@ impl Oracle {
 
     /// The `k` peers closest to `target` that were there at `time`, closest first, `without` one.
     pub fn closest(&self, target: u64, k: usize, time: u64, without: Option<u32>) -> Vec<u32> {
+        self.closest_of(target, k, |peer| Some(peer) != without && self.was_live(peer, time))
+    }
+
+    /// The `k` of these that are closest to `target`, closest first.
+    pub fn closest_of(&self, target: u64, k: usize, these: impl Fn(u32) -> bool) -> Vec<u32> {
         let mut found = Vec::with_capacity(k);
         let mut look = |range, bits| {
             found.clear();
             self.walk(range, bits, target, &mut |peer| {
-                if Some(peer) != without && self.was_live(peer, time) {
+                if these(peer) {
                     found.push(peer);
                 }
                 found.len() < k
@@ -196,5 +201,28 @@ impl Oracle {
             }
         }
         Verdict { succeeded: false, exact: false, closest: at_end.first().copied() }
+    }
+
+    /// How many of the honest ones among the `k` closest an answer lacks, at that instant between
+    /// start and end at which it lacks the fewest, and at the end. What it says of others does not
+    /// count: they may be silent, or anything.
+    pub fn lacks(
+        &self,
+        target: u64,
+        k: usize,
+        asker: u32,
+        (start, end): (u64, u64),
+        answer: &[u32],
+        honest: impl Fn(u32) -> bool,
+    ) -> (usize, usize) {
+        let lacks = |instant: u64| {
+            let truth = self.closest(target, k, instant, Some(asker));
+            truth.iter().filter(|peer| honest(**peer) && !answer.contains(peer)).count()
+        };
+        let first = self.changes.partition_point(|time| *time <= start);
+        let during = self.changes[first..].iter().take_while(|time| **time <= end);
+        let at_end = lacks(end);
+        let least = std::iter::once(&start).chain(during).map(|instant| lacks(*instant)).min();
+        (least.map_or(at_end, |least| least.min(at_end)), at_end)
     }
 }

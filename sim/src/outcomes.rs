@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::work::Goodput;
+
 /// What came of lookups.
 #[derive(Clone, Debug, Default)]
 pub struct Lookups {
@@ -13,6 +15,10 @@ pub struct Lookups {
     pub exact: u64,
     /// Requests that were not answered.
     pub timeouts: u64,
+    /// Those that found none of the k honest peers that are closest.
+    pub eclipsed: u64,
+    /// Of the honest among the truly closest, how many were missing from the answer.
+    pub missing: Vec<u64>,
     /// Chain by which the closest was first heard of.
     pub hops: Vec<u64>,
     /// Longest chain.
@@ -26,8 +32,10 @@ pub struct Lookups {
 /// What came of deployments.
 #[derive(Clone, Debug, Default)]
 pub struct Deployments {
-    /// Deployments that ended well.
+    /// First deployments of their functions that ended well.
     pub placed: u64,
+    /// Further ones.
+    pub replaced: u64,
     /// And those that did not, with why.
     pub failures: Vec<String>,
     /// Nanoseconds.
@@ -41,6 +49,8 @@ pub struct Anycalls {
     pub count: u64,
     /// Answered by the function.
     pub succeeded: u64,
+    /// Answered by an adversary, and wrongly.
+    pub wrong: u64,
     /// Refused as too much.
     pub refused: u64,
     /// Failed in any other way.
@@ -57,8 +67,12 @@ pub struct Anycalls {
     pub executions: u64,
     /// Nanoseconds.
     pub latency: Vec<u64>,
+    /// Nanoseconds of those that were refused.
+    pub refusal_latency: Vec<u64>,
     /// Dispatches.
     pub attempts: Vec<u64>,
+    /// What was served over time.
+    pub goodput: Goodput,
 }
 
 /// What came of manycalls.
@@ -82,6 +96,8 @@ pub struct Manycalls {
     pub attempts: u64,
     /// Of these, those that repeated an item that ran for long elsewhere.
     pub hedged: u64,
+    /// Runs.
+    pub executions: u64,
     /// Items that got a result, of manycalls under way too.
     pub results: u64,
     /// The first manycalls that ended.

@@ -260,7 +260,7 @@ impl Recorder {
                 Request::Deploy(record) | Request::Remove(record) => {
                     self.is_about(record.function);
                 }
-                Request::Meet(_) | Request::List | Request::Cancel(_) => {}
+                Request::Meet(_) | Request::List | Request::Drain | Request::Cancel(_) => {}
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use peerless_core::Ticket;
 
-use crate::scenario::Scenario;
+use crate::scenario::{Anycalls, Functions, Scenario};
 
 /// The kinds of requests, in a ticket's highest bits; its lowest are the operation's number.
 pub(crate) const KIND_SHIFT: u32 = 48;
@@ -13,6 +13,7 @@ pub(crate) const MANY: u64 = 4;
 pub(crate) const USER: u64 = 5;
 pub(crate) const FUZZ: u64 = 6;
 pub(crate) const MEET: u64 = 7;
+pub(crate) const DRAIN: u64 = 8;
 /// In a ticket of [`FUZZ`]: what it asks for may not be run twice.
 pub(crate) const ONCE: u64 = 1 << 47;
 
@@ -33,6 +34,7 @@ pub fn ticket_name(ticket: Ticket) -> String {
         CALL => "anycall",
         MANY => "manycall",
         MEET => "meeting",
+        DRAIN => "leave",
         FUZZ => return format!("operation {}", ticket & (ONCE - 1)),
         _ => "request",
     };
@@ -43,8 +45,8 @@ fn streams(scenario: &Scenario) -> [(u64, &'static str, u64); 4] {
     let count = |n: Option<u32>| n.map_or(0, u64::from);
     [
         (LOOKUP, "lookup", count(scenario.lookups.as_ref().map(|work| work.count))),
-        (DEPLOY, "deployment", count(scenario.functions.as_ref().map(|work| work.count))),
-        (CALL, "anycall", count(scenario.anycalls.as_ref().map(|work| work.count))),
+        (DEPLOY, "deployment", scenario.functions.as_ref().map_or(0, Functions::deployments)),
+        (CALL, "anycall", scenario.anycalls.as_ref().map_or(0, Anycalls::about)),
         (MANY, "manycall", count(scenario.manycalls.as_ref().map(|work| work.jobs))),
     ]
 }

@@ -130,6 +130,7 @@ impl Words {
             Request::Deploy(record) => format!("deploy {}", self.name(&record.function)),
             Request::Remove(record) => format!("remove {}", self.name(&record.function)),
             Request::List => "list".to_owned(),
+            Request::Drain => "leave for good".to_owned(),
             Request::Call { function, .. } => format!("call {}", self.name(function)),
             Request::Many { function, .. } => format!("manycall {}", self.name(function)),
             Request::Cancel(ticket) => format!("cancel {}", ticket_name(*ticket)),
@@ -159,6 +160,7 @@ impl Words {
                 text
             }
             Event::Removed => "removed".to_owned(),
+            Event::Drained => "ready to leave".to_owned(),
             Event::Listed(functions) => format!("{} functions", functions.len()),
             Event::Head { host, attempts, .. } => {
                 format!("the answer of {} begins (attempt {attempts})", self.peer(*host))

@@ -35,6 +35,7 @@ enum Ask<P> {
     Deploy(Name, u64),
     Remove(Name, u64),
     List,
+    Drain,
     /// A call or a manycall.
     Job(Box<Job<P>>),
     /// Which request, and whether it was open.
@@ -81,6 +82,7 @@ impl<P: Copy + Ord + Debug> Asks<P> {
             }
             Request::Remove(record) => Ask::Remove(record.function, record.version),
             Request::List => Ask::List,
+            Request::Drain => Ask::Drain,
             Request::Call { function, deadline, kept, idempotent } => {
                 Ask::Job(Box::new(Job::call(*function, *deadline, *kept, *idempotent)))
             }
@@ -241,6 +243,7 @@ impl<P: Copy + Ord + Debug> Asks<P> {
             | (Ask::Hosts, Event::Hosts { .. })
             | (Ask::Deploy(..), Event::NotPlaced(_))
             | (Ask::List, Event::Listed(_))
+            | (Ask::Drain, Event::Drained)
             | (_, Event::Failed(_)) => Ok(None),
             (_, event) => {
                 Err((Law::Asked, format!("ticket {ticket} hears {event:?}, which it did not ask")))
@@ -274,6 +277,7 @@ impl<P: Copy + Ord + Debug> Asks<P> {
             | Event::Deployed { .. }
             | Event::Removed
             | Event::Listed(_)
+            | Event::Drained
             | Event::Done
             | Event::Finished(_)
             | Event::Cancelled(_)

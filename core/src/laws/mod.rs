@@ -19,7 +19,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::{self, Debug};
 
-use crate::idle::Idle;
+use crate::idle::{Empty, Idle};
 use crate::message::{Answer, Message, Query, Tag};
 use crate::record::{Load, Record};
 use crate::time::{Span, Time};
@@ -34,8 +34,8 @@ use tags::{Short, Tags};
 /// Breaches of one core that are kept in words; one that breaks a law often breaks it always.
 const BREACHES_MAX: usize = 100;
 
-/// How long a host may take to dial.
-const DIAL_MAX: Span = Span::minutes(1);
+/// How long a host may take for a dial, a fetch or an install before it counts as forgotten.
+const ERRAND_MAX: Span = Span::minutes(1);
 
 /// A law that was broken.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -72,13 +72,12 @@ pub struct Laws<P> {
     /// Whether what was under way to the core when it aborted a call may still come.
     crosses: bool,
     begun: bool,
-    incarnation: Option<u32>,
     now: Time,
     /// The wake outstanding.
     wake: Time,
     /// A query that came in this turn, if no record came with it.
     due: Option<(P, Tag, Kind)>,
-    queries: Tags,
+    made: Idle<Made>,
     /// What most peers of a large network never have.
     open: Option<Box<Open<P>>>,
 }
@@ -116,11 +115,10 @@ impl<P: Copy + Ord + Debug> Laws<P> {
             slots,
             crosses: false,
             begun: false,
-            incarnation: None,
             now: Time(0),
             wake: Time::NEVER,
             due: None,
-            queries: Tags::new(),
+            made: Idle::new(),
             open: None,
         }
     }
@@ -311,14 +309,14 @@ impl<P: Copy + Ord + Debug> Laws<P> {
             }
             Effect::Install { tag, record } => {
                 self.of_this_start(*tag)?;
-                self.open().serving.install(*tag, record)
+                self.open().serving.install(now, *tag, record)
             }
             Effect::Uninstall { function, version } => {
                 self.open().serving.uninstall(*function, *version)
             }
             Effect::Fetch { tag, digest, .. } => {
                 self.of_this_start(*tag)?;
-                self.open().serving.fetch(*tag, *digest)
+                self.open().serving.fetch(now, *tag, *digest)
             }
             Effect::Keep { tag, item } => {
                 self.of_this_start(*tag)?;
@@ -344,7 +342,7 @@ impl<P: Copy + Ord + Debug> Laws<P> {
         match message {
             Message::Query(tag, query) => {
                 self.of_this_start(*tag)?;
-                self.queries.take(*tag)?;
+                self.made.queries.take(*tag)?;
                 match query {
                     Query::Placed { function, version, failure: None } => {
                         self.open().store.says_placed(*function, *version)
@@ -393,7 +391,7 @@ impl<P: Copy + Ord + Debug> Laws<P> {
 
     /// All tags of a core are of one start.
     fn of_this_start(&mut self, tag: Tag) -> Verdict {
-        let start = *self.incarnation.get_or_insert(tag.incarnation);
+        let start = *self.made.start.get_or_insert(tag.incarnation);
         must(start == tag.incarnation, Law::Tag, || {
             format!("{} is of start {}, not {start}", Short(tag), tag.incarnation)
         })
@@ -456,11 +454,11 @@ impl<P: Copy + Ord + Debug> Laws<P> {
         };
         let mut left = Vec::new();
         open.asks.left(&mut left);
-        open.serving.left(&mut left);
+        // A core at rest may still be looking for those who left, or for code.
+        let old = Time(self.now.0.saturating_sub(ERRAND_MAX.0));
+        open.serving.left(old, &mut left);
         open.store.left(&mut left);
-        // A core at rest may still be looking for those who left.
-        let old = |since: &Time| self.now.since(*since) > DIAL_MAX;
-        let dials = open.dials.iter().filter(|(_, since)| old(since));
+        let dials = open.dials.iter().filter(|(_, since)| **since < old);
         left.extend(
             dials.map(|(tag, _)| (Law::Dial, format!("{} was never answered", Short(*tag)))),
         );
@@ -486,6 +484,22 @@ impl<P: Copy + Ord + Debug> Laws<P> {
     /// Takes what was broken since the last time.
     pub fn take_breaches(&mut self) -> Vec<Breach<P>> {
         self.open.as_mut().map_or_else(Vec::new, |open| core::mem::take(&mut open.breaches))
+    }
+}
+
+/// What a core has that has asked something, or had it kept or run.
+#[derive(Clone, Debug)]
+struct Made {
+    /// Of which start all its tags are.
+    start: Option<u32>,
+    queries: Tags,
+}
+
+impl Empty for Made {
+    const EMPTY: &'static Self = &Self { start: None, queries: Tags::new() };
+
+    fn empty() -> Self {
+        Self { start: None, queries: Tags::new() }
     }
 }
 

@@ -22,10 +22,11 @@ pub(super) struct Serving {
     running: BTreeMap<Tag, Running>,
     /// Of fetches and installs.
     work_tags: Tags,
-    fetching: BTreeMap<Tag, Digest>,
+    /// Each since when.
+    fetching: BTreeMap<Tag, (Digest, Time)>,
     /// Code that is here.
     code: BTreeSet<Digest>,
-    installing: BTreeMap<Tag, (Name, u64)>,
+    installing: BTreeMap<Tag, ((Name, u64), Time)>,
     installed: BTreeSet<(Name, u64)>,
 }
 
@@ -183,8 +184,8 @@ impl Serving {
         })
     }
 
-    pub(super) fn fetch(&mut self, tag: Tag, digest: Digest) -> Verdict {
-        self.fetching.insert(tag, digest);
+    pub(super) fn fetch(&mut self, now: Time, tag: Tag, digest: Digest) -> Verdict {
+        self.fetching.insert(tag, (digest, now));
         self.work_tags.take(tag)
     }
 
@@ -192,13 +193,14 @@ impl Serving {
         if got == Got::Code {
             self.code.insert(digest);
         }
-        must(self.fetching.remove(&tag) == Some(digest), Law::Runtime, || {
+        let waits = self.fetching.remove(&tag).is_some_and(|(wanted, _)| wanted == digest);
+        must(waits, Law::Runtime, || {
             format!("{} fetched code, and nobody waits for it", Short(tag))
         })
     }
 
-    pub(super) fn install(&mut self, tag: Tag, record: &Record) -> Verdict {
-        self.installing.insert(tag, (record.function, record.version));
+    pub(super) fn install(&mut self, now: Time, tag: Tag, record: &Record) -> Verdict {
+        self.installing.insert(tag, ((record.function, record.version), now));
         self.work_tags.take(tag)?;
         let here = record.spec.as_ref().is_some_and(|spec| self.code.contains(&spec.digest));
         must(here, Law::Runtime, || {
@@ -215,7 +217,8 @@ impl Serving {
         if ok {
             self.installed.insert((function, version));
         }
-        let waits = self.installing.remove(&tag) == Some((function, version));
+        let wanted = self.installing.remove(&tag).map(|(wanted, _)| wanted);
+        let waits = wanted == Some((function, version));
         must(waits, Law::Runtime, || {
             format!("version {version} is installed, and nobody waits for it")
         })
@@ -227,7 +230,9 @@ impl Serving {
         })
     }
 
-    pub(super) fn left(&self, left: &mut Vec<(Law, String)>) {
+    /// What is open that should not be. Fetches and installs count that began before `old`: hosts
+    /// look after functions at rest, too.
+    pub(super) fn left(&self, old: Time, left: &mut Vec<(Law, String)>) {
         let waiting = self.calls.iter().filter(|(_, arrived)| arrived.job.is_none());
         left.extend(
             waiting
@@ -238,11 +243,11 @@ impl Serving {
             let call = running.call;
             (Law::RunEnd, format!("{}, for call {call}, never ended", Short(*job)))
         }));
-        let fetching = self.fetching.keys();
-        let fetching = fetching.map(|tag| format!("fetch {} was never answered", Short(*tag)));
-        let installing = self.installing.keys();
+        let fetching = self.fetching.iter().filter(|(_, (_, since))| *since < old);
+        let fetching = fetching.map(|(tag, _)| format!("fetch {} was never answered", Short(*tag)));
+        let installing = self.installing.iter().filter(|(_, (_, since))| *since < old);
         let installing =
-            installing.map(|tag| format!("install {} was never answered", Short(*tag)));
+            installing.map(|(tag, _)| format!("install {} was never answered", Short(*tag)));
         left.extend(fetching.chain(installing).map(|what| (Law::Runtime, what)));
     }
 }

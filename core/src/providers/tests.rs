@@ -15,7 +15,7 @@ fn worth(bare: bool, place: u8) -> Worth {
 }
 
 fn add(providers: &mut Providers<P>, peer: u8, worth: Worth, at: Time) -> bool {
-    providers.add(ME, P(peer), worth, (at, at + Span::secs(10)), BOUNDS)
+    providers.add(ME, P(peer), worth, (at, at + Span::secs(10)), (BOUNDS, &Groups::new()))
 }
 
 fn of(providers: &Providers<P>, place: u8) -> Vec<P> {
@@ -101,7 +101,13 @@ fn saying_it_often_is_no_use() {
             for peer in 1..=64 {
                 if peer > 8 || round == 50 {
                     let until = Time(0) + Span::secs(10);
-                    providers.add(ME, P(peer), worth(false, 1), (Time(0), until), bounds);
+                    providers.add(
+                        ME,
+                        P(peer),
+                        worth(false, 1),
+                        (Time(0), until),
+                        (bounds, &Groups::new()),
+                    );
                 }
             }
         }

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::key::Name;
+use crate::turn::Group;
 
 /// Six bits of position, so that buckets fill up.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -23,6 +24,10 @@ impl Peer for P {
 }
 
 const ME: P = P(0);
+
+fn config(k: u16, misses_max: u8) -> Config {
+    Config { k, misses_max, ..Config::standard() }
+}
 
 /// A list a bucket: each peer with how often in a row it did not answer.
 #[derive(Default)]
@@ -94,13 +99,15 @@ proptest! {
         steps in proptest::collection::vec((1..64u8, any::<bool>(), 0..64u8, 0..30usize), 0..200),
     ) {
         let (mut table, mut model) = (Table::new(), Model::default());
+        let (config, groups) = (config(k, misses_max), Groups::new());
+        let room = Room::new(&groups, &config);
         for (peer, answers, target, n) in steps {
             let peer = P(peer);
             if answers {
-                table.answered(ME.key(), peer, k);
+                table.answered(ME.key(), peer, &room);
                 model.answered(peer, k.into());
             } else {
-                table.missed(ME.key(), peer, misses_max);
+                table.missed(ME.key(), peer, &room);
                 model.missed(peer, misses_max);
             }
             let mine: Vec<P> = table.iter().collect();
@@ -114,15 +121,93 @@ proptest! {
         }
     }
 
+    /// Whatever happens, no bucket holds more than two of one address group, or than its k; who has
+    /// no group is kept out by none.
+    #[test]
+    fn few_of_one_group(
+        k in 2..6u16,
+        steps in proptest::collection::vec((1..64u8, 0..4u8, 0..4u64), 0..300),
+    ) {
+        let (mut table, mut groups) = (Table::new(), Groups::new());
+        let config = config(k, 2);
+        for (peer, what, group) in steps {
+            let peer = P(peer);
+            if what == 0 {
+                let group = (group > 0).then_some(Group(group));
+                groups.met(peer, group, |_| true);
+                table.regrouped(ME.key(), peer, &Room::new(&groups, &config));
+            }
+            let room = Room::new(&groups, &config);
+            if what == 1 {
+                table.missed(ME.key(), peer, &room);
+            } else {
+                let had_room = table.has_room(ME.key(), peer, &room);
+                let known = table.contains(ME.key(), peer);
+                let new = table.answered(ME.key(), peer, &room);
+                prop_assert_eq!(new, had_room && !known);
+            }
+            for bucket in 0..table.ends.all().len() {
+                let peers = &table.peers[table.run(bucket)];
+                prop_assert!(peers.len() <= k.into());
+                for group in (1..4).map(Group) {
+                    let of = peers.iter().filter(|peer| groups.of(**peer) == Some(group));
+                    prop_assert!(of.count() <= 2, "{peers:?}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn seeding_is_answering(peers in proptest::collection::btree_set(1..64u8, 0..40)) {
         let peers: Vec<P> = peers.into_iter().map(P).collect();
         let (mut seeded, mut answered) = (Table::new(), Table::new());
         seeded.seed(ME.key(), peers.clone());
+        let (config, groups) = (config(64, 1), Groups::new());
         for peer in &peers {
-            answered.answered(ME.key(), *peer, 64);
+            answered.answered(ME.key(), *peer, &Room::new(&groups, &config));
         }
         let (seeded, answered): (Vec<P>, Vec<P>) = (seeded.iter().collect(), answered.iter().collect());
         prop_assert_eq!(seeded, answered);
     }
+}
+
+/// All but the first in one bucket of the first; positions as close to each other as `SHIFT` makes them.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Near<const SHIFT: u32>(u16);
+
+impl<const SHIFT: u32> Peer for Near<SHIFT> {
+    fn key(self) -> Key {
+        let far = u64::from(self.0 > 0) << 63;
+        let own = u64::from(self.0.reverse_bits());
+        if SHIFT == 0 { Key([far, 0, 0, own]) } else { Key([far | own << SHIFT, 0, 0, 0]) }
+    }
+
+    fn position(name: &Name) -> Key {
+        Key::from_bytes(&name.0)
+    }
+}
+
+fn many_in_one_bucket<const SHIFT: u32>() {
+    let me = Near::<SHIFT>(0).key();
+    for count in [1, 20, 21, 64, 65, 300, 5000] {
+        let peers: Vec<Near<SHIFT>> = (1..=count).map(Near).collect();
+        let mut table = Table::new();
+        table.seed(me, peers.iter().copied());
+        for n in [0, 1, 19, 20, 100] {
+            let (target, except) = (Near::<SHIFT>(7).key(), Near(9));
+            let found = table.closest(me, target, n, Some(except));
+            let mut sorted: Vec<Near<SHIFT>> = peers.clone();
+            sorted.retain(|peer| *peer != except);
+            sorted.sort_by_key(|peer| peer.key().distance(target));
+            sorted.truncate(n);
+            assert_eq!(found, sorted, "{n} of {count}");
+        }
+    }
+}
+
+#[test]
+fn the_closest_of_a_large_bucket_are_told_apart_however_late_they_differ() {
+    many_in_one_bucket::<40>();
+    many_in_one_bucket::<3>();
+    many_in_one_bucket::<0>();
 }

@@ -46,6 +46,10 @@ fn code() -> Digest {
     version(1, None).spec.as_ref().expect("it can run").digest
 }
 
+fn much_later() -> Time {
+    Time(0) + Span::minutes(2)
+}
+
 fn fetch() -> Effect<P> {
     Effect::Fetch { tag: tag(0), digest: code(), size: 1, from: None }
 }
@@ -126,10 +130,11 @@ pub(super) fn streams() -> Vec<Stream> {
         ("a wrong load", steps![arrived(1), refuse(1, 1, 0)]),
         ("a wrong queue", steps![arrived(1), refuse(1, 0, 1)]),
         ("fetched unasked", steps![fetched()]),
-        ("never fetched", steps![fetch()]),
+        ("lawful: fetching at the end", steps![fetch()]),
+        ("never fetched", steps![fetch(), much_later(), Input::Wake]),
         ("installed without code", steps![install_as(0), installed_as(0)]),
         ("installed twice", serving(steps![installed()])),
-        ("never installed", steps![fetch(), fetched(), install()]),
+        ("never installed", steps![fetch(), fetched(), install(), much_later(), Input::Wake]),
         ("uninstalled twice", serving(steps![uninstall(), uninstall()])),
     ]
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use peerless_core::random::Random;
 use peerless_core::{
-    Answer, Config, Content, Core, Decline, Dialled, Digest, Effect, Ending, Got, Input, Item,
-    Load, Message, Name, Owner, Query, Rank, Record, Refusal, Request, Runtime, Span, Spec, Stay,
-    Tag, Target, Ticket, Time, Turn,
+    Answer, Config, Content, Core, Decline, Dialled, Digest, Effect, Ending, Got, Group, Input,
+    Item, Load, Message, Name, Owner, Query, Rank, Record, Refusal, Request, Runtime, Span, Spec,
+    Stay, Tag, Target, Ticket, Time, Turn,
 };
 
 use crate::world::{OWNER, P, host, name};
@@ -16,17 +16,22 @@ use crate::world::{OWNER, P, host, name};
 const EFFECTS_MAX: usize = 2_000;
 
 /// Reads choices from bytes; zeros when they are used up.
-struct Choices<'a> {
-    left: &'a [u8],
+pub(super) struct Choices<'a> {
+    pub(super) left: &'a [u8],
     /// Tags that the core has used, which make the choices hit.
     tags: Vec<Tag>,
     calls: u64,
     tickets: Vec<Ticket>,
-    now: Time,
+    pub(super) now: Time,
 }
 
-impl Choices<'_> {
-    fn byte(&mut self) -> u8 {
+impl<'a> Choices<'a> {
+    pub(super) fn of(bytes: &'a [u8]) -> Self {
+        let (tags, tickets) = (Vec::new(), Vec::new());
+        Self { left: bytes, tags, calls: 0, tickets, now: Time(0) }
+    }
+
+    pub(super) fn byte(&mut self) -> u8 {
         let Some((first, rest)) = self.left.split_first() else {
             return 0;
         };
@@ -34,16 +39,16 @@ impl Choices<'_> {
         *first
     }
 
-    fn below(&mut self, n: u8) -> u8 {
+    pub(super) fn below(&mut self, n: u8) -> u8 {
         self.byte() % n
     }
 
-    fn coin(&mut self) -> bool {
+    pub(super) fn coin(&mut self) -> bool {
         self.byte().is_multiple_of(2)
     }
 
     /// Mostly small, sometimes anything up to the largest.
-    fn number(&mut self) -> u64 {
+    pub(super) fn number(&mut self) -> u64 {
         match self.below(8) {
             0 => u64::MAX,
             1 => u64::MAX / 2 + 7,
@@ -56,15 +61,15 @@ impl Choices<'_> {
         self.number() as u16
     }
 
-    fn some<T>(&mut self, most: u8, mut one: impl FnMut(&mut Self) -> T) -> Vec<T> {
+    pub(super) fn some<T>(&mut self, most: u8, mut one: impl FnMut(&mut Self) -> T) -> Vec<T> {
         (0..self.below(most.saturating_add(1))).map(|_| one(self)).collect()
     }
 
-    fn peer(&mut self) -> P {
+    pub(super) fn peer(&mut self) -> P {
         P(self.below(15) + 1)
     }
 
-    fn function(&mut self) -> Name {
+    pub(super) fn function(&mut self) -> Name {
         match self.below(5) {
             0 => Name([self.byte(); 32]),
             n => name('f', n),
@@ -92,7 +97,7 @@ impl Choices<'_> {
         self.tickets[self.tickets.len() - 1 - back]
     }
 
-    fn load(&mut self) -> Load {
+    pub(super) fn load(&mut self) -> Load {
         Load {
             slots: self.short(),
             running: self.short(),
@@ -103,7 +108,7 @@ impl Choices<'_> {
         }
     }
 
-    fn record(&mut self) -> Arc<Record> {
+    pub(super) fn record(&mut self) -> Arc<Record> {
         let idempotent = [None, Some(true), Some(false)][usize::from(self.below(3))];
         let constraints = self.some(2, Self::function).into();
         let spec = (self.below(4) > 0).then(|| Spec {
@@ -123,18 +128,18 @@ impl Choices<'_> {
         Arc::new(Record { function, owner: self.owner(), version, expires, spec, bytes })
     }
 
-    fn rank(&mut self) -> Rank {
+    pub(super) fn rank(&mut self) -> Rank {
         let digest = Digest([self.below(3); 32]);
         let what = if self.coin() { Content::Removed } else { Content::Runs(digest) };
         Rank { version: self.number(), what }
     }
 
-    fn decline(&mut self) -> Option<Decline> {
+    pub(super) fn decline(&mut self) -> Option<Decline> {
         [None, Some(Decline::Full), Some(Decline::Busier), Some(Decline::Silent)]
             [usize::from(self.below(4))]
     }
 
-    fn query(&mut self) -> Query<P> {
+    pub(super) fn query(&mut self) -> Query<P> {
         let function = self.function();
         let version = self.number();
         match self.below(10) {
@@ -162,7 +167,7 @@ impl Choices<'_> {
         }
     }
 
-    fn answer(&mut self) -> Answer<P> {
+    pub(super) fn answer(&mut self) -> Answer<P> {
         match self.below(6) {
             0 | 1 => Answer::Found {
                 closer: self.some(60, |b| P(b.below(16))),
@@ -189,9 +194,9 @@ impl Choices<'_> {
         }
     }
 
-    fn request(&mut self) -> Request<P> {
+    pub(super) fn request(&mut self) -> Request<P> {
         let function = self.function();
-        match self.below(9) {
+        match self.below(10) {
             0 if self.coin() => Request::Meet(u32::from(self.below(80))),
             0 => Request::Lookup(Target::Peer(self.peer())),
             1 => Request::Lookup(Target::Name(function)),
@@ -207,11 +212,12 @@ impl Choices<'_> {
                 let deadline = self.coin().then(|| Time(self.number()));
                 Request::Many { function, deadline, retries: self.byte() }
             }
+            8 => Request::Drain,
             _ => Request::Cancel(self.ticket()),
         }
     }
 
-    fn ending(&mut self) -> Ending {
+    pub(super) fn ending(&mut self) -> Ending {
         match self.below(6) {
             0 => Ending::Complete,
             1 => Ending::Cut,
@@ -254,7 +260,12 @@ impl Choices<'_> {
             }
             12 => Input::Failed { tag: self.tag() },
             13 if self.coin() => Input::Unreached { peer: self.peer() },
-            13 => Input::Met { peer: P(self.below(16)), serves: self.coin() },
+            13 => Input::Met {
+                peer: P(self.below(16)),
+                serves: self.coin(),
+                group: self.coin().then(|| Group(u64::from(self.below(3)))),
+                relayed: self.coin(),
+            },
             14 => {
                 let (attempt, load) = (self.tag(), self.coin().then(|| self.load()));
                 let (waited, ran) = (Span(self.number()), Span(self.number()));
@@ -288,7 +299,7 @@ impl Choices<'_> {
     }
 }
 
-fn small() -> Config {
+pub(super) fn small() -> Config {
     Config {
         k: 4,
         loads_min: 2,
@@ -309,7 +320,7 @@ pub fn handle_bytes(bytes: &[u8]) {
     let setup = peerless_core::Setup { owner: Some(OWNER), ..host(2, 2, 3) };
     let mut core = Core::new(P(0), setup, 1, 0);
     let (mut now, mut effects) = (Time(0), Vec::new());
-    let mut bytes = Choices { left: bytes, tags: Vec::new(), calls: 0, tickets: Vec::new(), now };
+    let mut bytes = Choices::of(bytes);
     while !bytes.left.is_empty() {
         now = match bytes.below(16) {
             0 => now + Span::secs(u64::from(bytes.byte())),

@@ -31,6 +31,10 @@ const SPANS: &[fn(&mut Config) -> &mut Span] = &[
 const SHORTS: &[fn(&mut Config) -> &mut u16] = &[
     |c| &mut c.k,
     |c| &mut c.alpha,
+    |c| &mut c.alpha_near,
+    |c| &mut c.group_max,
+    |c| &mut c.store_paths,
+    |c| &mut c.user_paths,
     |c| &mut c.hosts_max,
     |c| &mut c.known_max,
     |c| &mut c.offers_max,
@@ -71,7 +75,7 @@ proptest! {
 
     #[test]
     fn any_limits_that_pass_will_do(
-        changes in proptest::collection::vec((0..32u8, any::<u8>()), 1..6),
+        changes in proptest::collection::vec((0..35u8, any::<u8>()), 1..6),
     ) {
         let config = config(&changes);
         prop_assume!(config.check().is_ok());

@@ -9,6 +9,7 @@ mod deploying;
 mod disks;
 mod endings;
 mod guards;
+mod hostile;
 mod probes;
 mod siblings;
 mod storing;

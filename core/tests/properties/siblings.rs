@@ -2,6 +2,7 @@
 //! fits into one comparison.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use peerless_core::{Config, Digest, Name, Query, Record, Request, Setup, Span};
 use proptest::prelude::*;
@@ -126,6 +127,39 @@ fn a_sibling_that_missed_once_stays() {
     }
     remove(&mut world);
     assert!(pushes(&world.rest(), 3));
+}
+
+/// A node that knew nobody when it removed a function still owes it to the holders, however often its
+/// siblings bring it back to it.
+#[test]
+fn what_siblings_say_tells_no_holder() {
+    let mut world = World::new(Config { k: 4, siblings_max: 4, ..small() });
+    world.converged(&[8, 10, 12], &host(1, 1, 4));
+    let removed = record((10, 1, 1));
+    world.given(8, &Arc::new(removed.clone()));
+    assert_eq!(world.hosts(removed.function).len(), 1);
+    world.start(1, Setup { owner: Some(OWNER), ..host(1, 1, 4) });
+    world.ask(1, Request::Remove(tombstone(removed.function, 2).into()));
+    world.deliver();
+    for sibling in [2, 3] {
+        world.start(sibling, Setup { owner: Some(OWNER), ..host(1, 1, 4) });
+    }
+    world.meet(2, 3);
+    world.meet(1, 2);
+    world.pass(Span::secs(10));
+    for _ in 0..3 {
+        let records = vec![tombstone(removed.function, 2).into()];
+        let query = Query::Sync { owner: OWNER, records, have: Vec::new(), range: None };
+        world.query(3, 1, query);
+        world.pass(Span::secs(1));
+    }
+    // Those that have it by word of mouth are gone before they tell it.
+    world.crash(2);
+    world.crash(3);
+    world.meet(1, 8);
+    world.pass(Span::minutes(6));
+    assert_eq!(world.hosts(removed.function).len(), 0, "its host has heard of it");
+    world.rest();
 }
 
 /// A newcomer that only says so gives way to the next, whichever came first.

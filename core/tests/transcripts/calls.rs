@@ -86,10 +86,26 @@ pub fn refused() -> String {
     world.rest()
 }
 
-/// One slot, a queue of two: calls wait their turn, until it is too late for them.
+/// Four hosts of one slot and no queue. A call that the only known one refuses finds the others, and
+/// the one that has least to do. When all are taken, its caller hears so after two.
+pub fn overload() -> String {
+    let mut world = World::new(small());
+    world.converged(&[0, 1, 4, 5, 6, 7, 8, 9], &host(1, 0, 4));
+    let f = name('f', 5);
+    world.given(0, &record(f, 1, 4));
+    for _ in 0..5 {
+        world.call(9, f, Span::secs(5));
+        world.pass(Span::ms(15));
+    }
+    world.pass(Span::secs(2));
+    world.rest()
+}
+
+/// One slot, a queue of three: calls wait their turn, until it is too late for them. The last place is
+/// for a caller that has none waiting.
 pub fn queue() -> String {
     let mut world = World::new(small());
-    let setup = |peer| if peer == 5 { host(1, 2, 4) } else { Setup::default() };
+    let setup = |peer| if peer == 5 { host(1, 3, 4) } else { Setup::default() };
     world.converged_as(&[0, 1, 5, 8, 9], setup);
     let f = name('f', 5);
     world.given(0, &record(f, 1, 1));
@@ -100,6 +116,7 @@ pub fn queue() -> String {
     world.pass(Span::ms(50));
     world.call(5, f, Span::secs(5));
     world.call(5, f, Span::secs(5));
+    world.call(9, f, Span::secs(5));
     world.pass(Span::secs(1));
     world.rest()
 }

@@ -71,6 +71,114 @@ pub fn hosts() -> String {
     world.rest()
 }
 
+/// Who is asked first lies, and names liars that are closer than anybody: on one path the tombstone
+/// goes to them alone, on two disjoint ones an honest holder keeps it.
+pub fn paths() -> String {
+    let mut text = String::new();
+    for store_paths in [1, 2] {
+        let mut world = World::new(Config { alpha: 1, store_paths, ..small() });
+        world.converged(&[0, 8, 12, 14], &host(1, 1, 4));
+        world.knows(0, &[8, 9]);
+        for liar in [9, 13, 15] {
+            world.lies(liar, |query| match query {
+                Query::Find(_) | Query::Hosts(_) => {
+                    let (closer, hosts, load) = (vec![P(13), P(15)], Vec::new(), Load::default());
+                    Some(Answer::Found { closer, hosts, record: None, load })
+                }
+                Query::Store(_) => {
+                    Some(Answer::Stored { kept: true, newer: None, hosts: Vec::new() })
+                }
+                _ => None,
+            });
+        }
+        world.say(&format!("paths for storing: {store_paths}"));
+        world.ask(0, Request::Remove(tombstone(name('f', 13), 2).into()));
+        world.pass(Span::secs(10));
+        text.push_str(&world.rest());
+    }
+    text
+}
+
+/// A caller's search is led astray: what one path did not find is searched for over several before
+/// it counts as unknown.
+pub fn second_look() -> String {
+    let mut text = String::new();
+    for store_paths in [1, 2] {
+        let mut world = World::new(Config { alpha: 1, store_paths, ..small() });
+        world.converged(&[0, 8, 12, 14], &host(1, 1, 4));
+        world.given(8, &record(name('f', 13), 1, 1));
+        world.knows(0, &[8, 9]);
+        for liar in [9, 13, 15] {
+            world.lies(liar, |query| match query {
+                Query::Find(_) | Query::Hosts(_) => {
+                    let (closer, hosts, load) = (vec![P(13), P(15)], Vec::new(), Load::default());
+                    Some(Answer::Found { closer, hosts, record: None, load })
+                }
+                _ => None,
+            });
+        }
+        world.say(&format!("paths of a second look: {store_paths}"));
+        world.call(0, name('f', 13), Span::secs(10));
+        world.pass(Span::secs(12));
+        text.push_str(&world.rest());
+    }
+    text
+}
+
+/// Who has many names at few addresses gets few places in a bucket, and few among the hosts that are
+/// listed; who has no address group is kept out by none. One that moves to a crowded address leaves.
+pub fn groups() -> String {
+    let mut world = World::new(Config { k: 6, ..small() });
+    world.start(0, host(1, 1, 4));
+    for peer in 8..16 {
+        world.lies(peer, |_| Some(found(Vec::new())));
+    }
+    for (peer, group) in [(8, 1), (9, 1), (10, 1), (11, 2)] {
+        world.meets_from(0, peer, Some(group));
+    }
+    for peer in [12, 13, 14] {
+        world.meets_from(0, peer, None);
+    }
+    world.quietly(World::deliver);
+    world.show_table(0);
+    world.meets_from(0, 11, Some(1));
+    world.show_table(0);
+    for peer in [10, 8, 9, 11, 12, 13, 14] {
+        world.query(peer, 0, Query::Provide(name('f', 1), None));
+    }
+    world.query(15, 0, Query::Hosts(name('f', 1)));
+    world.pass(Span::secs(10));
+    world.rest()
+}
+
+/// Of those that are closest most are of one address group: a tombstone goes to two of them and to
+/// others that are farther.
+pub fn crowd() -> String {
+    let mut world = World::new(Config { k: 3, alpha: 1, store_paths: 2, ..small() });
+    world.converged(&[0, 8, 9], &host(1, 1, 4));
+    for peer in 12..16 {
+        world.meets_from(0, peer, Some(1));
+    }
+    world.quietly(World::deliver);
+    for peer in 12..16 {
+        world.lies(peer, |query| match query {
+            Query::Find(_) | Query::Hosts(_) => {
+                let (closer, hosts, load) =
+                    ((12..16).map(P).collect(), Vec::new(), Load::default());
+                Some(Answer::Found { closer, hosts, record: None, load })
+            }
+            Query::Store(_) => Some(Answer::Stored { kept: true, newer: None, hosts: Vec::new() }),
+            _ => None,
+        });
+    }
+    for peer in [8, 9] {
+        world.meets_from(0, peer, Some(u64::from(peer)));
+    }
+    world.ask(0, Request::Remove(tombstone(name('f', 13), 2).into()));
+    world.pass(Span::secs(10));
+    world.rest()
+}
+
 /// Holders that answer, but keep nothing: it is tried again, and then neither the deployment nor
 /// the removal counts as done.
 pub fn holders() -> String {

@@ -1,6 +1,7 @@
 //! The transcripts, each a function that plays a small world and returns what was written.
 
 mod calls;
+mod draining;
 mod hosting;
 mod liars;
 mod lookups;
@@ -51,18 +52,26 @@ pub const ALL: &[(&str, Play)] = &[
     ("sibling_that_lies", liars::sibling),
     ("records_of_strangers", liars::storing),
     ("hosts_that_are_not", liars::hosts),
+    ("disjoint_paths", liars::paths),
+    ("second_look", liars::second_look),
+    ("address_groups", liars::groups),
+    ("crowd_of_one_group", liars::crowd),
     ("holders_that_keep_nothing", liars::holders),
     ("renewal_of_removed", placing::renewal_of_removed),
     ("tombstone_told_again", placing::tombstone_told_again),
     ("removal_alone", placing::removal_alone),
+    ("deployed_again", placing::deployed_again),
+    ("removal_among_siblings", placing::removal_among_siblings),
     ("anycall_from_nowhere", calls::from_nowhere),
     ("ignorance_is_not_absence", calls::unknown),
     ("anycall_second_host", calls::second_host),
     ("anycall_refused", calls::refused),
+    ("anycall_overload", calls::overload),
     ("anycall_deadline", calls::deadline),
     ("anycall_not_sent", calls::not_sent),
     ("admission_queue", calls::queue),
     ("cancel", calls::cancel),
+    ("draining", draining::leaving),
     ("manycall_windows", many::with_windows),
     ("manycall_host_dies", many::host_dies),
     ("manycall_runs_once", many::runs_once),

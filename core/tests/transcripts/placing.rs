@@ -247,6 +247,51 @@ pub fn removal_alone() -> String {
     world.rest()
 }
 
+/// A function is removed and deployed again. A host of the first version that is none of the holders, and
+/// none of the new hosts, still has the tombstone; it does not take that for the last word.
+pub fn deployed_again() -> String {
+    let mut world = World::new(small());
+    world.converged(&[0, 1, 4, 5, 7, 8], &host(1, 1, 4));
+    let f = name('f', 5);
+    world.given(0, &record(f, 1, 4));
+    world.quietly(|world| {
+        world.ask(0, Request::Remove(tombstone(f, 2).into()));
+        world.pass(Span::secs(3));
+    });
+    world.say("f5 is removed");
+    world.given(0, &record(f, 3, 1));
+    world.call(1, f, Span::secs(5));
+    world.deliver();
+    world.pass(Span::secs(3));
+    world.rest()
+}
+
+/// A node that knows nobody removes a function, and a sibling is the first that it tells: it has told no
+/// holder yet. It dies; the sibling tells them at its next sweep.
+pub fn removal_among_siblings() -> String {
+    let mut world = World::new(Config { k: 3, ..small() });
+    let owner = Setup { owner: Some(OWNER), ..host(1, 1, 4) };
+    world.converged(&[0, 5, 6, 7], &host(1, 1, 4));
+    let f = name('f', 5);
+    world.given(0, &record(f, 1, 1));
+    world.start(9, owner.clone());
+    world.start(14, owner);
+    world.ask(9, Request::Remove(tombstone(f, 2).into()));
+    world.deliver();
+    world.quietly(|world| {
+        world.meet(9, 14);
+        world.pass(Span::secs(10));
+        world.crash(9);
+        world.meet(14, 6);
+        world.pass(Span::minutes(4));
+    });
+    world.say("p9 meets p14 and crashes, p14 meets p6");
+    world.show_hosts(f);
+    world.pass(Span::minutes(2));
+    world.show_hosts(f);
+    world.rest()
+}
+
 /// A tombstone is told again from time to time, so that those hear of it who came since; of those
 /// that hold it one is enough.
 pub fn tombstone_told_again() -> String {

@@ -201,7 +201,7 @@ impl World {
         self.line(&format!("{me:?} is told of contact {contact}: {outcome:?}"));
         self.post(me, me, Input::Dialled { tag, outcome });
         if outcome == Dialled::Met(peer) {
-            self.post(me, peer, Input::Met { peer: me, serves: true });
+            self.post(me, peer, Input::Met { peer: me, serves: true, group: None, relayed: false });
         }
     }
 

@@ -15,9 +15,9 @@ use std::sync::Arc;
 
 use peerless_core::laws::Laws;
 use peerless_core::{
-    Accept, Answer, Config, Contact, Core, Dialled, Digest, Effect, Ending, Event, Got, Input,
-    Item, ItemKey, Message, Name, Note, Query, Reason, Record, Request, Setup, Span, Tag, Target,
-    Ticket, Time, Turn,
+    Accept, Answer, Config, Contact, Core, Dialled, Digest, Effect, Ending, Event, Got, Group,
+    Input, Item, ItemKey, Message, Name, Note, Query, Reason, Record, Request, Setup, Span, Tag,
+    Target, Ticket, Time, Turn,
 };
 
 pub use bench::Bench;
@@ -84,12 +84,13 @@ struct Call {
     headed: bool,
 }
 
-/// Limits of a small world: k and α of 2, everything noted, nothing done on its own.
+/// Limits of a small world: k and α of 2, one path a search, everything noted, nothing done on its own.
 pub fn small() -> Config {
     let quiet = Span::minutes(60 * 24);
     Config {
         k: 2,
         alpha: 2,
+        store_paths: 1,
         refresh_period: Span::ZERO,
         sync_period: quiet,
         renew_period: quiet,
@@ -298,8 +299,16 @@ impl World {
     /// A connection between two peers is made.
     pub fn meet(&mut self, a: u8, b: u8) {
         self.say(&format!("{:?} meets {:?}", P(a), P(b)));
-        self.feed(P(a), Input::Met { peer: P(b), serves: true });
-        self.feed(P(b), Input::Met { peer: P(a), serves: true });
+        self.feed(P(a), Input::Met { peer: P(b), serves: true, group: None, relayed: false });
+        self.feed(P(b), Input::Met { peer: P(a), serves: true, group: None, relayed: false });
+    }
+
+    /// A peer that is no core connects to a peer, from an address of this group.
+    pub fn meets_from(&mut self, peer: u8, from: u8, group: Option<u64>) {
+        let place = group.map_or("no group".to_owned(), |group| format!("group {group}"));
+        self.say(&format!("{:?} meets {:?} of {place}", P(peer), P(from)));
+        let group = group.map(Group);
+        self.feed(P(peer), Input::Met { peer: P(from), serves: true, group, relayed: false });
     }
 
     /// A peer dies. Calls to and from it break; nobody else notices.

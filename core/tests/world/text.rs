@@ -121,6 +121,7 @@ pub fn request(request: &Request<P>) -> String {
         }
         Request::Remove(what) => format!("removes {}", record(what)),
         Request::List => "lists".into(),
+        Request::Drain => "leaves".into(),
         Request::Call { function, kept, idempotent, .. } => {
             let kept = if *kept { "" } else { ", body not kept" };
             let twice = if *idempotent { ", may run twice" } else { "" };
@@ -148,6 +149,7 @@ pub fn event(event: &Event<P>) -> String {
             format!("deployed on {}{}", list(hosts), reasons(declined))
         }
         Event::Removed => "removed".into(),
+        Event::Drained => "drained".into(),
         Event::Listed(all) => {
             let all: Vec<String> =
                 all.iter().map(|(what, n)| format!("{} on {n}", record(what))).collect();

@@ -294,13 +294,14 @@ pub(crate) fn plausible(address: &Multiaddr, observed: &Multiaddr) -> bool {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Reach {
+pub(crate) enum Reach {
     Loopback,
     Local,
     Global,
 }
 
-fn reach(address: &Multiaddr) -> Option<Reach> {
+/// How far an address reaches; `None`: it is no IP address.
+pub(crate) fn reach(address: &Multiaddr) -> Option<Reach> {
     let ip = match address.iter().next()? {
         Part::Ip4(ip) => IpAddr::V4(ip),
         Part::Ip6(ip) => IpAddr::V6(ip).to_canonical(),

@@ -284,6 +284,12 @@ impl Driver {
         {
             self.shared.book().learn(&peer, address, Rank::Worked);
         }
+        // From where it comes is known before what it is, and before it can answer anything.
+        if self.outbox.state(&peer).is_none() {
+            let (addresses, observed) = (Vec::new(), bare(endpoint.get_remote_address()));
+            let met = Met { identified: false, serves: false, addresses, observed };
+            self.outbox.met(peer, met);
+        }
         let own = self.dials.remove(&id).and_then(|dial| dial.done);
         let waiting = self.waiting.remove(&peer).unwrap_or_default();
         for done in waiting.into_iter().chain(own) {
@@ -347,7 +353,8 @@ impl Driver {
             return;
         };
         // A peer may say something new as often as it likes; it is heard so often and no more.
-        if !conn.remote.account.news() && self.outbox.knows(&peer) {
+        let is_known = self.outbox.state(&peer).is_some_and(|met| met.identified);
+        if !conn.remote.account.news() && is_known {
             return;
         }
         let claimed = info.listen_addrs.into_iter();
@@ -362,7 +369,7 @@ impl Driver {
         let serves = info.protocols.contains(&self.shared.names.kad);
         // What we dialled may name the peer.
         let observed = bare(&conn.address);
-        self.outbox.met(peer, Met { serves, addresses, observed });
+        self.outbox.met(peer, Met { identified: true, serves, addresses, observed });
     }
 
     fn pinged(&mut self, event: &ping::Event) {

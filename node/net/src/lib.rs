@@ -19,7 +19,8 @@
 //! | be called | [`CallHandler::call`] | the future is dropped when the caller hangs up |
 //!
 //! Dropping the future of a request or call abandons it; the other side sees its stream reset.
-//! [`Event::Met`] is sent once identify told who the peer is, and again when that changed;
+//! [`Event::Met`] is sent when a peer connects, and again once identify told what it is or that
+//! changed;
 //! [`Event::Lost`] follows only a `Met`, when the last connection to the peer has closed. A
 //! consumer slower than the peers is never overrun: `Met` and `Lost` wait and merge (a peer met
 //! and lost unseen leaves no trace), requests are refused and counted.
@@ -78,6 +79,7 @@ mod dial;
 mod driver;
 mod flow;
 mod frame;
+mod group;
 mod muxer;
 mod net;
 mod outbox;
@@ -96,6 +98,7 @@ use futures::future::BoxFuture;
 use http_body_util::{BodyExt as _, combinators::UnsyncBoxBody};
 use tokio::sync::oneshot;
 
+pub use group::{address_group, is_relayed};
 pub use libp2p::{Multiaddr, PeerId, identity};
 pub use net::Net;
 pub use settings::{Limits, Settings};
@@ -159,11 +162,12 @@ pub enum Kind {
 pub enum Event {
     /// We listen on this address (wildcards come as one event for each interface's address).
     Listening(Multiaddr),
-    /// A connected peer has said what it is, or has said something new.
+    /// A peer has connected, or has said what it is, or something new.
     Met {
         /// Who: authenticated by the connection's handshake.
         peer: PeerKey,
-        /// Whether it answers our Kademlia protocol (by its own word, through identify).
+        /// Whether it answers our Kademlia protocol (by its own word, through identify; before that
+        /// it does not).
         serves: bool,
         /// Where it says it listens: checked for form and capped at
         /// [`Limits::addresses_per_peer_max`], but hearsay until a dial succeeds.

@@ -9,6 +9,8 @@ use crate::{Event, PeerKey};
 /// What [`Event::Met`] says of a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Met {
+    /// Whether it has said what it is: before that it serves nobody, as far as is known.
+    pub(crate) identified: bool,
     pub(crate) serves: bool,
     pub(crate) addresses: Vec<Multiaddr>,
     pub(crate) observed: Multiaddr,
@@ -39,12 +41,9 @@ impl Outbox {
         }
     }
 
-    /// Whether the node has heard of a peer that is here, or is about to.
-    pub(crate) fn knows(&self, peer: &PeerKey) -> bool {
-        match self.news.get(peer) {
-            Some(news) => news.is_some(),
-            None => self.told.contains_key(peer),
-        }
+    /// What the node has heard of a peer that is here, or is about to.
+    pub(crate) fn state(&self, peer: &PeerKey) -> Option<&Met> {
+        self.news.get(peer).map_or_else(|| self.told.get(peer), Option::as_ref)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -59,7 +58,7 @@ impl Outbox {
             return Some(Event::Lost { peer });
         };
         self.told.insert(peer, met.clone());
-        let Met { serves, addresses, observed } = met;
+        let Met { serves, addresses, observed, .. } = met;
         Some(Event::Met { peer, serves, addresses, observed })
     }
 
@@ -80,7 +79,8 @@ mod tests {
     use super::*;
 
     fn met(serves: bool) -> Met {
-        Met { serves, addresses: Vec::new(), observed: Multiaddr::empty() }
+        let (addresses, observed) = (Vec::new(), Multiaddr::empty());
+        Met { identified: true, serves, addresses, observed }
     }
 
     fn drain(outbox: &mut Outbox) -> String {

@@ -32,6 +32,7 @@ use body::{document, read_body};
 use error::{ApiError, not_placed, of_failure, unexpected};
 
 pub(crate) use error::error_body;
+pub(crate) use manycall::fuzz_items;
 pub(crate) use network::own_addresses;
 pub(crate) use server::serve;
 
@@ -62,6 +63,7 @@ fn router(node: &Arc<Node>) -> Router {
         .route("/network/peers", get(network::peers))
         .route("/network/functions/{name}/hosts", get(network::hosts))
         .route("/network/events", get(network::events))
+        .route("/network/drain", post(network::drain))
         .method_not_allowed_fallback(no_such_method)
         .route_layer(middleware::from_fn_with_state(node.clone(), auth::check));
     Router::new()

@@ -66,6 +66,16 @@ pub(super) async fn peers(State(node): State<Arc<Node>>) -> Response {
     answer(StatusCode::OK, &peers)
 }
 
+/// `POST /network/drain`: answered when nothing is hosted here any more and nothing is under way. Who
+/// hangs up before has it called off.
+pub(super) async fn drain(State(node): State<Arc<Node>>) -> Result<Response, ApiError> {
+    match ask(&node, Ask::Drain).await {
+        Event::Drained => Ok(answer(StatusCode::OK, &json!({ "drained": true }))),
+        Event::Failed(failure) => Err(ApiError::from_failure(&failure, "this node")),
+        other => Err(unexpected(&other)),
+    }
+}
+
 /// `GET /network/functions/{name}/hosts`.
 pub(super) async fn hosts(
     State(node): State<Arc<Node>>,

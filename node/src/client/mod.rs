@@ -71,6 +71,7 @@ async fn perform(command: ClientCommand, output: Output) -> Result<(), Failure> 
         ClientCommand::Scale(args) => functions::scale(&args, output).await,
         ClientCommand::Peers(args) => network::peers(&args, output).await,
         ClientCommand::Status(args) => network::status(&args, output).await,
+        ClientCommand::Drain(args) => network::drain(&args, output).await,
         ClientCommand::Id(args) => network::id(&args, output).await,
         ClientCommand::Key(command) => key::key(command, output).await,
         ClientCommand::Replay(args) => replay::replay(&args, output),

@@ -1,4 +1,4 @@
-//! `peers`, `status`, `id`.
+//! `peers`, `status`, `drain`, `id`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,6 +15,8 @@ use crate::keys;
 
 /// A node answers these from what it has.
 const WITHIN: Duration = Duration::from_secs(15);
+/// It hands over what it hosts, and lets calls of any length end.
+const DRAINED_WITHIN: Duration = Duration::from_hours(2);
 
 /// `peers`.
 pub(super) async fn peers(args: &GatewayArg, output: Output) -> Result<(), Failure> {
@@ -36,6 +38,14 @@ pub(super) async fn status(args: &GatewayArg, output: Output) -> Result<(), Fail
     let reply = gateway.ask(Method::GET, "/network/status", None, WITHIN).await?;
     let status = reply.json(&gateway, "show the node's status")?;
     output.print(&status, || shown(&status))
+}
+
+/// `drain`.
+pub(super) async fn drain(args: &GatewayArg, output: Output) -> Result<(), Failure> {
+    let gateway = gateway(args)?;
+    let reply = gateway.ask(Method::POST, "/network/drain", None, DRAINED_WITHIN).await?;
+    let drained = reply.json(&gateway, "drain the node")?;
+    output.print(&drained, || "drained: it hosts nothing and can be stopped".to_owned())
 }
 
 /// `id`: of a node that runs, or from its key files.

@@ -20,6 +20,7 @@
 mod replay;
 mod write;
 
+pub(crate) use replay::fuzz;
 pub use replay::{Difference, ReplayError, Replayed, replay, replay_watched};
 pub(crate) use write::Journal;
 

@@ -8,7 +8,9 @@ use peerless_core::{Core, Effect, Input, Time, Turn};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{HEAD_BYTES, Header, MAGIC, RECORD_BYTES_MAX, Rolling, SCHEMA, Step, check};
+use super::{
+    HEAD_BYTES, Header, MAGIC, RECORD_BYTES_MAX, Rolling, SCHEMA, Step, append_record, check,
+};
 use crate::id::NodeId;
 
 /// Why a journal cannot be replayed; each names the file.
@@ -126,9 +128,9 @@ pub fn replay_watched(
 }
 
 /// A journal being read.
-struct Records {
+struct Records<R> {
     path: PathBuf,
-    file: BufReader<File>,
+    file: R,
     /// The record that is read next, and where it begins.
     record: u64,
     at: u64,
@@ -140,10 +142,17 @@ enum Next<T> {
     End,
 }
 
-impl Records {
+impl Records<BufReader<File>> {
     fn open(path: &Path) -> Result<Self, ReplayError> {
         let failed = |cause| ReplayError::File { path: path.into(), cause };
-        let file = BufReader::new(File::open(path).map_err(failed)?);
+        Self::of(path, BufReader::new(File::open(path).map_err(failed)?))
+    }
+}
+
+impl<R: io::Read> Records<R> {
+    /// What is read is called `path` in complaints.
+    fn of(path: &Path, file: R) -> Result<Self, ReplayError> {
+        let failed = |cause| ReplayError::File { path: path.into(), cause };
         let mut records = Self { path: path.into(), file, record: 0, at: MAGIC.len() as u64 };
         let mut magic = [0; MAGIC.len()];
         let read = read_full(&mut records.file, &mut magic).map_err(failed)?;
@@ -188,6 +197,25 @@ impl Records {
     fn no_journal(&self, why: &str) -> ReplayError {
         ReplayError::Form { path: self.path.clone(), why: why.to_owned() }
     }
+}
+
+/// For tests that feed it bytes: reads them as a journal, and as one of its records.
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let path = Path::new("bytes");
+    let mut records = match Records::of(path, bytes) {
+        Ok(records) => records,
+        Err(_) => Records { path: path.into(), file: bytes, record: 0, at: 0 },
+    };
+    while let Ok(Next::Whole(Step::<Input<NodeId>> { .. })) = records.next() {}
+    if let Ok(step) = postcard::from_bytes::<Step<Input<NodeId>>>(bytes) {
+        let mut file = MAGIC.to_vec();
+        append_record(&mut file, &step);
+        let mut records = Records::of(path, &file[..]).expect("it begins as a journal");
+        let again = records.next::<Step<Input<NodeId>>>().expect("it is whole");
+        let Next::Whole(again) = again else { panic!("it is whole") };
+        assert_eq!((again.now, again.input, again.effects), (step.now, step.input, step.effects));
+    }
+    let _ = postcard::from_bytes::<Header>(bytes);
 }
 
 /// Reads until `into` is full or the file ends.

@@ -159,7 +159,7 @@ mod tests {
         let mut journal = Journal::create(dir, &header).unwrap();
         let mut core = Core::new(me, header.setup.clone(), header.seed, header.incarnation);
         let inputs = [
-            Input::Met { peer: NodeId::new([2; 32]), serves: true },
+            Input::Met { peer: NodeId::new([2; 32]), serves: true, group: None, relayed: false },
             Input::Ask(1, Request::Lookup(Target::Peer(NodeId::new([3; 32])))),
             Input::Wake,
         ];
@@ -179,7 +179,12 @@ mod tests {
         let mut core = Core::new(header.me, header.setup.clone(), header.seed, header.incarnation);
         let mut effects = Vec::new();
         for now in (1..=steps).map(Time) {
-            let input = Input::Met { peer: NodeId::new([2; 32]), serves: true };
+            let input = Input::Met {
+                peer: NodeId::new([2; 32]),
+                serves: true,
+                group: None,
+                relayed: false,
+            };
             effects.clear();
             core.handle(input.clone(), &mut Turn::new(now, &header.config, &mut effects));
             journal.step(now, &input, &effects);

@@ -51,6 +51,11 @@ impl File {
     pub(super) fn read(path: &Path) -> Result<Self, Wrong> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| Wrong(format!("cannot read {}: {error}", path.display())))?;
+        Self::parse(path, text)
+    }
+
+    /// The settings that `text` says; it is called `path` in complaints.
+    pub(super) fn parse(path: &Path, text: String) -> Result<Self, Wrong> {
         let text = Text { path: path.to_owned(), text };
         let file: Result<Self, _> = toml::from_str(&text.text);
         let mut file = file.map_err(|error| {
@@ -212,7 +217,11 @@ core_keys! {
     numbers {
         k: u16 = 1..=64,
         alpha: u16 = 1..=64,
+        alpha_near: u16 = 1..=64,
+        group_max: u16 = 1..=65535,
         misses_max: u8 = 1..=255,
+        store_paths: u16 = 1..=16,
+        user_paths: u16 = 1..=16,
         hosts_max: u16 = 1..=128,
         records_max: u32 = 1..=16_777_216,
         known_max: u16 = 1..=65535,

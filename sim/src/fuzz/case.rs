@@ -7,6 +7,7 @@ use std::fmt::{self, Display, Write as _};
 use clap::ValueEnum;
 use peerless_core::Span;
 
+use crate::network::Model;
 use crate::scenario::{Readable, Scenario, Silence};
 
 /// How worlds are drawn.
@@ -16,7 +17,8 @@ pub enum Preset {
     Lite,
     /// Up to 200 peers for longer, with more of everything.
     Swarm,
-    /// Hundreds of peers and many calls, without faults.
+    /// Hundreds of peers without faults, with as much to do as they can bear: what comes of it is held
+    /// against what must, and its figures are told.
     Performance,
 }
 
@@ -64,6 +66,11 @@ features! {
     Installs "Installs fail."
     Slow "Some machines are slow."
     Tight "Machines have few slots, short queues and little room."
+    Jitter "Packets are late, and overtake each other."
+    Partitions "The network falls into two parts for a while."
+    Bounces "Peers restart at once."
+    Idlers "Some peers host nothing."
+    Late "Users take the results of manycalls late."
 }
 
 impl Feature {
@@ -73,11 +80,20 @@ impl Feature {
         value.get_name().to_owned()
     }
 
-    /// Whether it is a setting of the world: the others are operations of the schedule.
+    /// Whether it is a setting, of the world or of operations: the others are operations of the schedule.
     pub fn is_setting(self) -> bool {
         matches!(
             self,
-            Self::Loss | Self::Stores | Self::Fetches | Self::Installs | Self::Slow | Self::Tight
+            Self::Loss
+                | Self::Stores
+                | Self::Fetches
+                | Self::Installs
+                | Self::Slow
+                | Self::Tight
+                | Self::Jitter
+                | Self::Partitions
+                | Self::Idlers
+                | Self::Late
         )
     }
 }
@@ -156,6 +172,7 @@ pub enum Op {
         late: bool,
         retries: u8,
         deadline: Option<Span>,
+        takes: Span,
     },
     /// A peer's user cancels what another operation asked of it.
     Cancel { of: u32 },
@@ -171,6 +188,8 @@ pub enum Op {
     Back { disk: bool, via: u32 },
     /// A new peer comes and meets `via`.
     Join { via: u32 },
+    /// A peer's process goes and is back at once, with what its disk kept or without; it meets `via`.
+    Bounce { disk: bool, via: u32 },
 }
 
 /// One line of a schedule.
@@ -220,12 +239,15 @@ impl Display for Op {
                 let within = seconds(*deadline);
                 write!(f, "calls f{function} within {within}, body {body}, {twice}")
             }
-            Self::Many { function, items, burst, pause, late, retries, deadline } => {
+            Self::Many { function, items, burst, pause, late, retries, deadline, takes } => {
                 let pause = seconds(*pause);
                 write!(f, "calls f{function} for {items} items, {burst} at once each {pause}")?;
                 write!(f, ", {retries} retries")?;
                 if let Some(deadline) = deadline {
                     write!(f, ", within {}", seconds(*deadline))?;
+                }
+                if *takes > Span::ZERO {
+                    write!(f, ", each result taken after {}", seconds(*takes))?;
                 }
                 f.write_str(if *late { ", the end said apart" } else { "" })
             }
@@ -240,26 +262,38 @@ impl Display for Op {
                 write!(f, "comes back{disk} and meets {via}")
             }
             Self::Join { via } => write!(f, "joins and meets {via}"),
+            Self::Bounce { disk, via } => {
+                let disk = if *disk { "" } else { ", its disk empty," };
+                write!(f, "restarts{disk} and meets {via}")
+            }
         }
     }
 }
 
 impl Case {
+    /// Whether it has no schedule, but a world's own work that must be done well.
+    pub fn is_load(&self) -> bool {
+        self.named.preset == Preset::Performance && self.named.scenario.is_none()
+    }
+
     /// Its settings, a few lines.
     pub fn setup(&self) -> String {
         let Scenario { peers, owners, owner_keys, network, host, core, .. } = &self.scenario;
         let mut text = format!(
-            "{peers} peers, {owners} owners of {} keys, k {}, α {}, latency {} ms, loss {}, a query {} ms\n",
+            "{peers} peers, {owners} owners of {} keys, k {}, α {}, latency {} ms, {}jitter {}, loss {}, a query {} ms\n",
             owner_keys.min(owners),
             core.k,
             core.alpha,
             network.latency.as_ms(),
+            if network.model == Model::Constant { "" } else { "by distance, " },
+            network.jitter.show(),
             network.loss.show(),
             core.reply_timeout.as_ms(),
         );
         let _ = writeln!(
             text,
-            "machines: {} slots, queue {}, room {}; fails to store {}, fetch {}, install {}; slow {}",
+            "machines: {}{} slots, queue {}, room {}; fails to store {}, fetch {}, install {}; slow {}",
+            host.hosts.map_or(String::new(), |hosts| format!("{hosts} host; ")),
             host.slots,
             host.queue,
             host.room,
@@ -268,6 +302,13 @@ impl Case {
             host.install_fails.show(),
             host.slow.show(),
         );
+        if let Some(it) = &self.scenario.partition {
+            let (at, until) = (seconds(it.at), seconds(it.until));
+            let _ = writeln!(text, "in two parts from {at} to {until}, {} in one", it.share.show());
+        }
+        if self.is_load() {
+            text.push_str(&super::load::describe(&self.scenario));
+        }
         let used: BTreeSet<u32> =
             self.schedule.iter().filter_map(|step| step.op.function()).collect();
         for (n, function) in (0..).zip(&self.functions).filter(|(n, _)| used.contains(n)) {
@@ -293,9 +334,19 @@ impl Case {
             Feature::Installs => !host.install_fails.is_zero(),
             Feature::Slow => !host.slow.is_zero(),
             Feature::Tight => host.slots < 4,
-            Feature::Wipes => {
-                self.schedule.iter().any(|step| matches!(step.op, Op::Back { disk: false, .. }))
-            }
+            Feature::Calls if self.is_load() => self.scenario.anycalls.is_some(),
+            Feature::Jobs if self.is_load() => self.scenario.manycalls.is_some(),
+            Feature::Lookups if self.is_load() => self.scenario.lookups.is_some(),
+            Feature::Jitter => !self.scenario.network.jitter.is_zero(),
+            Feature::Partitions => self.scenario.partition.is_some(),
+            Feature::Idlers => host.hosts.is_some(),
+            Feature::Wipes => self.schedule.iter().any(|step| {
+                matches!(step.op, Op::Back { disk: false, .. } | Op::Bounce { disk: false, .. })
+            }),
+            Feature::Late => self
+                .schedule
+                .iter()
+                .any(|step| matches!(step.op, Op::Many { takes, .. } if takes > Span::ZERO)),
             _ => self.schedule.iter().any(|step| step.feature == Some(feature)),
         }
     }
@@ -325,7 +376,8 @@ impl Op {
             | Self::List
             | Self::Go { .. }
             | Self::Back { .. }
-            | Self::Join { .. } => None,
+            | Self::Join { .. }
+            | Self::Bounce { .. } => None,
         }
     }
 }

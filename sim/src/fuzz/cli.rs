@@ -51,6 +51,10 @@ pub(crate) struct Arguments {
     /// Prints one JSON object.
     #[arg(long)]
     json: bool,
+    /// Plants the bug of this number into the core.
+    #[cfg(feature = "planted")]
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    planted: u32,
 }
 
 /// Numbers of operations.
@@ -79,6 +83,10 @@ fn seconds(span: Span) -> f64 {
 impl Arguments {
     /// Fuzzes, and reports.
     pub(crate) fn run(self, out: &mut impl Write) -> Result<(), Fault> {
+        #[cfg(feature = "planted")]
+        if self.planted > 0 {
+            peerless_core::planted::set(self.planted);
+        }
         let (Seeds(seeds), only) = (self.seeds, self.only.map(|Numbers(only)| only));
         let of_one = [("--only", only.is_some()), ("--trace", self.trace.is_some())];
         if let Some((option, _)) = of_one.into_iter().find(|(_, given)| *given)

@@ -8,13 +8,15 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
 use super::case::{Case, Feature, Function, Named, Op, Preset, Step};
+use super::load;
 use crate::chance::Share;
+use crate::network::{JitterLaw, Model};
 use crate::peer::mix;
-use crate::scenario::{Bad, Scenario, Silence};
+use crate::scenario::{Bad, Partition, Scenario, Silence, Spread};
 
 /// What a draw is for.
 #[derive(Copy, Clone)]
-enum For {
+pub(super) enum For {
     Size,
     Limits,
     Network,
@@ -28,16 +30,18 @@ enum For {
 }
 
 /// The chance of one case.
-struct Dice {
+pub(super) struct Dice {
     seed: u64,
 }
 
+/// Milliseconds for which the network is in two parts, at most.
+const PARTITION_MS_MAX: u64 = 45_000;
 /// Streams below these are those of worlds.
 const STREAMS: u64 = 1 << 16;
 
 impl Dice {
     /// Draws for one concern: each draw takes the concern's next number.
-    fn of(&self, what: For, n: u64) -> Draws {
+    pub(super) fn of(&self, what: For, n: u64) -> Draws {
         let mut stream = ChaCha8Rng::seed_from_u64(self.seed);
         stream.set_stream(STREAMS + what as u64);
         Draws { key: mix(stream.next_u64() ^ mix(n)), n: 0 }
@@ -45,14 +49,14 @@ impl Dice {
 }
 
 /// The draws of one thing.
-struct Draws {
+pub(super) struct Draws {
     key: u64,
     n: u64,
 }
 
 impl Draws {
     /// From `least` to `most`.
-    fn number(&mut self, least: u64, most: u64) -> u64 {
+    pub(super) fn number(&mut self, least: u64, most: u64) -> u64 {
         self.n += 1;
         let bits = mix(self.key ^ self.n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         least + ((u128::from(bits) * u128::from(most - least + 1)) >> 64) as u64
@@ -64,15 +68,15 @@ impl Draws {
     }
 
     /// Whether one of so many hundred.
-    fn percent(&mut self, n: u64) -> bool {
+    pub(super) fn percent(&mut self, n: u64) -> bool {
         self.number(0, 99) < n
     }
 
-    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+    pub(super) fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
         all[self.number(0, all.len() as u64 - 1) as usize]
     }
 
-    fn ms(&mut self, least: u64, most: u64) -> Span {
+    pub(super) fn ms(&mut self, least: u64, most: u64) -> Span {
         Span::ms(self.number(least, most))
     }
 }
@@ -84,16 +88,15 @@ struct Bounds {
     lasts: (u64, u64),
     /// Most operations of a kind.
     ops: u64,
-    faults: bool,
 }
 
 impl Preset {
     fn bounds(self) -> Bounds {
         match self {
-            Self::Lite => Bounds { peers: (3, 40), lasts: (20, 120), ops: 12, faults: true },
-            Self::Swarm => Bounds { peers: (8, 200), lasts: (60, 600), ops: 60, faults: true },
-            Self::Performance => {
-                Bounds { peers: (200, 600), lasts: (60, 120), ops: 1000, faults: false }
+            Self::Lite => Bounds { peers: (3, 48), lasts: (20, 180), ops: 24 },
+            // Performance draws no schedule; it perturbs a named scenario as a swarm does.
+            Self::Swarm | Self::Performance => {
+                Bounds { peers: (8, 200), lasts: (60, 600), ops: 60 }
             }
         }
     }
@@ -103,17 +106,26 @@ impl Preset {
 pub fn draw(named: &Named) -> Result<Case, Bad> {
     let dice = Dice { seed: named.seed };
     let bounds = named.preset.bounds();
-    let off = off(&dice, named, &bounds);
+    let off = off(&dice, named);
+    if named.preset == Preset::Performance && named.scenario.is_none() {
+        return load(&dice, named, &off);
+    }
     let mut scenario = world(&dice, named, &bounds)?;
-    network(&dice, &mut scenario, &off);
-    host(&dice, &mut scenario, &off);
-    let functions = functions(&dice, named);
+    let drawn = named.scenario.is_none();
+    network(&dice, &mut scenario, &off, drawn);
+    host(&dice, &mut scenario, &off, drawn);
+    if scenario.partition.is_none() {
+        let ms_max = lasts_ms(&dice, named, &scenario, &bounds);
+        scenario.partition = partition(&dice, ms_max, &off);
+    }
+    let functions = functions(&dice, named, &scenario);
     let mut schedule = schedule(&dice, named, &scenario, functions.len() as u64, &bounds);
     // New peers have the numbers after those, however many of them are left out.
     let first_new = scenario.peers;
     if let Some(peers) = named.peers {
         scenario.peers = scenario.peers.min(peers.max(2));
         scenario.owners = scenario.owners.min(scenario.peers);
+        scenario.host.hosts = scenario.host.hosts.map(|hosts| hosts.min(scenario.peers));
     }
     let (peers, owners) = (scenario.peers, scenario.owners);
     schedule.retain(|step| {
@@ -123,8 +135,12 @@ pub fn draw(named: &Named) -> Result<Case, Bad> {
             && (step.peer < owners || !matches!(step.op, Op::Deploy { .. } | Op::Remove { .. }))
     });
     for step in &mut schedule {
-        if let Op::Back { disk, .. } = &mut step.op {
-            *disk |= off.contains(&Feature::Wipes);
+        match &mut step.op {
+            Op::Back { disk, .. } | Op::Bounce { disk, .. } => {
+                *disk |= off.contains(&Feature::Wipes);
+            }
+            Op::Many { takes, .. } if off.contains(&Feature::Late) => *takes = Span::ZERO,
+            _ => {}
         }
     }
     let stays = |peer: &u32| dice.of(For::Return, u64::from(*peer)).percent(40);
@@ -133,15 +149,22 @@ pub fn draw(named: &Named) -> Result<Case, Bad> {
     Ok(Case { named: named.clone(), scenario, functions, schedule, stay_away })
 }
 
+/// A case of the preset performance, which has no schedule.
+fn load(dice: &Dice, named: &Named, off: &BTreeSet<Feature>) -> Result<Case, Bad> {
+    let mut scenario = load::world(dice, off)?;
+    if let Some(peers) = named.peers {
+        scenario.peers = scenario.peers.min(peers.max(2));
+        scenario.owners = scenario.owners.min(scenario.peers);
+    }
+    let (functions, schedule, stay_away) = (Vec::new(), Vec::new(), BTreeSet::new());
+    Ok(Case { named: named.clone(), scenario, functions, schedule, stay_away })
+}
+
 /// The features that a case is without: about every third, by its seed, and what its name says.
-fn off(dice: &Dice, named: &Named, bounds: &Bounds) -> BTreeSet<Feature> {
+fn off(dice: &Dice, named: &Named) -> BTreeSet<Feature> {
     let mut off = named.off.clone();
     for (n, feature) in (0..).zip(Feature::ALL) {
-        let fault = !matches!(
-            feature,
-            Feature::Calls | Feature::Jobs | Feature::Lookups | Feature::Updates
-        );
-        if dice.of(For::Swarm, n).percent(35) || (fault && !bounds.faults) {
+        if dice.of(For::Swarm, n).percent(35) {
             off.insert(*feature);
         }
     }
@@ -167,11 +190,12 @@ fn world(dice: &Dice, named: &Named, bounds: &Bounds) -> Result<Scenario, Bad> {
     let mut scenario = Scenario::parse("fuzz", "fuzz", "owners = 1\n[functions]", &[])?;
     if let Some(functions) = &mut scenario.functions {
         functions.service = limits.ms(1, 2000);
+        functions.spread = limits.one_of(&[Spread::Constant, Spread::Uniform, Spread::Exponential]);
     }
     let mut size = dice.of(For::Size, 0);
     scenario.peers = size.small(bounds.peers.0, bounds.peers.1) as u32;
-    scenario.owners = size.number(1, u64::from(scenario.peers).min(6)) as u32;
-    scenario.owner_keys = size.number(1, 3) as u32;
+    scenario.owners = size.number(1, u64::from(scenario.peers).min(8)) as u32;
+    scenario.owner_keys = size.number(1, 4) as u32;
     let core = &mut scenario.core;
     let renew = limits.number(20, 60);
     *core = Config {
@@ -199,16 +223,38 @@ fn world(dice: &Dice, named: &Named, bounds: &Bounds) -> Result<Scenario, Bad> {
     Ok(scenario)
 }
 
-fn network(dice: &Dice, scenario: &mut Scenario, off: &BTreeSet<Feature>) {
+fn network(dice: &Dice, scenario: &mut Scenario, off: &BTreeSet<Feature>, drawn: bool) {
     let mut draws = dice.of(For::Network, 0);
     let settings = &mut scenario.network;
     settings.latency = draws.ms(1, 120);
     settings.keep_alive = draws.ms(1000, 8000);
     let loss = Share::percent(draws.small(1, 15));
     settings.loss = if off.contains(&Feature::Loss) { Share::NONE } else { loss };
+    let model = draws.one_of(&[Model::Constant, Model::Constant, Model::Coordinates]);
+    // A named scenario's peers stay where they are, and its hosts hosts.
+    if drawn && model == Model::Coordinates {
+        settings.model = model;
+        settings.access_max = draws.ms(0, 20);
+        // From one corner to the other it is 2.7 times as far as on average, and each way counts.
+        let round_trip = settings.latency.times(6) + settings.access_max.times(4);
+        let timeout = &mut scenario.core.reply_timeout;
+        *timeout = (*timeout).max(round_trip + Span::ms(100));
+    }
+    let jitter = Share::percent(draws.small(5, 100));
+    settings.jitter_law = draws.one_of(&[JitterLaw::Uniform, JitterLaw::Exponential]);
+    settings.jitter = if off.contains(&Feature::Jitter) { Share::NONE } else { jitter };
 }
 
-fn host(dice: &Dice, scenario: &mut Scenario, off: &BTreeSet<Feature>) {
+/// A time in which a part of the peers is alone.
+fn partition(dice: &Dice, ms_max: u64, off: &BTreeSet<Feature>) -> Option<Partition> {
+    let mut draws = dice.of(For::Network, 1);
+    let at = draws.ms(1000, ms_max);
+    let until = at + draws.ms(1000, PARTITION_MS_MAX);
+    let share = Share::percent(draws.number(5, 50));
+    (!off.contains(&Feature::Partitions)).then_some(Partition { at, until, share })
+}
+
+fn host(dice: &Dice, scenario: &mut Scenario, off: &BTreeSet<Feature>, drawn: bool) {
     let mut draws = dice.of(For::Host, 0);
     let host = &mut scenario.host;
     host.store_delay = draws.ms(0, 50);
@@ -222,24 +268,35 @@ fn host(dice: &Dice, scenario: &mut Scenario, off: &BTreeSet<Feature>) {
     host.fetch_fails = share(&Feature::Fetches, 40);
     host.install_fails = share(&Feature::Installs, 40);
     host.slow = share(&Feature::Slow, 40);
+    host.slow_factor = draws.number(2, 20) as u32;
+    let idlers = draws.number(0, u64::from(scenario.peers) / 2) as u32;
+    if drawn && !off.contains(&Feature::Idlers) && idlers > 0 {
+        host.hosts = Some(scenario.peers - idlers);
+    }
     let (slots, queue, room) = (draws.number(1, 2), draws.number(0, 3), draws.number(1, 4));
     if !off.contains(&Feature::Tight) {
         (host.slots, host.queue, host.room) = (slots as u16, queue as u16, room as u16);
     }
 }
 
-fn functions(dice: &Dice, named: &Named) -> Vec<Function> {
+fn functions(dice: &Dice, named: &Named, scenario: &Scenario) -> Vec<Function> {
     if named.scenario.is_some() {
         return Vec::new();
     }
     let count = dice.of(For::Count, 0).small(1, 5);
+    // What always takes as long can be in time, on a machine that is not slow; else luck can help.
+    let settings = scenario.functions.as_ref().expect("a drawn world has functions");
+    let least_time = match settings.spread {
+        Spread::Exponential | Spread::LogNormal => Span::ZERO,
+        Spread::Constant | Spread::Uniform => settings.service.times(2) + Span::secs(1),
+    };
     let function = |n| {
         let mut draws = dice.of(For::Functions, n);
         let least = draws.number(1, 4) as u16;
         Function {
             replicas: (least, least + draws.number(0, 3) as u16),
             idempotent: draws.one_of(&[Some(true), Some(false), None]),
-            timeout: draws.ms(1000, 30_000),
+            timeout: draws.ms(1000, 30_000).max(least_time),
             size: draws.number(1, 1 << 20),
         }
     };
@@ -248,7 +305,7 @@ fn functions(dice: &Dice, named: &Named) -> Vec<Function> {
 
 /// The kinds of operations: how many of a hundred of the most there may be, and which feature each is
 /// a part of.
-const KINDS: [(u64, Option<Feature>); 12] = [
+const KINDS: [(u64, Option<Feature>); 13] = [
     (0, None),
     (40, Some(Feature::Updates)),
     (15, Some(Feature::Removals)),
@@ -261,7 +318,14 @@ const KINDS: [(u64, Option<Feature>); 12] = [
     (30, Some(Feature::Leaves)),
     (60, Some(Feature::Restarts)),
     (40, Some(Feature::Joins)),
+    (30, Some(Feature::Bounces)),
 ];
+
+/// Milliseconds in which things happen.
+fn lasts_ms(dice: &Dice, named: &Named, scenario: &Scenario, bounds: &Bounds) -> u64 {
+    let drawn = dice.of(For::Count, 1).number(bounds.lasts.0, bounds.lasts.1) * 1000;
+    if named.scenario.is_some() { drawn.max(scenario.duration.as_ms()).max(60_000) } else { drawn }
+}
 
 /// The whole schedule, whatever is left out afterwards, in the order of time.
 fn schedule(
@@ -271,11 +335,7 @@ fn schedule(
     functions: u64,
     bounds: &Bounds,
 ) -> Vec<Step> {
-    let mut lasts = dice.of(For::Count, 1);
-    let mut ms_max = lasts.number(bounds.lasts.0, bounds.lasts.1) * 1000;
-    if named.scenario.is_some() {
-        ms_max = ms_max.max(scenario.duration.as_ms()).max(60_000);
-    }
+    let ms_max = lasts_ms(dice, named, scenario, bounds);
     let mut steps = Vec::new();
     for (kind, (share, feature)) in (0..).zip(KINDS) {
         let count = if kind == 0 {
@@ -337,7 +397,8 @@ fn op(
             let pause = Span::ms(draws.one_of(&[0, 0, 50, 2000]) * u64::from(burst > 1));
             let (late, retries) = (draws.percent(30), draws.number(0, 3) as u8);
             let deadline = draws.percent(30).then(|| draws.ms(1000, 60_000));
-            (peer, Op::Many { function, items, burst, pause, late, retries, deadline })
+            let takes = Span::ms(draws.one_of(&[0, 0, 100, 3000]));
+            (peer, Op::Many { function, items, burst, pause, late, retries, deadline, takes })
         }
         5 => (peer, Op::Cancel { of: n as u32 }),
         6 if draws.percent(30) => (owner, Op::List),
@@ -346,7 +407,8 @@ fn op(
         8 => (peer, Op::Go { silence: Silence::Machine }),
         9 => (peer, Op::Go { silence: Silence::Process }),
         10 => (peer, Op::Back { disk: draws.percent(75), via }),
-        _ => (scenario.peers + n as u32, Op::Join { via }),
+        11 => (scenario.peers + n as u32, Op::Join { via }),
+        _ => (peer, Op::Bounce { disk: draws.percent(80), via }),
     })
 }
 

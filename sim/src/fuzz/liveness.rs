@@ -1,6 +1,6 @@
 //! The end of a case: faults stop, and within a bounded time all must heal and come to an end.
 
-use peerless_core::{Event, Name, Request, Span, Ticket, Time};
+use peerless_core::{Event, Failure, Name, Request, Span, Ticket, Time};
 
 use super::play::Play;
 use crate::chance::Share;
@@ -82,11 +82,15 @@ fn calm(play: &mut Play<'_>) {
     deploy_again(play);
 }
 
-/// What has no host at all comes back only if its owner wants it: he deploys it again.
+/// What has no host at all, or none in the version that was deployed last, comes back only if its
+/// owner wants it, who has the code: he deploys it again.
 fn deploy_again(play: &mut Play<'_>) {
     for function in 0..play.case.functions.len() {
-        let served = play.world.serving(function).next().is_some();
         let Some(wish) = play.wishes[function].clone() else { continue };
+        let deployed = play.answer(wish.peer, wish.ticket);
+        let deployed = matches!(deployed, Some((_, Event::Deployed { .. })));
+        let least = if deployed { wish.version } else { 0 };
+        let served = play.world.serving(function).any(|(_, version)| version >= least);
         if served || wish.removed || play.world.is_open(wish.ticket) {
             continue;
         }
@@ -191,7 +195,8 @@ fn unhealed(play: &Play<'_>, probes: &[Probe]) -> Vec<String> {
                 left.extend(inexact(play, *peer, *ticket, *target, *at));
             }
             Probe::Call { function, peer, ticket } => match play.answer(*peer, *ticket) {
-                Some((_, Event::Done)) | None => {}
+                // Who is told that a machine has enough to do has reached one that serves.
+                Some((_, Event::Done | Event::Failed(Failure::Overloaded))) | None => {}
                 Some((_, event)) => {
                     left.push(format!("{peer} called f{function}, which ended in {event:?}"));
                 }
@@ -226,7 +231,8 @@ fn unserved(play: &Play<'_>, function: usize) -> Option<String> {
         Should::BeGone | Should::Be => None,
         Should::Serve { least, version } => {
             let hosts = play.world.hosts_of(function).len();
-            let could = play.world.those_up().len();
+            let can = |peer: &u32| play.case.scenario.slots_of(*peer) > 0;
+            let could = play.world.those_up().into_iter().filter(can).count();
             if hosts < least.min(could) && play.has_room() {
                 return Some(format!("f{function} has {hosts} of {least} hosts"));
             }

@@ -4,7 +4,9 @@
 pub mod case;
 pub(crate) mod cli;
 mod draw;
+mod figures;
 mod liveness;
+mod load;
 mod play;
 mod report;
 pub mod shrink;
@@ -17,6 +19,7 @@ use std::time::Duration;
 
 pub use self::case::{Case, Feature, Named, Preset};
 pub use self::draw::draw;
+pub use self::figures::{Figures, Range as FigureRange};
 pub use self::play::{Outcome, play, trace};
 pub use self::report::Report;
 pub use self::shrink::{Broken, shrink};
@@ -52,6 +55,8 @@ pub struct Tally {
     pub broken: Vec<(u64, Violation)>,
     /// The first of them made small.
     pub smallest: Option<Broken>,
+    /// Of the preset performance, the figures of each world by its seed.
+    pub figures: Vec<(u64, Figures)>,
 }
 
 /// What the threads share.
@@ -62,6 +67,7 @@ struct Shared<'a> {
     events: AtomicU64,
     working: AtomicU64,
     broken: Mutex<Vec<(u64, Violation)>>,
+    figures: Mutex<Vec<(u64, Figures)>>,
     meter: Meter,
 }
 
@@ -76,6 +82,7 @@ pub fn fuzz(options: &Options) -> Result<Tally, Bad> {
         events: AtomicU64::new(0),
         working: AtomicU64::new(options.threads as u64),
         broken: Mutex::new(Vec::new()),
+        figures: Mutex::new(Vec::new()),
         meter: Meter::start(),
     };
     std::thread::scope(|scope| {
@@ -89,17 +96,19 @@ pub fn fuzz(options: &Options) -> Result<Tally, Bad> {
             shared.show_progress();
         }
     });
-    let Shared { played, events, broken, meter, .. } = shared;
+    let Shared { played, events, broken, figures, meter, .. } = shared;
     let seconds = meter.wall_seconds();
     let mut broken = broken.into_inner().expect("no thread panics while it holds the list");
     broken.sort_unstable_by_key(|(seed, _)| *seed);
+    let mut figures = figures.into_inner().expect("no thread panics while it holds the list");
+    figures.sort_unstable_by_key(|(seed, _)| *seed);
     let smallest = broken.first().map(|(seed, violation)| {
         let named = Named { seed: *seed, ..options.named.clone() };
         let case = draw(&named).expect("it was drawn before");
         shrink(case, violation.clone(), options.shrink)
     });
     let (played, events) = (played.into_inner(), events.into_inner());
-    Ok(Tally { played, events, seconds, broken, smallest })
+    Ok(Tally { played, events, seconds, broken, smallest, figures })
 }
 
 impl Shared<'_> {
@@ -116,6 +125,10 @@ impl Shared<'_> {
             let outcome = play(&case);
             self.played.fetch_add(1, Ordering::Relaxed);
             self.events.fetch_add(outcome.events, Ordering::Relaxed);
+            if named.preset == Preset::Performance && named.scenario.is_none() {
+                let mut figures = self.figures.lock().expect("no thread panics with the list");
+                figures.push((seed, outcome.figures));
+            }
             if let Some(violation) = outcome.violation {
                 let mut broken = self.broken.lock().expect("no thread panics with the list");
                 broken.push((seed, violation));

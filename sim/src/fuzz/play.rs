@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use peerless_core::{
-    Digest, Event, Input, Record, Request, Runtime, Span, Spec, Target, Ticket, Time,
-};
+use peerless_core::{Digest, Event, Record, Request, Runtime, Span, Spec, Target, Ticket, Time};
 
 use super::case::{Case, Op, Step};
-use super::liveness;
+use super::figures::Figures;
+use super::{liveness, load};
 use crate::chance::Concern;
 use crate::laws::Violation;
 use crate::peer::Index;
 use crate::record::{Interest, Recorder};
+use crate::scenario::Silence;
 use crate::tickets::{FUZZ, KIND_SHIFT, ONCE};
 use crate::words::Words;
 use crate::work::Feed;
@@ -28,6 +28,8 @@ pub struct Outcome {
     pub events: u64,
     /// Of all that happened.
     pub digest: u64,
+    /// Of a case of the preset performance.
+    pub figures: Figures,
 }
 
 /// What an owner last wanted of a function.
@@ -58,19 +60,23 @@ const AFTERMATH: Span = Span::secs(1);
 /// Plays a case until something is broken, or all has healed. A panic is a violation.
 pub fn play(case: &Case) -> Outcome {
     let played = catch_unwind(AssertUnwindSafe(|| {
+        if case.is_load() {
+            return load::run(&case.scenario, case.named.seed);
+        }
         let mut play = Play::new(case);
         play.carry_out();
         liveness::heal(&mut play);
         let world = &play.world;
         let violation = world.violations().kept.first().cloned();
-        Outcome { violation, events: world.count.events, digest: world.digest() }
+        let figures = Figures::default();
+        Outcome { violation, events: world.count.events, digest: world.digest(), figures }
     }));
     played.unwrap_or_else(|panic| {
         let said = panic.downcast_ref::<String>().map(String::as_str);
         let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no words");
         let what = format!("panic: {}", said.lines().next().unwrap_or_default());
         let violation = Some(Violation { time: START, peer: None, what });
-        Outcome { violation, events: 0, digest: 0 }
+        Outcome { violation, events: 0, digest: 0, figures: Figures::default() }
     })
 }
 
@@ -91,6 +97,7 @@ impl<'a> Play<'a> {
             World::new(scenario, seed)
         } else {
             let mut world = World::idle(scenario, seed);
+            world.begin_partition();
             for (n, function) in (0..).zip(&case.functions) {
                 let name = world.function_name(n);
                 world.census.expect(name, function.replicas.0.into());
@@ -149,6 +156,12 @@ impl<'a> Play<'a> {
                 self.world.add_as(peer);
                 self.meet(peer, *via);
             }
+            Op::Bounce { disk, via } if self.world.is_up(peer) => {
+                self.world.remove(peer, Silence::Process);
+                self.come_back(peer, *disk);
+                self.meet(peer, *via);
+            }
+            Op::Bounce { .. } => {}
             op if self.world.is_up(peer) => self.ask(step.id.into(), peer, op),
             _ => {}
         }
@@ -174,7 +187,8 @@ impl<'a> Play<'a> {
             return;
         }
         for (me, peer) in [(one, other), (other, one)] {
-            self.world.tell_now(me, Input::Met { peer: Index(peer), serves: true });
+            let met = self.world.meeting(peer);
+            self.world.tell_now(me, met);
         }
     }
 
@@ -199,9 +213,10 @@ impl<'a> Play<'a> {
                     idempotent: *idempotent,
                 }
             }
-            Op::Many { function, items, burst, pause, late, retries, deadline } => {
+            Op::Many { function, items, burst, pause, late, retries, deadline, takes } => {
                 once = self.case.functions[*function as usize].idempotent == Some(false);
                 feed = Feed::new(*items, *burst, *pause, *late);
+                feed.takes = *takes;
                 let deadline = deadline.map(|deadline| now + deadline);
                 Request::Many { function: name(function), deadline, retries: *retries }
             }
@@ -209,7 +224,7 @@ impl<'a> Play<'a> {
             Op::Lookup => Request::Lookup(self.target(id)),
             Op::Hosts { function } => Request::Hosts(name(function)),
             Op::List => Request::List,
-            Op::Go { .. } | Op::Back { .. } | Op::Join { .. } => return,
+            Op::Go { .. } | Op::Back { .. } | Op::Join { .. } | Op::Bounce { .. } => return,
         };
         self.world.feed(peer, ticket(id, once), request, feed);
     }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::figures::{self, Range as FigureRange};
 use super::{Broken, Tally};
 use crate::laws::Violation;
 use crate::world::START;
@@ -28,6 +29,9 @@ pub struct Report {
     pub broken: Vec<BrokenSeed>,
     /// The first of them.
     pub smallest: Option<Smallest>,
+    /// Of the preset performance, what was measured in its worlds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub figures: Vec<FigureRange>,
 }
 
 /// A seed whose case is broken.
@@ -83,6 +87,7 @@ impl Report {
             wall_seconds: tally.seconds,
             broken: tally.broken.iter().map(seed).collect(),
             smallest: tally.smallest.as_ref().map(smallest),
+            figures: figures::ranges(&tally.figures),
         }
     }
 
@@ -95,6 +100,7 @@ impl Report {
         if self.broken.len() > TOLD_MAX {
             let _ = writeln!(text, "and {} more", self.broken.len() - TOLD_MAX);
         }
+        text.push_str(&figures::table(&self.figures));
         let Self { worlds, worlds_per_second, events, .. } = self;
         let _ = writeln!(text, "{worlds} worlds, {worlds_per_second:.1} a second, {events} events");
         text

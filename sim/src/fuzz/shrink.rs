@@ -90,8 +90,10 @@ impl Shrinker {
         let until = self.best.violation.time.since(START);
         let steps = self.best.case.schedule.iter();
         let before: Vec<u32> = steps.filter(|step| step.at <= until).map(|step| step.id).collect();
-        let named = self.only(before);
-        self.try_case(&named);
+        if before.len() < self.best.case.schedule.len() {
+            let named = self.only(before);
+            self.try_case(&named);
+        }
     }
 
     /// Leaves out a half of the operations, a quarter, … and each by itself.
@@ -116,7 +118,8 @@ impl Shrinker {
     }
 
     fn fewer_features(&mut self) {
-        for feature in Feature::ALL.iter().filter(|feature| feature.is_setting()) {
+        let load = self.best.case.is_load();
+        for feature in Feature::ALL.iter().filter(|feature| load || feature.is_setting()) {
             let mut named = self.best.case.named.clone();
             // One that the seed is without already needs no word.
             if self.best.case.has(*feature) && named.off.insert(*feature) {
@@ -127,6 +130,10 @@ impl Shrinker {
 
     /// From the smallest on.
     fn fewer_peers(&mut self) {
+        // Fewer could not bear the load.
+        if self.best.case.is_load() {
+            return;
+        }
         let peers = self.best.case.scenario.peers;
         let fewer = [2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256];
         for fewer in fewer.into_iter().filter(|fewer| *fewer < peers) {

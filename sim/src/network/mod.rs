@@ -43,6 +43,8 @@ section! {
         connect_timeout: Span = Span::secs(3),
         /// After how long a kept connection to a machine that fell silent counts as broken.
         keep_alive: Span = Span::secs(5),
+        /// Address groups among which the peers are spread at random; 0: none is of any.
+        groups: u32 = 0,
         /// Bytes a second that code is fetched with.
         bandwidth: Size = Size(12 << 20),
     }
@@ -136,6 +138,7 @@ impl Network {
     /// Nothing is lost from now on, and nobody is apart.
     pub(crate) fn calm(&mut self) {
         self.settings.loss = Share::NONE;
+        self.settings.jitter = Share::NONE;
         self.partition = None;
     }
 

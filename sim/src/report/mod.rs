@@ -51,6 +51,9 @@ pub struct Report {
     /// Hosts that crashed together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crashed: Option<u64>,
+    /// Hosts that left for good, with nothing open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drained: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub joining: Option<Joined>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,6 +115,7 @@ pub fn report(world: &mut World, seed: u64, setup_seconds: f64, meter: Meter) ->
         departed: world.scenario.sessions.is_some().then_some(world.work.departed),
         returned: world.scenario.sessions.is_some().then_some(world.work.returned),
         crashed: world.scenario.crash.is_some().then_some(world.work.crashed),
+        drained: world.scenario.drain.is_some().then_some(world.work.drained),
         joining: world.scenario.joining.is_some().then(|| Joined::of(world)),
         lookup: world.scenario.lookups.is_some().then(|| Lookup::of(world)),
         anycall: world.scenario.anycalls.is_some().then(|| Anycall::of(world)),

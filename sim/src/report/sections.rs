@@ -24,6 +24,12 @@ pub struct Lookup {
     pub rpcs: Spread,
     pub latency_ms: Spread,
     pub timeouts: u64,
+    /// Lookups that found none of the k honest peers that are closest; where there are liars.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eclipsed: Option<u64>,
+    /// Of the honest among the truly closest, how many an answer lacked; where there are liars.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<Spread>,
     /// All samples of the above.
     pub distributions: LookupDistributions,
 }
@@ -49,12 +55,19 @@ pub struct Anycall {
     pub executions: u64,
     pub latency_ms: Spread,
     pub attempts: Spread,
+    /// Of those that were refused.
+    pub refusal_latency_ms: Spread,
+    /// Least service done in any ten seconds while calls came, over what the hosts could do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub goodput_min: Option<f64>,
     /// Calls made while a host of their function lived.
     pub while_hosted: u64,
     /// Of those, the ones that succeeded.
     pub while_hosted_succeeded: u64,
     /// Calls whose gateway went before they ended; in no other number.
     pub orphaned: u64,
+    /// Answered wrongly by an adversary; no failure, and no success.
+    pub wrong: u64,
     /// Why calls failed.
     pub failures: BTreeMap<String, u64>,
     /// All latencies.
@@ -74,6 +87,8 @@ pub struct Manycall {
     pub doubled: u64,
     pub attempts: u64,
     pub hedged: u64,
+    /// Runs.
+    pub executions: u64,
     pub makespan_ms: Spread,
     pub ideal_makespan_ms: Spread,
     pub efficiency: f64,
@@ -109,8 +124,11 @@ pub struct Placement {
     /// Hosts that functions got after they had had enough, over those that they lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub installs_over_lost: Option<f64>,
-    /// Deployments that ended well.
+    /// First deployments that ended well.
     pub placed: u64,
+    /// Further ones that did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<u64>,
     pub deploy_ms: Spread,
     /// Functions that have fewer hosts than wanted at the end.
     pub short: u64,
@@ -173,6 +191,8 @@ impl Lookup {
             rpcs: Spread::of(&lookups.rpcs, 1.0),
             latency_ms: Spread::of(&lookups.latency, MS),
             timeouts: lookups.timeouts,
+            eclipsed: world.scenario.has_liars().then_some(lookups.eclipsed),
+            missing: world.scenario.has_liars().then(|| Spread::of(&lookups.missing, 1.0)),
             distributions: LookupDistributions {
                 hops: Histogram::of(&lookups.hops, 1, 1.0),
                 rounds: Histogram::of(&lookups.rounds, 1, 1.0),
@@ -194,9 +214,12 @@ impl Anycall {
             executions: calls.executions,
             latency_ms: Spread::of(&calls.latency, MS),
             attempts: Spread::of(&calls.attempts, 1.0),
+            refusal_latency_ms: Spread::of(&calls.refusal_latency, MS),
+            goodput_min: world.goodput_min(),
             while_hosted: calls.hosted,
             while_hosted_succeeded: calls.hosted_succeeded,
             orphaned: calls.orphaned,
+            wrong: calls.wrong,
             failures: calls.failures.clone(),
             latency_distribution_ms: Histogram::of(&calls.latency, EIGHTH_MS, MS),
         }
@@ -217,6 +240,7 @@ impl Manycall {
             doubled: many.doubled,
             attempts: many.attempts,
             hedged: many.hedged,
+            executions: many.executions,
             makespan_ms: Spread::of(&many.makespan, MS),
             ideal_makespan_ms: Spread::of(&many.ideal, MS),
             efficiency: if makespan == 0 { 0.0 } else { ideal as f64 / makespan as f64 },
@@ -252,6 +276,7 @@ impl Placement {
             moved_on_leave: world.census.moved_on_leave,
             installs_over_lost: world.census.installs_over_lost(),
             placed: deployments.placed,
+            replaced: (deployments.replaced > 0).then_some(deployments.replaced),
             deploy_ms: Spread::of(&deployments.latency, MS),
             short: short as u64,
             live_min: live.iter().copied().min().unwrap_or(0),

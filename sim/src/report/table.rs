@@ -36,6 +36,9 @@ impl Report {
         if let Some(crashed) = self.crashed {
             line("hosts crashed", format!("{crashed}"));
         }
+        if let Some(drained) = self.drained {
+            line("hosts that left for good", format!("{drained}"));
+        }
         if let Some(it) = &self.joining {
             line("peers joined", format!("{}", it.peers));
             line("  entries in their tables", format!("{}", it.table_entries));
@@ -51,9 +54,18 @@ impl Report {
             line("  requests", it.rpcs.words(""));
             line("  latency", it.latency_ms.words(" ms"));
             line("  requests not answered", format!("{}", it.timeouts));
+            if let Some(eclipsed) = it.eclipsed {
+                line("  of which found nobody honest", share(eclipsed, it.count));
+            }
+            if let Some(missing) = &it.missing {
+                line("  honest ones lacking", missing.words(""));
+            }
         }
         if let Some(it) = &self.placement {
             line("functions", format!("{} of {} placed", it.placed, it.functions));
+            if let Some(replaced) = it.replaced {
+                line("  deployed again", format!("{replaced}"));
+            }
             line("  hosts wanted each", format!("{}", it.wanted));
             line("  hosts living", it.live.words(""));
             line("  hosts at most", format!("{}", it.peak));
@@ -76,9 +88,18 @@ impl Report {
             line("  refused, failed, orphaned", {
                 format!("{}, {}, {}", it.refused, it.failed, it.orphaned)
             });
+            if it.wrong > 0 {
+                line("  answered wrongly", share(it.wrong, it.count));
+            }
             line("  runs", format!("{}", it.executions));
             line("  attempts", it.attempts.words(""));
             line("  latency", it.latency_ms.words(" ms"));
+            if it.refused > 0 {
+                line("  latency of refusals", it.refusal_latency_ms.words(" ms"));
+            }
+            if let Some(goodput) = it.goodput_min {
+                line("  goodput, in any ten seconds", format!("{goodput:.4} of capacity"));
+            }
             for (why, count) in &it.failures {
                 line("  failed", format!("{count} × {why}"));
             }
@@ -89,7 +110,9 @@ impl Report {
                 format!("{}, {}, {}", it.succeeded, it.failed, it.unknown)
             });
             line("  lost, doubled", format!("{}, {}", it.lost, it.doubled));
-            line("  attempts", format!("{}", it.attempts));
+            line("  attempts, runs, repeats", {
+                format!("{}, {}, {}", it.attempts, it.executions, it.hedged)
+            });
             line("  makespan", it.makespan_ms.words(" ms"));
             line("  ideal makespan", it.ideal_makespan_ms.words(" ms"));
             line("  efficiency", format!("{:.3}", it.efficiency));

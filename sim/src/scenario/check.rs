@@ -25,6 +25,12 @@ impl Scenario {
         if let Some(partition) = &self.partition {
             partition.check(keys)?;
         }
+        if let Some(sybils) = &self.sybils {
+            sybils.check(self.peers, keys)?;
+        }
+        if let Some(adversaries) = &self.adversaries {
+            adversaries.check(keys)?;
+        }
         if let Some(sessions) = &self.sessions {
             sessions.check(keys)?;
             if self.churn.is_some() {
@@ -56,6 +62,9 @@ impl Scenario {
         }
         at_least(keys, "host.hosts", self.host.hosts.unwrap_or(self.peers), 1)?;
         at_least(keys, "host.slots", self.host.slots, 1)?;
+        if self.host.slots_each.contains(&0) {
+            return Err(keys.bad("host.slots_each", "expected at least 1 each"));
+        }
         at_least(keys, "host.room", self.host.room, 1)
     }
 
@@ -70,10 +79,16 @@ impl Scenario {
     fn check_work(&self, keys: &Keys) -> Checked {
         if let Some(lookups) = &self.lookups {
             at_least(keys, "lookups.count", lookups.count, 1)?;
+            if !lookups.eclipsed.is_zero() && self.sybils.is_none() {
+                return Err(keys.bad("lookups.eclipsed", "expected [sybils] beside it"));
+            }
         }
         if let Some(functions) = &self.functions {
             at_least(keys, "functions.count", functions.count, 1)?;
             positive(keys, "functions.timeout", functions.timeout)?;
+            if functions.sigma > 5.0 {
+                return Err(keys.bad("functions.sigma", "expected at most 5"));
+            }
             if functions.replicas.0 == 0 {
                 return Err(keys.bad("functions.replicas", "expected at least 1 host"));
             }
@@ -81,7 +96,14 @@ impl Scenario {
         if let Some(calls) = &self.anycalls {
             at_least(keys, "anycalls.count", calls.count, 1)?;
             positive(keys, "anycalls.deadline", calls.deadline)?;
+            at_least(keys, "anycalls.burst", calls.burst, 1)?;
             self.needs_functions("anycalls", "to call", keys)?;
+            let functions = self.functions.as_ref().map_or(0, |functions| functions.count);
+            calls.check(self.first_peers(), functions, keys)?;
+        }
+        if let Some(drain) = &self.drain {
+            at_least(keys, "drain.count", drain.count, 1)?;
+            self.needs_functions("drain", "to leave, for only hosts do", keys)?;
         }
         if let Some(many) = &self.manycalls {
             at_least(keys, "manycalls.jobs", many.jobs, 1)?;
@@ -138,6 +160,7 @@ impl Scenario {
         let there = [
             ("lookup", "lookups", self.lookups.is_some()),
             ("table", "joining", self.joining.is_some()),
+            ("drained", "drain", self.drain.is_some()),
             ("placement", "functions", self.functions.is_some()),
             ("anycall", "anycalls", self.anycalls.is_some()),
             ("manycall", "manycalls", self.manycalls.is_some()),

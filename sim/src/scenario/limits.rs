@@ -24,8 +24,12 @@ macro_rules! limits {
 limits! {
     k: "Peers a bucket holds, an answer names, and that keep a record.",
     alpha: "Requests in flight in one search.",
+    alpha_near: "The same once one of the k closest known has answered, where it is more.",
     reply_timeout: "After how long a query counts as not answered.",
+    group_max: "Peers of one address group in a bucket, in a search over several paths, and among hosts.",
     misses_max: "Failures in a row after which a peer leaves the table.",
+    store_paths: "Disjoint paths of a search to store or place something, and of a second look for what was not found.",
+    user_paths: "Disjoint paths of a search for what a user asks for.",
     search_timeout: "Longest search for anything.",
     refresh_period: "How often buckets that lie idle are refreshed; 0s: never.",
     renew_period: "How often a host renews its record with the holders.",

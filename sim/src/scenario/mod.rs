@@ -15,16 +15,19 @@ pub(crate) use self::check::{at_least, positive};
 pub use self::keys::{Bad, Keys, Known, Section};
 pub use self::limits::CORE_KEYS;
 pub use self::value::{Readable, Size, Value};
+pub use crate::adversary::{Adversaries, Fate, Lie, Sybils};
 pub use crate::desk::{Host, Silence};
 pub use crate::expect::Expect;
 pub use crate::faults::{Churn, Crash, Lengths, Partition, Sessions};
 pub use crate::joining::Joining;
-pub use crate::work::{Anycalls, Functions, Idempotent, Lookups, Manycalls, Spread};
+pub use crate::work::{
+    Anycalls, Arrivals, Drain, Flow, Functions, Idempotent, Lookups, Manycalls, Spread,
+};
 
 use crate::network::{self, Matrix, Topology};
 
 pub(crate) use self::keys::section;
-pub(crate) use self::value::worded;
+pub(crate) use self::value::{listed, worded};
 
 /// One world, what happens in it, and what must come of it.
 #[derive(Clone, Debug)]
@@ -67,12 +70,18 @@ pub struct Scenario {
     pub sessions: Option<Sessions>,
     /// The lengths of sessions, by their law or trace.
     pub lengths: Option<Arc<Lengths>>,
+    /// `[adversaries]`
+    pub adversaries: Option<Adversaries>,
+    /// `[sybils]`
+    pub sybils: Option<Sybils>,
     /// `[functions]`
     pub functions: Option<Functions>,
     /// `[anycalls]`
     pub anycalls: Option<Anycalls>,
     /// `[manycalls]`
     pub manycalls: Option<Manycalls>,
+    /// `[drain]`
+    pub drain: Option<Drain>,
     /// `[expect]`
     pub expect: Expect,
     /// `[core]`
@@ -80,7 +89,7 @@ pub struct Scenario {
 }
 
 /// The built-in scenarios: name and text.
-pub const BUILT_IN: [(&str, &str); 7] = [
+pub const BUILT_IN: [(&str, &str); 19] = [
     ("lookup", include_str!("../../scenarios/lookup.toml")),
     ("churn", include_str!("../../scenarios/churn.toml")),
     ("joining", include_str!("../../scenarios/joining.toml")),
@@ -88,6 +97,18 @@ pub const BUILT_IN: [(&str, &str); 7] = [
     ("anycall", include_str!("../../scenarios/anycall.toml")),
     ("manycall", include_str!("../../scenarios/manycall.toml")),
     ("sessions", include_str!("../../scenarios/sessions.toml")),
+    ("eclipse", include_str!("../../scenarios/eclipse.toml")),
+    ("liars", include_str!("../../scenarios/liars.toml")),
+    ("dfaas-light", include_str!("../../scenarios/dfaas-light.toml")),
+    ("dfaas-mid", include_str!("../../scenarios/dfaas-mid.toml")),
+    ("dfaas-all", include_str!("../../scenarios/dfaas-all.toml")),
+    ("overload", include_str!("../../scenarios/overload.toml")),
+    ("leaving", include_str!("../../scenarios/leaving.toml")),
+    ("manycall-equal", include_str!("../../scenarios/manycall-equal.toml")),
+    ("manycall-spread", include_str!("../../scenarios/manycall-spread.toml")),
+    ("manycall-faults", include_str!("../../scenarios/manycall-faults.toml")),
+    ("manycall-short", include_str!("../../scenarios/manycall-short.toml")),
+    ("manycall-huge", include_str!("../../scenarios/manycall-huge.toml")),
 ];
 
 const PEERS: &str = "Peers at the start; their tables are as after a long life.";
@@ -148,9 +169,12 @@ impl Scenario {
             joining: keys.section_if_given()?,
             sessions: keys.section_if_given()?,
             lengths: None,
+            adversaries: keys.section_if_given()?,
+            sybils: keys.section_if_given()?,
             functions: keys.section_if_given()?,
             anycalls: keys.section_if_given()?,
             manycalls: keys.section_if_given()?,
+            drain: keys.section_if_given()?,
             expect: keys.section()?,
             core: keys.section()?,
         })
@@ -170,9 +194,12 @@ impl Scenario {
 
     /// How many calls a peer runs at once; 0: it hosts nothing.
     pub fn slots_of(&self, peer: u32) -> u16 {
-        match self.host.hosts {
-            Some(hosts) if peer < self.peers - hosts => 0,
-            _ => self.host.slots,
+        let first = self.host.hosts.map_or(0, |hosts| self.peers - hosts);
+        let each = &self.host.slots_each;
+        match peer.checked_sub(first) {
+            None => 0,
+            Some(nth) if !each.is_empty() => each[nth as usize % each.len()],
+            Some(_) => self.host.slots,
         }
     }
 }

@@ -1,8 +1,10 @@
 //! The types that a key can have: how each is written, what is expected of it, and how it is shown.
 
+use std::borrow::Cow;
 use std::fmt::{self, Display};
 
 use peerless_core::Span;
+use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::chance::Share;
@@ -20,6 +22,8 @@ pub enum Value {
     Bool(bool),
     /// In brackets.
     List(Vec<Value>),
+    /// In braces, inside of a list.
+    Table(Vec<(String, Value)>),
     /// What no key can have, by its kind.
     Other(&'static str),
 }
@@ -37,7 +41,12 @@ impl Value {
                 Self::List(values.iter().map(|value| Self::of(value.get_ref())).collect())
             }
             DeValue::Datetime(_) => Self::Other("a date"),
-            DeValue::Table(_) => Self::Other("a table"),
+            DeValue::Table(table) => {
+                let entry = |(key, value): (&Spanned<Cow<'_, str>>, &Spanned<DeValue<'_>>)| {
+                    (key.get_ref().to_string(), Self::of(value.get_ref()))
+                };
+                Self::Table(table.iter().map(entry).collect())
+            }
         }
     }
 
@@ -60,6 +69,11 @@ impl Display for Value {
             Self::List(values) => {
                 let values: Vec<String> = values.iter().map(Self::to_string).collect();
                 write!(f, "[{}]", values.join(", "))
+            }
+            Self::Table(entries) => {
+                let entries: Vec<String> =
+                    entries.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+                write!(f, "{{ {} }}", entries.join(", "))
             }
             Self::Other(kind) => f.write_str(kind),
         }
@@ -220,6 +234,30 @@ impl Readable for (u16, u16) {
     fn show(&self) -> String {
         format!("[{}, {}]", self.0, self.1)
     }
+}
+
+/// Makes lists of a type readable.
+macro_rules! listed {
+    ($($Type:ty, $expected:literal;)*) => {
+        $(impl $crate::scenario::Readable for Vec<$Type> {
+            const EXPECTED: &'static str = $expected;
+            fn read(value: &$crate::scenario::Value) -> Option<Self> {
+                let $crate::scenario::Value::List(values) = value else { return None };
+                values.iter().map(<$Type>::read).collect()
+            }
+            fn show(&self) -> String {
+                let values: Vec<String> = self.iter().map(<$Type>::show).collect();
+                format!("[{}]", values.join(", "))
+            }
+        })*
+    };
+}
+
+pub(crate) use listed;
+
+listed! {
+    u16, "a list of integers from 0 to 65535, such as [2, 4]";
+    Span, "a list of durations, such as [\"8ms\", \"16ms\"]";
 }
 
 /// A key that need not be given.

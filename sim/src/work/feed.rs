@@ -18,6 +18,8 @@ pub(crate) struct Feed {
     pub pause: Span,
     /// Whether the end is said by itself, not with the last items.
     pub ends_late: bool,
+    /// From a result to its being taken.
+    pub takes: Span,
     /// Items that were given.
     given: u64,
     /// Whether the end is said.
@@ -29,14 +31,18 @@ pub(crate) struct Feed {
 impl Feed {
     /// So many items, in such bursts.
     pub(crate) fn new(items: u64, burst: u32, pause: Span, ends_late: bool) -> Self {
-        let burst = burst.max(1);
-        Self { items, burst, pause, ends_late, given: 0, ended: false, next: Time(0) }
+        let (burst, takes) = (burst.max(1), Span::ZERO);
+        Self { items, burst, pause, ends_late, takes, given: 0, ended: false, next: Time(0) }
     }
 }
 
 impl World {
     /// Asks a peer for something under a ticket of the schedule.
     pub(crate) fn feed(&mut self, peer: u32, ticket: Ticket, request: Request<Index>, feed: Feed) {
+        if let Request::Lookup(target) = &request {
+            let paths = self.config.user_paths;
+            self.chains.begin(peer, ticket, *target, self.table(peer), paths);
+        }
         self.ask(peer, ticket, Doing::Fed(feed), request);
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use peerless_core::{Digest, Event, Name, Record, Request, Runtime, Span, Spec};
 
-use super::{Doing, Plan};
+use super::{Doing, Plan, Spread};
 use crate::chance::Concern;
 use crate::peer::Index;
 use crate::scenario::{Size, section, worded};
@@ -20,14 +20,22 @@ section! {
         interval: Span = Span::ms(10),
         /// When the first function is deployed.
         start: Span = Span::secs(1),
+        /// When their owners deploy all of them again, with other code.
+        redeployed: Vec<Span> = Vec::new(),
         /// Fewest and most hosts of each.
         replicas: (u16, u16) = (3, 5),
         /// Size of the code.
         size: Size = Size(100 << 10),
         /// Mean time of one run.
         service: Span = Span::ms(20),
-        /// How runs' times are spread about their mean: "constant", "uniform" or "exponential".
+        /// The same of the first functions, in their order, where they are unequal.
+        services: Vec<Span> = Vec::new(),
+        /// How runs' times are spread about their mean: "constant", "uniform", "exponential" or "log-normal".
         spread: Spread = Spread::Exponential,
+        /// The deviation of their logarithms where these are normal.
+        sigma: f64 = 0.5,
+        /// How much oftener the first functions are called: the nth n to this power times as seldom as the first (Zipf's law).
+        popularity: f64 = 0.0,
         /// Whether the record says that running twice does no harm: "yes", "no" or "unsaid".
         idempotent: Idempotent = Idempotent::Unsaid,
         /// A call's deadline, by the record.
@@ -35,18 +43,12 @@ section! {
     }
 }
 
-/// How the times of runs are spread about their mean.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Spread {
-    /// All the same.
-    Constant,
-    /// Evenly from half to one and a half.
-    Uniform,
-    /// As waiting times are.
-    Exponential,
+impl Functions {
+    /// How many deployments there are.
+    pub(crate) fn deployments(&self) -> u64 {
+        u64::from(self.count) * (1 + self.redeployed.len() as u64)
+    }
 }
-
-worded!(Spread: "constant" => Constant, "uniform" => Uniform, "exponential" => Exponential);
 
 /// Whether running twice does no harm, by the record.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -100,8 +102,13 @@ impl World {
 
     /// The record of the workload's function of this number as its owner, `peer`, signs it now.
     pub fn record_of(&self, n: u32, peer: u32) -> Record {
+        self.record_again(n, 0, peer)
+    }
+
+    /// The same of the code that it has after so many further deployments.
+    fn record_again(&self, n: u32, round: u64, peer: u32) -> Record {
         let work = self.scenario.functions.as_ref().expect("the workload has functions");
-        let digest = Digest(self.chance.bytes32(Concern::Function, u64::from(n), 1));
+        let digest = Digest(self.chance.bytes32(Concern::Function, u64::from(n), 1 + round));
         Record {
             function: self.function_name(n.into()),
             owner: owner(self.scenario.owner_of(peer).expect("who deploys holds an owner key")),
@@ -125,18 +132,36 @@ impl World {
         if n + 1 < work.count {
             self.plan_work(self.now + work.interval, Plan::Deploy(n + 1));
         }
-        let ticket = DEPLOY << KIND_SHIFT | u64::from(n);
-        let Some(peer) = self.draw_owner(ticket) else { return };
-        let record = self.record_of(n, peer);
-        let digest = record.spec.as_ref().expect("it is no tombstone").digest;
-        self.desk(peer).code.insert(digest);
-        self.ask(peer, ticket, Doing::Deploy, Request::Deploy(Arc::new(record)));
+        self.deploy(n, 0, work.count);
     }
 
-    pub(super) fn end_deploy(&mut self, took: u64, event: &Event<Index>) {
+    /// The owners of all functions deploy them again.
+    pub(super) fn redeploy(&mut self, round: u32) {
+        let count = self.scenario.functions.as_ref().map_or(0, |work| work.count);
+        for n in 0..count {
+            self.deploy(n, 1 + u64::from(round), count);
+        }
+    }
+
+    fn deploy(&mut self, n: u32, round: u64, count: u32) {
+        let Some(peer) = self.draw_owner(DEPLOY << KIND_SHIFT | u64::from(n)) else { return };
+        let record = self.record_again(n, round, peer);
+        let digest = record.spec.as_ref().expect("it is no tombstone").digest;
+        self.desk(peer).code.insert(digest);
+        let ticket = DEPLOY << KIND_SHIFT | (round * u64::from(count) + u64::from(n));
+        self.ask(
+            peer,
+            ticket,
+            Doing::Deploy { again: round > 0 },
+            Request::Deploy(Arc::new(record)),
+        );
+    }
+
+    pub(super) fn end_deploy(&mut self, took: u64, again: bool, event: &Event<Index>) {
         let deployments = &mut self.work.deployments;
         if is_success(event) {
-            deployments.placed += 1;
+            deployments.placed += u64::from(!again);
+            deployments.replaced += u64::from(again);
             deployments.latency.push(took);
         } else {
             deployments.failures.push(format!("{event:?}"));

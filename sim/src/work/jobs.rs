@@ -122,15 +122,14 @@ impl World {
             let what = format!("manycall: it ended in {event:?}");
             self.laws.violations.add(self.now, Some(peer), what);
         }
-        let services = (0..job.items).map(|item| self.service(peer, ticket, item).0);
+        let services = (0..job.items).map(|item| self.service(job.function, peer, ticket, item).0);
         let (mut whole, mut longest) = (0, 0);
         for service in services {
             whole += u128::from(service);
             longest = longest.max(service);
         }
-        let slots = u64::from(self.scenario.host.slots);
         let function = &self.census.functions[job.function];
-        let ideal = function.could_be_done(start.0, slots, whole);
+        let ideal = function.could_be_done(start.0, whole, |host| self.capacity(host));
         let work = &mut self.work.manycalls;
         if let Some(ideal) = ideal {
             work.ideal.push((ideal - start.0).max(longest));

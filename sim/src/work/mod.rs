@@ -2,21 +2,29 @@
 //! own, with its settings; here is what is planned and what is under way.
 
 mod calls;
+mod drain;
 mod feed;
 mod functions;
+mod goodput;
 mod jobs;
 mod lookups;
+mod popularity;
+mod service;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use peerless_core::{Contact, Event, Input, Request, Span, Target, Ticket, Time};
 
-pub use self::calls::Anycalls;
+pub use self::calls::{Anycalls, Arrivals, Flow};
+pub use self::drain::Drain;
 pub(crate) use self::feed::Feed;
-pub use self::functions::{Functions, Idempotent, Spread};
+pub use self::functions::{Functions, Idempotent};
+pub use self::goodput::Goodput;
 use self::jobs::Job;
 pub use self::jobs::Manycalls;
 pub use self::lookups::Lookups;
+pub use self::popularity::Popularity;
+pub use self::service::Spread;
 use crate::chance::Concern;
 use crate::outcomes;
 use crate::peer::Index;
@@ -34,6 +42,14 @@ pub(crate) enum Plan {
     Call(u32),
     /// An owner begins a manycall.
     Many(u32),
+    /// Someone calls a function: of the flow of this number the how manieth.
+    Flow(u32, u64),
+    /// All functions are deployed again; for the how manieth time.
+    Redeploy(u32),
+    /// Hosts leave for good.
+    Drain,
+    /// A host that has given up all is switched off.
+    Close(u32),
     /// One peer goes and another comes.
     Replace(u32),
     /// A new peer dials one that is there; the how manieth trial.
@@ -48,6 +64,8 @@ pub(crate) enum Plan {
     Depart(u32, u32),
     /// A peer comes back.
     Return(u32),
+    /// A sybil makes itself known.
+    Sybil(u32),
 }
 
 impl Plan {
@@ -65,6 +83,11 @@ impl Plan {
             Self::Break => (8, 0),
             Self::Depart(peer, incarnation) => (9, u64::from(peer) << 32 | u64::from(incarnation)),
             Self::Return(peer) => (10, peer.into()),
+            Self::Sybil(n) => (11, n.into()),
+            Self::Flow(flow, n) => (20, u64::from(flow) << 40 | n),
+            Self::Redeploy(n) => (21, n.into()),
+            Self::Drain => (22, 0),
+            Self::Close(peer) => (23, peer.into()),
         }
     }
 }
@@ -84,11 +107,12 @@ struct Open {
 #[derive(Clone, Debug)]
 enum Doing {
     Lookup { target: u64 },
-    Deploy,
-    Call { hosted: bool, status: u16 },
+    Deploy { again: bool },
+    Call { hosted: bool, status: u16, wrong: bool },
     Many(Box<Job>),
     Fed(Feed),
     Meet { trial: u32 },
+    Drain,
     Other,
 }
 
@@ -99,6 +123,8 @@ pub struct Work {
     pub(crate) last_planned: Time,
     open: BTreeMap<(u32, Ticket), Open>,
     users: u64,
+    /// How often each function is called, where that differs.
+    popularity: Option<Popularity>,
     /// How what [`World::feed`] asked for ended, by who was asked; lost where that peer went.
     pub(crate) answers: BTreeMap<(u32, Ticket), (Time, Event<Index>)>,
     /// Of `[lookups]`.
@@ -109,6 +135,10 @@ pub struct Work {
     pub anycalls: outcomes::Anycalls,
     /// Of `[manycalls]`.
     pub manycalls: outcomes::Manycalls,
+    /// Peers that are to leave for good: users ask others.
+    draining: BTreeSet<u32>,
+    /// Of these, those that are gone.
+    pub drained: u64,
     /// Peers that were replaced.
     pub replaced: u64,
     /// Peers whose session ended.
@@ -132,8 +162,8 @@ impl World {
         let number = operation.ticket & ((1 << KIND_SHIFT) - 1);
         let function = |n| Target::Name(self.function_name(n));
         match operation.ticket >> KIND_SHIFT {
-            LOOKUP => Target::Name(self.chance.name(Concern::Target, number, 0)),
-            DEPLOY => function(number),
+            LOOKUP => Target::Name(self.looked_up(number)),
+            DEPLOY => function(number % (self.census.functions.len() as u64).max(1)),
             _ => function(self.called(operation.ticket)),
         }
     }
@@ -157,9 +187,20 @@ impl World {
         if let Some(work) = &scenario.functions {
             self.expect_functions(work);
             firsts.push((work.start, work.interval.times(work.count.into()), Plan::Deploy(0)));
+            for (n, at) in (0..).zip(&work.redeployed) {
+                firsts.push((*at, Span::ZERO, Plan::Redeploy(n)));
+            }
+            self.work.popularity =
+                (work.popularity > 0.0).then(|| Popularity::new(work.count, work.popularity));
         }
         if let Some(work) = &scenario.anycalls {
-            firsts.push((work.start, work.interval.times(work.count.into()), Plan::Call(0)));
+            let (start, end) = work.lasts();
+            if work.flows.is_empty() {
+                firsts.push((start, end.less(start), Plan::Call(0)));
+            }
+            for (n, flow) in (0..).zip(&work.flows) {
+                firsts.push((flow.from, end.less(flow.from), Plan::Flow(n, 0)));
+            }
         }
         if let Some(work) = &scenario.manycalls {
             firsts.push((work.start, work.interval.times(work.jobs.into()), Plan::Many(0)));
@@ -170,11 +211,15 @@ impl World {
         if let Some(crash) = &scenario.crash {
             firsts.push((crash.at, Span::ZERO, Plan::Crash));
         }
+        if let Some(drain) = &scenario.drain {
+            firsts.push((drain.at, drain.linger, Plan::Drain));
+        }
         if let Some(joining) = &scenario.joining {
             firsts.push((Span::ZERO, joining.over, Plan::Join(1)));
         }
         self.begin_partition();
         self.begin_sessions();
+        self.begin_sybils();
         for (start, lasts, plan) in firsts {
             self.work.last_planned = self.work.last_planned.max(START + start + lasts);
             self.plan_work(START + start, plan);
@@ -193,6 +238,10 @@ impl World {
             Plan::Lookup(n) => self.begin_lookup(n),
             Plan::Deploy(n) => self.begin_deploy(n),
             Plan::Call(n) => self.begin_call(n),
+            Plan::Flow(flow, n) => self.begin_flow(flow, n),
+            Plan::Redeploy(round) => self.redeploy(round),
+            Plan::Drain => self.begin_drain(),
+            Plan::Close(peer) => self.close(peer),
             Plan::Many(n) => self.begin_many(n),
             Plan::Replace(n) => self.replace(n),
             Plan::Meet(peer, trial) => self.meet(peer, trial),
@@ -201,24 +250,26 @@ impl World {
             Plan::Break => self.break_connections(),
             Plan::Depart(peer, incarnation) => self.depart(peer, incarnation),
             Plan::Return(peer) => self.come_back(peer),
+            Plan::Sybil(n) => self.introduce(n),
         }
     }
 
-    /// A random peer that is there and has been for long enough.
+    /// A random honest peer that is there and has been for long enough.
     pub(crate) fn draw_peer(&self, concern: Concern, n: u64) -> Option<u32> {
         let ever = u64::from(self.oracle.ever());
         let long_ago = Time(self.now.0.saturating_sub(SETTLED)).max(START).0;
         (0..10_000)
             .map(|trial| self.chance.below(ever, concern, n, trial, 0) as u32)
+            .filter(|peer| !self.is_liar(*peer) && !self.work.draining.contains(peer))
             .find(|peer| self.is_up(*peer) && self.oracle.was_live(*peer, long_ago))
     }
 
-    /// A random owner that is there.
+    /// A random honest owner that is there.
     fn draw_owner(&self, n: u64) -> Option<u32> {
         let owners = u64::from(self.scenario.owners);
         (0..1000)
             .map(|trial| self.chance.below(owners, Concern::Asker, n, trial, 0) as u32)
-            .find(|peer| self.is_up(*peer))
+            .find(|peer| self.is_up(*peer) && !self.is_liar(*peer))
     }
 
     /// A user outside of the workload asks a peer for something; its ticket.
@@ -269,25 +320,27 @@ impl World {
     /// A user is told something.
     pub(crate) fn told(&mut self, peer: u32, ticket: Ticket, event: &Event<Index>) {
         let key = (peer, ticket);
+        let lied = matches!(event, Event::Head { host, .. } if self.answers_wrongly(host.0));
         let Some(open) = self.work.open.get_mut(&key) else { return };
         if !event.is_final() {
             let taken = match (&mut open.doing, event) {
-                (Doing::Call { status, .. }, Event::Head { attempt, .. }) => {
+                (Doing::Call { status, wrong, .. }, Event::Head { attempt, .. }) => {
+                    *wrong = lied;
                     let desk = self.desks[peer as usize].as_ref();
                     let answered = desk.and_then(|desk| desk.attempts.get(attempt)?.status);
                     *status = answered.unwrap_or(0);
-                    false
+                    None
                 }
                 (Doing::Many(job), Event::Item { result, .. }) => {
                     job.count(result);
                     self.work.manycalls.results += 1;
-                    true
+                    Some(Span::ZERO)
                 }
-                (Doing::Fed(_), Event::Item { .. }) => true,
-                _ => false,
+                (Doing::Fed(feed), Event::Item { .. }) => Some(feed.takes),
+                _ => None,
             };
-            if taken {
-                self.tell(peer, self.now, Input::Taken { ticket, n: 1 });
+            if let Some(after) = taken {
+                self.tell(peer, self.now + after, Input::Taken { ticket, n: 1 });
             }
             return;
         }
@@ -299,12 +352,14 @@ impl World {
                 self.plan_work(self.now + Span::ms(1), Plan::Meet(peer, trial + 1));
             }
             Doing::Meet { .. } | Doing::Other => {}
+            Doing::Drain => self.end_drain(peer, event),
             Doing::Fed(_) => {
+                self.end_chain(peer, ticket, event);
                 self.work.answers.insert(key, (self.now, event.clone()));
             }
-            Doing::Deploy => self.end_deploy(took, event),
-            Doing::Call { hosted, status } => {
-                self.end_call_of(took, attempts, hosted, status, event);
+            Doing::Deploy { again } => self.end_deploy(took, again, event),
+            Doing::Call { hosted, status, wrong } => {
+                self.end_call_of(key, took, attempts, (hosted, status, wrong), event);
             }
             Doing::Many(job) => self.end_many(peer, ticket, start, attempts, &job, event),
         }

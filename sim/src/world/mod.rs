@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use peerless_core::{
-    Config, Core, Effect, Event, Input, Item, Message, Peer, Query, Setup, Tag, Time, Turn,
+    Config, Core, Effect, Event, Input, Item, Key, Message, Peer, Query, Setup, Tag, Time, Turn,
 };
 
 pub use self::peers::owner;
 
+use crate::adversary::Crowd;
 use crate::agenda::{Agenda, When};
 use crate::calls::Packet;
 use crate::census::Census;
@@ -27,6 +28,7 @@ use crate::peer::{Index, limb};
 use crate::record::Recorder;
 use crate::scenario::{Scenario, Silence};
 use crate::series::Sampler;
+use crate::tickets::ticket_name;
 use crate::work::{Plan, Work};
 
 /// When the world begins: 2027-01-01, 00:00 UTC.
@@ -90,12 +92,14 @@ pub(crate) const PACKET: u64 = 1 << 62;
 const OWN: u64 = 2 << 62;
 
 /// A peer's core and what every turn of it reads and writes: a turn at one of a million peers costs
-/// hardly more than the memory that it has to wait for, so this lies together.
+/// hardly more than the memory that it has to wait for, so this lies together, in this order, and
+/// begins with a cache line or in the middle of one.
+#[repr(C, align(32))]
 struct Seat {
-    core: Option<Core<Index>>,
     digest: Fold,
     wake: Time,
     counters: Counters,
+    core: Option<Core<Index>>,
 }
 
 impl Seat {
@@ -130,6 +134,7 @@ pub struct World {
     pub(crate) chains: Chains,
     pub(crate) census: Census,
     pub(crate) work: Work,
+    pub(crate) crowd: Crowd,
     pub(crate) count: Count,
     pub(crate) sampler: Sampler,
     /// Writes down what concerns one operation.
@@ -165,10 +170,11 @@ impl World {
             effects: Vec::new(),
             network: Network::new(&scenario, chance.clone()),
             oracle: Oracle::new(limb, peers, START.0),
-            laws: Laws::of(peers),
+            laws: Laws::of(peers, scenario.core.items_ahead_max),
             chains: Chains::default(),
             census: Census::default(),
             work: Work::default(),
+            crowd: Crowd::default(),
             count: Count::default(),
             sampler: Sampler::default(),
             recorder: None,
@@ -189,6 +195,12 @@ impl World {
     pub fn table(&self, peer: u32) -> Vec<Index> {
         let core = self.seats[peer as usize].core.as_ref();
         core.map_or(Vec::new(), |core| core.table().collect())
+    }
+
+    /// Whom a peer that is there would name to `except` as the `n` closest to a position.
+    pub fn closest(&self, peer: u32, position: Key, n: usize, except: Option<u32>) -> Vec<Index> {
+        let core = self.seats[peer as usize].core.as_ref();
+        core.map_or(Vec::new(), |core| core.closest(position, n, except.map(Index)))
     }
 
     /// The live hosts of the function of this number, each with a version that it serves.
@@ -304,19 +316,34 @@ impl World {
         for (when, _) in self.agenda.ahead(WARMED) {
             ahead += 1;
             let Some(seat) = self.seats.get(when.to as usize) else { continue };
-            let own = seat.digest.sum() ^ seat.wake.0 ^ seat.counters.messages ^ seat.counters.own;
-            read ^= own ^ self.laws.warm(when.to) ^ seat.core.as_ref().map_or(0, Core::warm);
+            let core = seat.core.as_ref().map_or(0, Core::warm);
+            read ^= seat.digest.sum() ^ core ^ self.laws.warm(when.to);
         }
-        for (when, happening) in self.agenda.ahead(WARMED) {
+        // What lies beyond the seats: first where, then all of it at once.
+        let mut buckets: [&[Index]; WARMED] = [&[]; WARMED];
+        let mut answers = [None; WARMED];
+        for (at, (when, happening)) in self.agenda.ahead(WARMED).enumerate() {
             let Happening::Message(message, _) = happening else { continue };
             let core = self.seats.get(when.to as usize).and_then(|seat| seat.core.as_ref());
             let Some(core) = core else { continue };
-            read ^= core.warm_near(Index(when.from).key());
-            read ^= match message {
-                Message::Query(_, Query::Find(target)) => core.warm_near(target.key()),
-                Message::Query(..) => 0,
-                Message::Answer(tag, _) => core.warm_query(*tag),
-            };
+            match message {
+                Message::Query(_, Query::Find(target)) => buckets[at] = core.bucket(target.key()),
+                Message::Query(..) => {}
+                Message::Answer(tag, _) => {
+                    buckets[at] = core.bucket(Index(when.from).key());
+                    answers[at] = Some((core, *tag));
+                }
+            }
+        }
+        for peers in buckets {
+            // These lie on all its cache lines, where it holds no more than usual.
+            let at = |at: usize| peers.get(at).map_or(0, |peer| u64::from(peer.0));
+            read ^= at(0) ^ at(peers.len() / 2) ^ at(peers.len().saturating_sub(1));
+        }
+        for depth in 1..=Core::<Index>::ANSWER_DEPTH {
+            for (core, tag) in answers.iter().flatten() {
+                read ^= core.warm_answer(*tag, depth);
+            }
         }
         self.warm = ahead.saturating_sub(1);
         std::hint::black_box(read);
@@ -343,7 +370,7 @@ impl World {
         core.handle(input, &mut Turn::new(self.now, &self.config, &mut effects));
         for effect in effects.drain(..) {
             let sum = fold.effect(&effect);
-            self.laws.effect(peer, &effect);
+            self.laws.effect(self.now, peer, &effect);
             self.chains.effect(self.now, peer, &effect);
             if let Some(recorder) = &mut self.recorder {
                 recorder.effect(self.now, peer, &effect);
@@ -352,6 +379,10 @@ impl World {
         }
         self.effects = effects;
         self.seats[at].digest = fold;
+        if let Some(ticket) = self.chains.idle(peer) {
+            let what = format_args!("idle: {} waits for nobody", ticket_name(ticket));
+            self.laws.violations.add(self.now, Some(peer), what);
+        }
     }
 
     pub(crate) fn desk(&mut self, peer: u32) -> &mut Desk {
@@ -360,9 +391,14 @@ impl World {
 
     /// A message of so many bytes leaves now.
     fn message(&mut self, from: u32, to: u32, bytes: u64) -> Passage {
-        let counter = &mut self.seats[from as usize].counters.messages;
-        *counter += 1;
-        Passage { from, to, counter: *counter, time: self.now, bytes }
+        let counter = if Scenario::is_sybil(from) {
+            self.sybil_sends(from)
+        } else {
+            let counter = &mut self.seats[from as usize].counters.messages;
+            *counter += 1;
+            *counter
+        };
+        Passage { from, to, counter, time: self.now, bytes }
     }
 
     /// Puts something on the agenda.

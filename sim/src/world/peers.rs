@@ -110,6 +110,7 @@ impl World {
         self.census.left(self.now.0, peer);
         self.laws.crashed(peer);
         self.chains.crashed(peer);
+        self.desk(peer).met.clear();
         self.break_calls(peer, silence);
         self.work_lost(peer);
     }

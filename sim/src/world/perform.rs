@@ -7,7 +7,7 @@ use crate::agenda::When;
 use crate::chance::{Concern, Share};
 use crate::network::Verdict;
 use crate::peer::Index;
-use crate::scenario::Silence;
+use crate::scenario::{Scenario, Silence};
 use crate::wire;
 
 /// Connecting takes TCP, Noise and Yamux: four round trips.
@@ -27,7 +27,9 @@ impl World {
             }
             Effect::Abort { attempt } => self.abort(peer, attempt),
             Effect::Refuse { call, why, load } => self.refuse(peer, call, why, load),
-            Effect::Run { job, call, deadline, .. } => self.begin_run(peer, job, call, deadline),
+            Effect::Run { job, call, function, deadline, .. } => {
+                self.begin_run(peer, (job, call), function, deadline);
+            }
             Effect::Respond { call, load, stay } => self.respond(peer, call, load, stay),
             Effect::Cancel { job } => {
                 let time = self.now + host.cancel_delay;
@@ -52,7 +54,7 @@ impl World {
         }
     }
 
-    fn send(&mut self, from: u32, to: u32, message: Message<Index>, sum: u64) {
+    pub(crate) fn send(&mut self, from: u32, to: u32, message: Message<Index>, sum: u64) {
         let bytes = wire::size(&message);
         self.count.messages += 1;
         self.count.bytes += bytes;
@@ -81,7 +83,14 @@ impl World {
     }
 
     pub(super) fn deliver(&mut self, from: u32, to: u32, message: Message<Index>, sum: u64) {
+        if Scenario::is_sybil(to) {
+            return self.sybil_hears(from, to, &message);
+        }
         if self.is_up(to) {
+            if self.is_made_up(from, to, &message) {
+                return;
+            }
+            self.meet_first(to, from);
             return self.turn(to, Input::Heard { from: Index(from), message }, sum);
         }
         if self.gone.get(&to) == Some(&Silence::Machine)
@@ -140,7 +149,7 @@ impl World {
     fn fetch(&mut self, peer: u32, tag: Tag, (digest, size): (Digest, u64), from: Option<Index>) {
         let fails = self.errand_fails(peer, self.scenario.host.fetch_fails);
         let has = |other: u32| {
-            let desk = self.desks[other as usize].as_ref();
+            let desk = self.desks.get(other as usize).and_then(Option::as_ref);
             let near = !self.network.parts(self.now, peer, other);
             near && self.is_up(other) && desk.is_some_and(|desk| desk.code.contains(&digest))
         };

@@ -50,7 +50,7 @@ fn what_is_left_out_moves_nothing_else() {
             let rest: Vec<_> =
                 whole.schedule.iter().filter(|step| step.feature != Some(*feature)).collect();
             let without = less.schedule.iter().collect::<Vec<_>>();
-            if *feature != Feature::Wipes {
+            if !matches!(feature, Feature::Wipes | Feature::Late) {
                 assert_eq!(rest, without, "seed {seed} without {feature:?}");
             }
         }
@@ -111,6 +111,44 @@ fn a_scenario_whose_peers_come_and_go_is_perturbed() {
             assert!(outcome.violation.is_none(), "{comes} {seed}: {:?}", outcome.violation);
         }
     }
+}
+
+/// Worlds of the preset performance have much to do and no faults; each does it well, and what they
+/// come to is told side by side.
+#[test]
+fn performance_is_measured() {
+    let named = Named { preset: Preset::Performance, ..named(0) };
+    for seed in 0..200 {
+        let case = draw(&Named { seed, ..named.clone() }).expect("it can be drawn");
+        let work = Feature::ALL.iter().filter(|feature| case.has(**feature));
+        let work: Vec<&Feature> = work.collect();
+        assert!(case.is_load() && case.schedule.is_empty(), "seed {seed}");
+        assert!(
+            work.iter().all(|it| {
+                matches!(
+                    it,
+                    Feature::Lookups
+                        | Feature::Calls
+                        | Feature::Jobs
+                        | Feature::Jitter
+                        | Feature::Tight
+                )
+            }),
+            "seed {seed}: {work:?}"
+        );
+    }
+    let output = sim(&["--preset", "performance", "--seeds", "10..13", "--off", "jobs", "--json"]);
+    let (out, error) = (said(&output.stdout), said(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{out}{error}");
+    let object: serde_json::Value = serde_json::from_str(&out).expect("it is one object");
+    let figures = object["figures"].as_array().expect("there are figures");
+    for figure in ["lookup requests, mean", "calls served, share", "call ms, p99"] {
+        let figure = figures.iter().find(|it| it["figure"] == figure).expect("it is measured");
+        let [least, median, most] = ["least", "median", "most"].map(|it| figure[it].as_f64());
+        assert!(least.is_some() && least <= median && median <= most, "{figure}");
+    }
+    let table = sim(&["--preset", "performance", "--seeds", "10..11", "--off", "jobs,calls"]);
+    assert!(said(&table.stdout).starts_with("figure "), "{}", said(&table.stdout));
 }
 
 fn sim(arguments: &[&str]) -> Output {

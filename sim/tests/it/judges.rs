@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use peerless_core::{Digest, Input, Name, Request, Time};
-use peerless_sim::census::Census;
+use peerless_sim::census::{CAPACITY, Census};
 use peerless_sim::laws::Laws;
 use peerless_sim::oracle::Oracle;
 use peerless_sim::peer::{Index, limb};
@@ -40,6 +40,20 @@ fn who_comes_and_goes_counts_while_there() {
     assert_eq!(oracle.closest(eighths(7), 2, 15, None), [5, 4]);
     assert_eq!(oracle.closest(eighths(7), 2, 25, None), [6, 5]);
     assert_eq!(oracle.live(), 7);
+}
+
+#[test]
+fn an_answer_lacks_the_honest_that_are_not_in_it() {
+    let mut oracle = Oracle::new(eighths, 6, 0);
+    oracle.left(10, 1);
+    let lacks = |start, end, answer: &[u32]| {
+        oracle.lacks(eighths(0), 3, 5, (start, end), answer, |peer| peer != 2)
+    };
+    assert_eq!(lacks(0, 5, &[0, 1, 2]), (0, 0));
+    assert_eq!(lacks(0, 5, &[4, 1, 0]), (0, 0), "the liar need not be in it, nor the order right");
+    assert_eq!(lacks(0, 5, &[2, 3, 4]), (2, 2));
+    assert_eq!(lacks(0, 15, &[0, 1, 2]), (0, 1), "at the start none, at the end 3");
+    assert_eq!(lacks(11, 15, &[0, 3]), (0, 0));
 }
 
 #[test]
@@ -109,10 +123,15 @@ fn hosts_are_counted_over_time() {
     // 10 of the 100 since the first host there was none.
     assert!((census.hostless_fraction(110) - 0.1).abs() < 1e-9);
     // From 20 on two hosts of one slot do 40 until 40, one 10 until 50, none until 60, then one.
-    assert_eq!(function.could_be_done(20, 1, 40), Some(40));
-    assert_eq!(function.could_be_done(20, 1, 55), Some(65));
-    assert_eq!(function.could_be_done(20, 2, 55), Some(34));
-    assert_eq!(function.could_be_done(85, 1, 10), Some(90));
+    assert_eq!(function.could_be_done(20, 40, |_| CAPACITY), Some(40));
+    assert_eq!(function.could_be_done(20, 55, |_| CAPACITY), Some(65));
+    assert_eq!(function.could_be_done(20, 55, |_| 2 * CAPACITY), Some(34));
+    assert_eq!(function.could_be_done(85, 10, |_| CAPACITY), Some(90));
+    // The first has three slots, the others are of half the speed.
+    let unequal = |host| if host == 1 { 3 * CAPACITY } else { CAPACITY / 2 };
+    assert_eq!(function.could_be_done(20, 70, unequal), Some(40));
+    assert_eq!(function.could_be_done(20, 73, unequal), Some(46));
+    assert_eq!(function.could_be_done(20, 76, unequal), Some(62));
 }
 
 #[test]

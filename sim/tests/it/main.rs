@@ -36,3 +36,5 @@ mod sessions;
 mod sweep;
 #[cfg(not(feature = "planted"))]
 mod transcripts;
+#[cfg(not(feature = "planted"))]
+mod workloads;

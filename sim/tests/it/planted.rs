@@ -21,7 +21,7 @@ fn alone() -> MutexGuard<'static, ()> {
 /// Of the small worlds the first, one for each rule, have to notice planted bugs. The others differ in
 /// their networks.
 fn judging() -> &'static [(&'static str, &'static [&'static str])] {
-    &support::SMALL[..7]
+    &support::SMALL[..9]
 }
 
 /// What a world comes to under the active bug, or the first line of its panic.
@@ -120,7 +120,7 @@ fn fuzzing_finds_bugs_and_makes_them_small() {
     let mut text = String::new();
     for bug in FUZZED {
         planted::set(bug as u32);
-        let _ = writeln!(text, "{bug:?}\n{}", broken_case(bug));
+        let _ = writeln!(text, "{bug:?}\n{}", broken_case(bug, 0..SEEDS_MAX));
     }
     planted::set(0);
     drop(std::panic::take_hook());
@@ -129,8 +129,49 @@ fn fuzzing_finds_bugs_and_makes_them_small() {
     }, { insta::assert_snapshot!("fuzzed_bugs", text) });
 }
 
+/// The bugs of order and timing, each with the first seed whose case it breaks, of 2,000.
+const OF_ORDER: [(Bug, Option<u64>); 12] = [
+    (Bug::EndsInFlight, Some(0)),
+    (Bug::FailedHoldsPlace, Some(19)),
+    (Bug::RepairsOnce, Some(303)),
+    (Bug::RanksOffByOne, None),
+    (Bug::AbortsOnlyFirst, Some(424)),
+    (Bug::OutlivesDeadline, Some(0)),
+    (Bug::ForgetsTheOther, Some(193)),
+    (Bug::CreditsEarly, Some(0)),
+    (Bug::FreesEarly, Some(2)),
+    (Bug::RespondsToGone, Some(0)),
+    (Bug::CountsStragglers, Some(0)),
+    (Bug::RetiresOutOfTurn, Some(0)),
+];
+
+#[test]
+fn fuzzing_finds_bugs_of_order_and_timing() {
+    let _alone = alone();
+    assert!(OF_ORDER.map(|(bug, _)| bug) == Bug::OF_ORDER);
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut text = String::new();
+    let mut lawful = 0;
+    for (bug, seed) in OF_ORDER {
+        let Some(seed) = seed else {
+            let _ = writeln!(text, "{bug:?}\nnot found\n");
+            continue;
+        };
+        planted::set(bug as u32);
+        let case = broken_case(bug, seed..seed + 1);
+        lawful += usize::from(!case.contains(": panic: "));
+        let _ = writeln!(text, "{bug:?}\n{case}");
+    }
+    planted::set(0);
+    drop(std::panic::take_hook());
+    insta::with_settings!({
+        snapshot_path => "../../../snapshots/sim", prepend_module_to_snapshot => false
+    }, { insta::assert_snapshot!("fuzzed_order", text) });
+    assert_eq!(lawful, 11, "what laws and oracle find");
+}
+
 /// The first broken case under the active bug, made small; its command plays it again.
-fn broken_case(bug: Bug) -> String {
+fn broken_case(bug: Bug, mut seeds: std::ops::Range<u64>) -> String {
     let named = |seed| fuzz::Named {
         scenario: None,
         seed,
@@ -139,7 +180,7 @@ fn broken_case(bug: Bug) -> String {
         off: std::collections::BTreeSet::new(),
         peers: None,
     };
-    let found = (0..SEEDS_MAX).find_map(|seed| {
+    let found = seeds.find_map(|seed| {
         let case = fuzz::draw(&named(seed)).expect("it can be drawn");
         fuzz::play(&case).violation.map(|violation| (case, violation))
     });

@@ -11,7 +11,7 @@ fn complaints_name_file_line_and_key() {
     let calls = &format!("{functions}[anycalls]\n");
     let many = &format!("{functions}[manycalls]\n");
     let crash = &format!("{functions}[crash]\n");
-    let cases: [(&str, &str, &[&str]); 62] = [
+    let cases: [(&str, &str, &[&str]); 75] = [
         ("unknown key", "peers = 10\n\n[network]\nlatencyy = \"5ms\"", &[]),
         ("unknown section", "peers = 10\n[netwrok]\n", &[]),
         ("unknown key outside", "peer = 10", &[]),
@@ -73,6 +73,38 @@ fn complaints_name_file_line_and_key() {
         ("no such shape", "[sessions]\nshape = 0.01", &[]),
         ("no trace", "[sessions]\nlaw = \"trace\"", &[]),
         ("no such trace", "[sessions]\nlaw = \"trace\"\ntrace = \"none.txt\"", &[]),
+        ("no adversary", "[adversaries]\nliars = 0.0", &[]),
+        ("nobody to ask", "[adversaries]\nliars = 1.0", &[]),
+        ("a lie for nobody", "[adversaries]\nliars = 0.0\nwrong = 0.1\nlie = \"silence\"", &[]),
+        ("no sybils", "[sybils]\ncount = 0", &[]),
+        ("too many sybils", "peers = 1_000_000\n[sybils]\ncount = 2_000", &[]),
+        ("nothing eclipsed", "[lookups]\neclipsed = 0.5", &[]),
+        ("no flow", calls, &["anycalls.flows=[5]"]),
+        (
+            "a flow of nothing",
+            calls,
+            &["anycalls.flows=[{ rate = 0, from = \"1s\", until = \"2s\" }]"],
+        ),
+        (
+            "a flow through nobody",
+            calls,
+            &[
+                "peers=5",
+                "anycalls.flows=[{ rate = 1, from = \"1s\", until = \"2s\", through = 5 }]",
+            ],
+        ),
+        (
+            "a flow to nothing",
+            calls,
+            &["anycalls.flows=[{ rate = 1, from = \"1s\", until = \"2s\", function = 1 }]"],
+        ),
+        (
+            "flows and a count",
+            calls,
+            &["anycalls.count=5", "anycalls.flows=[{ rate = 1, from = \"1s\", until = \"2s\" }]"],
+        ),
+        ("no slots of one", functions, &["host.slots_each=[2, 0]"]),
+        ("no bursts", calls, &["anycalls.burst=0"]),
         ("expects of nothing", "[expect]\nlookup_exact_min = 1.0", &[]),
     ];
     let mut text = String::new();
@@ -111,7 +143,11 @@ fn no_value_panics_or_hangs() {
             _ => &["0", "1", "255"],
         };
         for value in values {
-            let sets = [format!("{key}={value}")];
+            let mut sets = vec![format!("{key}={value}")];
+            // A thousand of them may take their time one after the other: a week of it.
+            if key.starts_with("sybils.") && key != "sybils.count" {
+                sets.push("sybils.count=8".to_owned());
+            }
             // The two laws by which peers go exclude each other.
             let few = few.replace(churn, if key.starts_with("sessions.") { "" } else { churn });
             if let Ok(scenario) = Scenario::parse("few", "few.toml", &few, &sets) {
@@ -177,7 +213,7 @@ fn every_standard_can_be_written() {
         let sets: Vec<String> = [&given[..], &["owners=1".to_owned()]].concat();
         let said = Scenario::parse("all", "all.toml", "", &sets).expect("all of them are possible");
         let sections = format!(
-            "owners = 1\n[lookups]\n[{there}]\n[crash]\n[partition]\n[joining]\n[functions]\n\
+            "owners = 1\n[lookups]\n[{there}]\n[crash]\n[partition]\n[joining]\n[adversaries]\n[sybils]\n[functions]\n[drain]\n\
              [anycalls]\n[manycalls]"
         );
         let standard = Scenario::parse("all", "all.toml", &sections, &[]);

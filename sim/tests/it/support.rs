@@ -13,7 +13,7 @@ use peerless_sim::world::{START, World};
 
 /// The built-in scenarios, small enough for a debug build. What follows a slash tells those of one
 /// scenario apart.
-pub(crate) const SMALL: [(&str, &[&str]); 16] = [
+pub(crate) const SMALL: [(&str, &[&str]); 25] = [
     ("lookup", &["peers=400", "lookups.count=300"]),
     (
         "churn",
@@ -61,6 +61,48 @@ pub(crate) const SMALL: [(&str, &[&str]); 16] = [
         ],
     ),
     (
+        "liars",
+        &[
+            "peers=1000",
+            "core.k=8",
+            "adversaries.liars=0.4",
+            "lookups.count=300",
+            "expect.lookup_succeeded_min=0.98",
+        ],
+    ),
+    (
+        "eclipse",
+        &[
+            "peers=300",
+            "owners=3",
+            "core.k=8",
+            "network.groups=150",
+            "sybils.count=100",
+            "sybils.groups=2",
+            "sybils.reach=40",
+            "functions.start=5s",
+            "lookups.count=60",
+            "lookups.start=12s",
+            "anycalls.count=60",
+            "anycalls.start=16s",
+            "expect.lookup_missing_mean_max=4.5",
+        ],
+    ),
+    (
+        "anycall/adversaries",
+        &[
+            "peers=60",
+            "owners=5",
+            "functions.count=8",
+            "anycalls.count=300",
+            "crash.at=32s",
+            "adversaries.liars=0.1",
+            "adversaries.free_riders=0.3",
+            "adversaries.wrong=0.2",
+            "expect.anycall_succeeded_min=0.7",
+        ],
+    ),
+    (
         "anycall/once",
         &[
             "peers=60",
@@ -87,6 +129,66 @@ pub(crate) const SMALL: [(&str, &[&str]); 16] = [
             "expect.placement_live_min=8",
             "expect.manycall_efficiency_min=0.5",
             "expect.manycall_failed_max=16",
+        ],
+    ),
+    (
+        "overload",
+        &[
+            "functions.services=[\"80ms\"]",
+            "anycalls.flows=[{ rate = 150, from = \"5s\", until = \"17s\", through = 0, function = 0 }, \
+             { rate = 150, from = \"5s\", until = \"17s\", through = 1, function = 0 }]",
+        ],
+    ),
+    (
+        "manycall-spread",
+        &[
+            "peers=16",
+            "host.hosts=10",
+            "functions.replicas=[10, 10]",
+            "manycalls.items=1000",
+            "expect.manycall_efficiency_min=0.93",
+        ],
+    ),
+    (
+        "leaving",
+        &[
+            "functions.services=[\"80ms\"]",
+            "anycalls.flows=[{ rate = 40, from = \"10s\", until = \"75s\" }]",
+            "drain.at=15s",
+            "functions.redeployed=[\"20s\"]",
+        ],
+    ),
+    (
+        "dfaas-all",
+        &[
+            "anycalls.flows=[{ rate = 350, from = \"5s\", until = \"8s\", through = 0, function = 0 }, \
+             { rate = 600, from = \"5s\", until = \"8s\", through = 1, function = 0 }]",
+            "functions.redeployed=[\"6s\"]",
+        ],
+    ),
+    (
+        "anycall/zipf",
+        &[
+            "peers=60",
+            "owners=5",
+            "functions.count=20",
+            "functions.popularity=1.1",
+            "anycalls.count=600",
+            "anycalls.arrivals=poisson",
+            "anycalls.burst=5",
+            "host.slots_each=[1, 2, 8]",
+            "crash.at=33s",
+        ],
+    ),
+    (
+        "manycall-faults",
+        &[
+            "peers=24",
+            "host.hosts=20",
+            "host.slow=0.1",
+            "functions.replicas=[20, 20]",
+            "manycalls.items=1000",
+            "crash.at=60s",
         ],
     ),
     (
@@ -233,7 +335,8 @@ fn join_and_tables_shape() -> String {
     let peer = world.add();
     let target = Some(peerless_core::Target::Peer(Index(peer)));
     watch(&mut world, Interest { target, ..Interest::default() });
-    let met = peerless_core::Input::Met { peer: Index(3), serves: true };
+    let met =
+        peerless_core::Input::Met { peer: Index(3), serves: true, group: None, relayed: false };
     world.tell_now(peer, met);
     world.run_until(START + Span::secs(5));
     text.push_str(&told(&mut world));
@@ -370,7 +473,15 @@ fn removal_and_a_host_that_was_away() -> String {
     world.run_until(START + Span::secs(20));
     world.restart(away);
     let bootstrap = (0..8).find(|peer| world.is_up(*peer) && *peer != away).expect("seven are up");
-    world.tell_now(away, peerless_core::Input::Met { peer: Index(bootstrap), serves: true });
+    world.tell_now(
+        away,
+        peerless_core::Input::Met {
+            peer: Index(bootstrap),
+            serves: true,
+            group: None,
+            relayed: false,
+        },
+    );
     world.run_until(START + Span::secs(40));
     text.push_str(&told(&mut world));
     let _ = writeln!(text, "f is hosted by {:?}", world.hosts_of(0));
@@ -483,7 +594,10 @@ fn owners_nodes_compare() -> String {
         Interest { requests_of: Some(away), sync: true, from, ..Interest::default() },
     );
     world.restart(away);
-    world.tell_now(away, peerless_core::Input::Met { peer: Index(3), serves: true });
+    world.tell_now(
+        away,
+        peerless_core::Input::Met { peer: Index(3), serves: true, group: None, relayed: false },
+    );
     world.run_until(START + Span::secs(100));
     world.user(away, peerless_core::Request::List);
     text.push_str(&told(&mut world));

@@ -38,7 +38,7 @@ async fn peers_are_met_and_lost() {
     let (mut one, mut two) = (node().await, node().await);
     assert_eq!(one.net.dial(two.address()).await, Ok(two.key));
     let met = |event| match event {
-        Event::Met { peer, serves, addresses, observed } => {
+        Event::Met { peer, serves: serves @ true, addresses, observed } => {
             let seen = observed.to_string();
             assert!(seen.starts_with("/ip4/127.0.0.1/tcp/") && !seen.contains("/p2p/"), "{seen}");
             Some((peer, serves, addresses))

@@ -173,6 +173,28 @@ fn read(line: &[u8]) -> Result<Bytes, String> {
     Ok(compact(text).into())
 }
 
+/// For tests that feed it bytes: reads them as an array of items, and as lines.
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let document = Bytes::copy_from_slice(bytes);
+    if let Ok(array) = serde_json::from_slice::<&RawValue>(&document)
+        && let Some(mut items) = Items::whole(&document, array)
+    {
+        let mut found = 0;
+        while items.ready().is_some() {
+            found += 1;
+        }
+        assert!(found <= bytes.len(), "each item takes a byte at least");
+    }
+    for line in bytes.split(|byte| *byte == b'\n') {
+        let is_object = line.trim_ascii_start().starts_with(b"{");
+        if let Ok(item) = read(line)
+            && !is_object
+        {
+            assert_eq!(read(&item), Ok(item.clone()), "what is compact stays as it is");
+        }
+    }
+}
+
 /// JSON without the white space between its parts; numbers and the order of keys stay as written.
 fn compact(text: &str) -> Vec<u8> {
     let (mut compact, mut quoted, mut escaped) = (Vec::with_capacity(text.len()), false, false);

@@ -25,6 +25,7 @@ use super::{ApiError, FunctionRef, Segment, parameters, read_body, resolve};
 use crate::budget::{Budget, Share};
 use crate::node::Node;
 use items::Items;
+pub(crate) use items::fuzz as fuzz_items;
 use job::{Job, Next};
 
 /// Further attempts of an item unless said.
