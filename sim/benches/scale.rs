@@ -174,7 +174,7 @@ fn ask(world: &World, known: &mut [Heard], answering: usize, asked: &mut Vec<u32
     let count = known.len().min(core.k.into());
     let closest = &mut known[..count];
     let is_near = closest.iter().any(|heard| heard.answered);
-    let most = usize::from(if is_near { core.alpha_near } else { core.alpha });
+    let most = usize::from(if is_near { core.alpha_near.max(core.alpha) } else { core.alpha });
     let before = asked.len();
     let free = most.saturating_sub(answering + before);
     for heard in closest.iter_mut().filter(|heard| !heard.asked).take(free) {
