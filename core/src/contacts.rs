@@ -118,17 +118,18 @@ impl<P: Peer> Core<P> {
     /// Dials the next contacts in turn, at most `n`, of which nobody is known to live: once each.
     pub(crate) fn dial_contacts(&mut self, n: usize, turn: &mut Turn<'_, P>) {
         let all = self.ways.contacts.len();
+        let lost = self.table.is_lost();
         let mut left = n;
         for step in 0..all {
             let at = (self.ways.next + step) % all;
-            let (contact, met) = self.ways.contacts[at];
-            let known = met.is_some_and(|peer| self.table.contains(self.me.key(), peer));
-            let dialling = self.ways.dials.iter().any(|(_, dial)| dial.contact == contact);
             if left == 0 {
                 self.ways.next = at;
                 return;
             }
-            if (known && !self.table.is_lost()) || dialling {
+            let (contact, met) = self.ways.contacts[at];
+            let known = met.is_some_and(|peer| self.table.contains(self.me.key(), peer));
+            let dialling = self.ways.dials.iter().any(|(_, dial)| dial.contact == contact);
+            if (known && !lost) || dialling {
                 continue;
             }
             left -= 1;

@@ -42,8 +42,9 @@ impl<P: Peer> Groups<P> {
         self.met.is_empty()
     }
 
-    /// A peer was met; where its group was known, that it can't be told now changes nothing. Where too many are remembered, the half that was met longest ago is forgotten,
-    /// without those that are `in_use`.
+    /// A peer was met; where its group was known, that it can't be told now changes nothing. Where
+    /// too many are remembered, the half that was met longest ago is forgotten, without those that
+    /// are `in_use`.
     pub(crate) fn met(&mut self, peer: P, group: Option<Group>, in_use: impl Fn(P) -> bool) {
         self.meetings += 1;
         let met = self.met.entry(peer).or_default();

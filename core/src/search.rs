@@ -150,10 +150,7 @@ impl<P: Peer> Core<P> {
         avoid: Vec<P>,
         turn: &mut Turn<'_, P>,
     ) -> Tag {
-        let seeds = self.nearest(target, turn);
-        let Config { k, alpha, alpha_near, .. } = *turn.config;
-        let paths = then.paths(turn.config);
-        let paths = Paths::new(target.key(), k, (alpha, alpha_near), &seeds, paths);
+        let paths = self.paths_to(target, then.paths(turn.config), turn);
         // What this peer keeps for others it need not ask for.
         let (mut hosts, record) = match (kind, target) {
             (Kind::Find, _) | (_, Target::Peer(_)) => (Vec::new(), None),
@@ -165,6 +162,12 @@ impl<P: Peer> Core<P> {
         let tag = self.searches.insert(Box::new(search));
         self.timers.add(turn.now + turn.config.search_timeout, Timer::Search(tag));
         tag
+    }
+
+    fn paths_to(&self, target: Target<P>, paths: u16, turn: &Turn<'_, P>) -> Paths<P> {
+        let seeds = self.nearest(target, turn);
+        let Config { k, alpha, alpha_near, .. } = *turn.config;
+        Paths::new(target.key(), k, (alpha, alpha_near), &seeds, paths)
     }
 
     fn step(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
@@ -193,10 +196,7 @@ impl<P: Peer> Core<P> {
         let Some(search) = self.searches.get(tag) else {
             return;
         };
-        let target = search.target;
-        let seeds = self.nearest(target, turn);
-        let Config { k, alpha, alpha_near, store_paths, .. } = *turn.config;
-        let paths = Paths::new(target.key(), k, (alpha, alpha_near), &seeds, store_paths);
+        let paths = self.paths_to(search.target, turn.config.store_paths, turn);
         if let Some(search) = self.searches.get_mut(tag) {
             search.paths.begin_again(paths);
         }

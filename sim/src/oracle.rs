@@ -179,6 +179,13 @@ impl Oracle {
         self.walk(near, bits - 1, target, visit) && self.walk(far, bits - 1, target, visit)
     }
 
+    /// The start, and each instant until the end at which the network changed.
+    fn instants(&self, start: u64, end: u64) -> impl Iterator<Item = u64> {
+        let first = self.changes.partition_point(|time| *time <= start);
+        let during = self.changes[first..].iter().take_while(move |time| **time <= end);
+        std::iter::once(start).chain(during.copied())
+    }
+
     /// Judges a search's answer.
     pub fn judge(
         &self,
@@ -192,10 +199,8 @@ impl Oracle {
         if at_end == answer {
             return Verdict { succeeded: true, exact: true, closest: at_end.first().copied() };
         }
-        let first = self.changes.partition_point(|time| *time <= start);
-        let during = self.changes[first..].iter().take_while(|time| **time <= end);
-        for instant in std::iter::once(&start).chain(during) {
-            let truth = self.closest(target, k, *instant, Some(asker));
+        for instant in self.instants(start, end) {
+            let truth = self.closest(target, k, instant, Some(asker));
             if truth == answer {
                 return Verdict { succeeded: true, exact: false, closest: truth.first().copied() };
             }
@@ -219,10 +224,8 @@ impl Oracle {
             let truth = self.closest(target, k, instant, Some(asker));
             truth.iter().filter(|peer| honest(**peer) && !answer.contains(peer)).count()
         };
-        let first = self.changes.partition_point(|time| *time <= start);
-        let during = self.changes[first..].iter().take_while(|time| **time <= end);
         let at_end = lacks(end);
-        let least = std::iter::once(&start).chain(during).map(|instant| lacks(*instant)).min();
+        let least = self.instants(start, end).map(lacks).min();
         (least.map_or(at_end, |least| least.min(at_end)), at_end)
     }
 }

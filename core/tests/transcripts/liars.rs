@@ -71,6 +71,20 @@ pub fn hosts() -> String {
     world.rest()
 }
 
+/// Three liars name each other, and say that they keep whatever they are told.
+fn lead_astray(world: &mut World) {
+    for liar in [9, 13, 15] {
+        world.lies(liar, |query| match query {
+            Query::Find(_) | Query::Hosts(_) => {
+                let (closer, hosts, load) = (vec![P(13), P(15)], Vec::new(), Load::default());
+                Some(Answer::Found { closer, hosts, record: None, load })
+            }
+            Query::Store(_) => Some(Answer::Stored { kept: true, newer: None, hosts: Vec::new() }),
+            _ => None,
+        });
+    }
+}
+
 /// Who is asked first lies, and names liars that are closer than anybody: on one path the tombstone
 /// goes to them alone, on two disjoint ones an honest holder keeps it.
 pub fn paths() -> String {
@@ -79,18 +93,7 @@ pub fn paths() -> String {
         let mut world = World::new(Config { alpha: 1, store_paths, ..small() });
         world.converged(&[0, 8, 12, 14], &host(1, 1, 4));
         world.knows(0, &[8, 9]);
-        for liar in [9, 13, 15] {
-            world.lies(liar, |query| match query {
-                Query::Find(_) | Query::Hosts(_) => {
-                    let (closer, hosts, load) = (vec![P(13), P(15)], Vec::new(), Load::default());
-                    Some(Answer::Found { closer, hosts, record: None, load })
-                }
-                Query::Store(_) => {
-                    Some(Answer::Stored { kept: true, newer: None, hosts: Vec::new() })
-                }
-                _ => None,
-            });
-        }
+        lead_astray(&mut world);
         world.say(&format!("paths for storing: {store_paths}"));
         world.ask(0, Request::Remove(tombstone(name('f', 13), 2).into()));
         world.pass(Span::secs(10));
@@ -108,15 +111,7 @@ pub fn second_look() -> String {
         world.converged(&[0, 8, 12, 14], &host(1, 1, 4));
         world.given(8, &record(name('f', 13), 1, 1));
         world.knows(0, &[8, 9]);
-        for liar in [9, 13, 15] {
-            world.lies(liar, |query| match query {
-                Query::Find(_) | Query::Hosts(_) => {
-                    let (closer, hosts, load) = (vec![P(13), P(15)], Vec::new(), Load::default());
-                    Some(Answer::Found { closer, hosts, record: None, load })
-                }
-                _ => None,
-            });
-        }
+        lead_astray(&mut world);
         world.say(&format!("paths of a second look: {store_paths}"));
         world.call(0, name('f', 13), Span::secs(10));
         world.pass(Span::secs(12));
