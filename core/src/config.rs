@@ -224,6 +224,9 @@ impl Config {
     }
 }
 
+/// Labels by which a host is found: the first of its setup.
+pub const LABELS_MAX: usize = 16;
+
 /// What one peer is: the part of its configuration that differs between peers.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -238,7 +241,7 @@ pub struct Setup {
     pub room: u16,
     /// Whose functions may be installed.
     pub accept: Accept,
-    /// This node's labels, each as SHA-256 of `label/KEY=VALUE`.
+    /// This node's labels, each as SHA-256 of `label/KEY=VALUE`; at most [`LABELS_MAX`].
     pub labels: Box<[Name]>,
 }
 

@@ -29,6 +29,7 @@ mod idle;
 mod job;
 pub mod key;
 mod known;
+mod labels;
 pub mod laws;
 mod lookup;
 pub mod machine;

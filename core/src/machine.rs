@@ -302,8 +302,7 @@ impl<P: Peer> Core<P> {
             Some(Work::Census(tag)) => drop(self.censuses.remove(tag)),
             Some(Work::Placement(tag)) => self.drop_placement(tag, turn),
             Some(Work::Job(tag)) => self.drop_job(tag, turn),
-            // What was given up is not taken back, but this node hosts again.
-            Some(Work::Drain) => self.drains = self.asks.values().any(|it| *it == Work::Drain),
+            Some(Work::Drain) => self.drain_cancelled(turn),
             Some(Work::Keep) | None => {}
         }
         if work.is_some() {
@@ -402,6 +401,7 @@ impl<P: Peer> Core<P> {
             Timer::Arrival(function) => self.arrival_due(function, turn),
             Timer::Heal(function) => self.heal(function, turn),
             Timer::Renew(function) => self.renew(function, turn),
+            Timer::Labels => self.labels_due(turn),
             Timer::Update(function) => self.update_due(function, turn),
             Timer::Leave(function) => self.leave_if_idle(function, turn),
             Timer::Dial(tag) => self.dial_due(tag, turn),
@@ -428,6 +428,7 @@ impl<P: Peer> Core<P> {
                 !self.hosting.contains_key(&name)
             }
             Timer::Regain
+            | Timer::Labels
             | Timer::Places
             | Timer::Refresh
             | Timer::Probe

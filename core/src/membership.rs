@@ -176,6 +176,10 @@ impl<P: Peer> Core<P> {
     /// The neighbourhood is known: what needs a network begins.
     fn enter(&mut self, turn: &mut Turn<'_, P>) {
         self.settle_all(turn);
+        self.tell_labels(turn);
+        if !self.settled {
+            self.renew_labels(turn);
+        }
         if self.setup.owner.is_some() {
             self.announce_owner(turn);
             if !self.settled {

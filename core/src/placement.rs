@@ -10,6 +10,7 @@ use confirm::Confirmed;
 
 use crate::holder::Learned;
 use crate::key::{Key, Name, Peer, Target};
+use crate::labels::Carriers;
 use crate::machine::{AfterKeep, Core, Work};
 use crate::message::{Decline, Query, Tag};
 use crate::note::Note;
@@ -29,10 +30,12 @@ const SPARE_OFFERS: usize = 2;
 /// Finding hosts for a function.
 #[derive(Debug)]
 pub(crate) struct Placement<P> {
-    record: Arc<Record>,
+    pub(crate) record: Arc<Record>,
     /// How many new hosts.
     wanted: usize,
     purpose: Purposed,
+    /// Those that carry the labels it asks for.
+    pub(crate) carriers: Carriers<P>,
     /// Hosts that need no offer.
     mates: Vec<P>,
     /// Hosts of any version, as the holders knew them.
@@ -102,8 +105,17 @@ impl<P: Peer> Core<P> {
         };
         placement.until = turn.now + turn.config.place_timeout;
         self.timers.add(placement.until, Timer::Placement(tag));
-        let target = Target::Name(placement.record.function);
-        self.search(target, Kind::Hosts, Then::Place(tag), turn);
+        if !self.seek_carriers(tag, turn) {
+            self.search_holders(tag, turn);
+        }
+    }
+
+    /// Searches for those that know of the function's hosts, which are the first to be offered it.
+    pub(crate) fn search_holders(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
+        if let Some(placement) = self.placements.get(tag) {
+            let target = Target::Name(placement.record.function);
+            self.search(target, Kind::Hosts, Then::Place(tag), turn);
+        }
     }
 
     pub(crate) fn placement_searched(
@@ -122,12 +134,17 @@ impl<P: Peer> Core<P> {
             return;
         }
         let position = P::position(&placement.record.function);
-        let mut found: Vec<P> = outcome.closest.into_iter().map(|(peer, _)| peer).collect();
-        found.push(self.me);
+        let mut carriers = placement.carriers.found().to_vec();
+        let mut found: Vec<P> = Vec::from([self.me]);
+        // Others would only say that they do not carry what it asks for.
+        if carriers.is_empty() || placement.widened {
+            found.extend(outcome.closest.into_iter().map(|(peer, _)| peer));
+        }
         // Sticky: who hosts an earlier version is asked first, but no more of them than are wanted.
         // Some may be a liar's inventions; these come last among the hosts, and then in XOR order.
         let (ahead, others) = outcome.hosts.split_at(placement.wanted.min(outcome.hosts.len()));
         placement.line_up(&mut ahead.to_vec(), position);
+        placement.line_up(&mut carriers, position);
         found.extend(others);
         placement.line_up(&mut found, position);
         if placement.before.is_empty() {
@@ -155,6 +172,10 @@ impl<P: Peer> Core<P> {
         }
         let busier = placement.declined.iter().filter(|(_, why)| *why == Decline::Busier).count();
         if busier >= usize::from(turn.config.busier_max) {
+            placement.waive_busier();
+        }
+        let carried = !placement.carriers.found().is_empty();
+        if placement.queue.is_empty() && carried {
             placement.waive_busier();
         }
         let left = usize::from(turn.config.offers_max).saturating_sub(placement.offers);
@@ -194,6 +215,10 @@ impl<P: Peer> Core<P> {
         let Some(placement) = self.placements.get_mut(tag) else {
             return false;
         };
+        // If none of the carriers that were named takes it, liars may have named them.
+        if !placement.carriers.found().is_empty() && !placement.accepted.is_empty() {
+            return false;
+        }
         let position = P::position(&placement.record.function);
         let owner = placement.record.owner;
         if !placement.widened {
@@ -381,6 +406,7 @@ impl<P: Peer> Placement<P> {
             record,
             wanted,
             purpose,
+            carriers: Carriers::default(),
             mates: Vec::new(),
             before: Vec::new(),
             queue: Vec::new(),

@@ -187,11 +187,13 @@ pub enum Bug {
     NeverRegains = 81,
     /// A contact that has no room is not dialled again.
     DialsOnce = 82,
+    /// No host tells that it carries a label.
+    LabelsUntold = 120,
 }
 
 impl Bug {
     /// Every bug but those of order and timing, by number.
-    pub const ALL: [Self; 61] = [
+    pub const ALL: [Self; 62] = [
         Self::LookupFarthest,
         Self::LookupEndsEarly,
         Self::NeverEvict,
@@ -253,6 +255,7 @@ impl Bug {
         Self::DrainsAtOnce,
         Self::NeverRegains,
         Self::DialsOnce,
+        Self::LabelsUntold,
     ];
 
     /// Bugs of order and timing, for fuzzing: none of them shows where all goes as it mostly does.

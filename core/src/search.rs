@@ -52,6 +52,7 @@ pub(crate) enum Then {
     TellHosts(Ticket),
     Publish(Tag),
     Place(Tag),
+    Carriers(Tag),
     Job(Tag),
     Settle(Name),
     Update(Name),
@@ -63,7 +64,7 @@ impl Then {
     /// what is told to liars alone is lost. Elsewhere records are signed and hosts prove themselves.
     fn paths(self, config: &Config) -> u16 {
         match self {
-            Self::Publish(_) | Self::Place(_) => config.store_paths,
+            Self::Publish(_) | Self::Place(_) | Self::Carriers(_) => config.store_paths,
             Self::Tell(_) | Self::TellHosts(_) | Self::Job(_) => config.user_paths,
             Self::Nothing | Self::Join | Self::Settle(_) | Self::Update(_) | Self::Siblings => 1,
         }
@@ -279,6 +280,7 @@ impl<P: Peer> Core<P> {
             Then::TellHosts(ticket) => self.tell_hosts(ticket, outcome, turn),
             Then::Publish(publish) => self.publish_targets(publish, &outcome, turn),
             Then::Place(placement) => self.placement_searched(placement, outcome, turn),
+            Then::Carriers(placement) => self.carriers_found(placement, outcome.hosts, turn),
             Then::Job(job) => self.job_searched(job, outcome, turn),
             Then::Settle(function) => self.settle(function, outcome, turn),
             Then::Update(function) => self.update_found(function, outcome, turn),

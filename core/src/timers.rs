@@ -32,6 +32,8 @@ pub(crate) enum Timer {
     Heal(Name),
     /// A host's records are to be renewed.
     Renew(Name),
+    /// The holders of this host's labels are to be told again.
+    Labels,
     /// A newer version of what is hosted may be asked for again.
     Update(Name),
     /// What is being given up has had its time.

@@ -29,6 +29,8 @@ const DOMAIN: &[u8] = b"peerless/record/1\0";
 pub const NAME_BYTES_MAX: usize = 63;
 /// Most hosts an owner can want.
 pub const REPLICAS_MAX: u16 = 1000;
+/// Most labels of one node.
+pub const LABELS_MAX: usize = peerless_core::config::LABELS_MAX;
 /// Most constraints of one function.
 pub const CONSTRAINTS_MAX: usize = 16;
 /// Most entries of env, labels and annotations each.

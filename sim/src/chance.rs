@@ -73,9 +73,11 @@ pub enum Concern {
     Arrival = 35,
     /// Which host leaves for good: draw.
     Drain = 36,
+    /// Which peers carry the label: peer.
+    Label = 37,
 }
 
-const CONCERNS: usize = 37;
+const CONCERNS: usize = 38;
 
 /// All chance of one world.
 #[derive(Clone, Debug)]

@@ -20,6 +20,8 @@ section! {
         queue: u16 = 16,
         /// Functions that can be installed.
         room: u16 = 64,
+        /// Share of the peers that carry the label that functions may ask for.
+        carriers: Share = Share::NONE,
         /// Until the disk has kept something.
         store_delay: Span = Span::ms(1),
         /// Until fetched code can be called.

@@ -3,6 +3,7 @@
 mod calls;
 mod draining;
 mod hosting;
+mod labels;
 mod liars;
 mod lookups;
 mod many;
@@ -38,6 +39,8 @@ pub const ALL: &[(&str, Play)] = &[
     ("removal", placing::removal),
     ("owners_set", placing::owners_set),
     ("restart", placing::restart),
+    ("labels", labels::carriers),
+    ("labels_renewed", labels::renewed),
     ("places", hosting::places),
     ("installs", hosting::installs),
     ("sources", hosting::sources),

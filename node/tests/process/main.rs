@@ -9,6 +9,7 @@ mod calls;
 mod common;
 mod fuzz;
 mod gateway;
+mod labels;
 mod leaving;
 mod spine;
 mod start;

@@ -71,6 +71,7 @@ features! {
     Bounces "Peers restart at once."
     Idlers "Some peers host nothing."
     Late "Users take the results of manycalls late."
+    Labels "Some functions ask for a label that few carry."
 }
 
 impl Feature {
@@ -94,6 +95,7 @@ impl Feature {
                 | Self::Partitions
                 | Self::Idlers
                 | Self::Late
+                | Self::Labels
         )
     }
 }
@@ -151,6 +153,8 @@ pub struct Function {
     pub timeout: Span,
     /// Size of the code in bytes.
     pub size: u64,
+    /// Whether only peers that carry the label may host it.
+    pub labelled: bool,
 }
 
 /// What is done at some instant.
@@ -292,8 +296,13 @@ impl Case {
         );
         let _ = writeln!(
             text,
-            "machines: {}{} slots, queue {}, room {}; fails to store {}, fetch {}, install {}; slow {}",
+            "machines: {}{}{} slots, queue {}, room {}; fails to store {}, fetch {}, install {}; slow {}",
             host.hosts.map_or(String::new(), |hosts| format!("{hosts} host; ")),
+            if self.has(Feature::Labels) {
+                format!("{} carry the label; ", host.carriers.show())
+            } else {
+                String::new()
+            },
             host.slots,
             host.queue,
             host.room,
@@ -319,7 +328,9 @@ impl Case {
                 None => "twice unsaid",
             };
             let within = seconds(function.timeout);
-            let _ = writeln!(text, "f{n}: {least} to {most} hosts, {twice}, {within} a call");
+            let label = if function.labelled { ", asks for the label" } else { "" };
+            let _ =
+                writeln!(text, "f{n}: {least} to {most} hosts, {twice}, {within} a call{label}");
         }
         text
     }
@@ -340,6 +351,7 @@ impl Case {
             Feature::Jitter => !self.scenario.network.jitter.is_zero(),
             Feature::Partitions => self.scenario.partition.is_some(),
             Feature::Idlers => host.hosts.is_some(),
+            Feature::Labels => self.functions.iter().any(|function| function.labelled),
             Feature::Wipes => self.schedule.iter().any(|step| {
                 matches!(step.op, Op::Back { disk: false, .. } | Op::Bounce { disk: false, .. })
             }),

@@ -27,6 +27,8 @@ pub(super) enum For {
     Count,
     /// And what each kind of operation is drawn from, from here on.
     Kind,
+    /// Beyond all kinds.
+    Labels = 1 << 8,
 }
 
 /// The chance of one case.
@@ -118,7 +120,7 @@ pub fn draw(named: &Named) -> Result<Case, Bad> {
         let ms_max = lasts_ms(&dice, named, &scenario, &bounds);
         scenario.partition = partition(&dice, ms_max, &off);
     }
-    let functions = functions(&dice, named, &scenario);
+    let functions = functions(&dice, named, &scenario, &off);
     let mut schedule = schedule(&dice, named, &scenario, functions.len() as u64, &bounds);
     // New peers have the numbers after those, however many of them are left out.
     let first_new = scenario.peers;
@@ -269,6 +271,8 @@ fn host(dice: &Dice, scenario: &mut Scenario, off: &BTreeSet<Feature>, drawn: bo
     host.install_fails = share(&Feature::Installs, 40);
     host.slow = share(&Feature::Slow, 40);
     host.slow_factor = draws.number(2, 20) as u32;
+    // Where few peers carry it, most functions that ask for it find fewer hosts than they want.
+    host.carriers = Share::percent(dice.of(For::Labels, 0).number(5, 60));
     let idlers = draws.number(0, u64::from(scenario.peers) / 2) as u32;
     if drawn && !off.contains(&Feature::Idlers) && idlers > 0 {
         host.hosts = Some(scenario.peers - idlers);
@@ -279,10 +283,16 @@ fn host(dice: &Dice, scenario: &mut Scenario, off: &BTreeSet<Feature>, drawn: bo
     }
 }
 
-fn functions(dice: &Dice, named: &Named, scenario: &Scenario) -> Vec<Function> {
+fn functions(
+    dice: &Dice,
+    named: &Named,
+    scenario: &Scenario,
+    off: &BTreeSet<Feature>,
+) -> Vec<Function> {
     if named.scenario.is_some() {
         return Vec::new();
     }
+    let labels = !off.contains(&Feature::Labels);
     let count = dice.of(For::Count, 0).small(1, 5);
     // What always takes as long can be in time, on a machine that is not slow; else luck can help.
     let settings = scenario.functions.as_ref().expect("a drawn world has functions");
@@ -298,6 +308,7 @@ fn functions(dice: &Dice, named: &Named, scenario: &Scenario) -> Vec<Function> {
             idempotent: draws.one_of(&[Some(true), Some(false), None]),
             timeout: draws.ms(1000, 30_000).max(least_time),
             size: draws.number(1, 1 << 20),
+            labelled: labels && dice.of(For::Labels, 1 + n).percent(40),
         }
     };
     (0..count).map(function).collect()

@@ -231,7 +231,10 @@ fn unserved(play: &Play<'_>, function: usize) -> Option<String> {
         Should::BeGone | Should::Be => None,
         Should::Serve { least, version } => {
             let hosts = play.world.hosts_of(function).len();
-            let can = |peer: &u32| play.case.scenario.slots_of(*peer) > 0;
+            let asks = play.case.functions[function].labelled;
+            let can = |peer: &u32| {
+                play.case.scenario.slots_of(*peer) > 0 && (!asks || play.world.carries(*peer))
+            };
             let could = play.world.those_up().into_iter().filter(can).count();
             if hosts < least.min(could) && play.has_room() {
                 return Some(format!("f{function} has {hosts} of {least} hosts"));

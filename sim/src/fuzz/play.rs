@@ -275,7 +275,7 @@ impl<'a> Play<'a> {
             timeout: settings.timeout,
             replicas: settings.replicas,
             idempotent: settings.idempotent,
-            constraints: Box::default(),
+            constraints: world.constraints(settings.labelled),
         };
         Record {
             function: world.function_name(function.into()),

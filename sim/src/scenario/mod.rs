@@ -89,11 +89,12 @@ pub struct Scenario {
 }
 
 /// The built-in scenarios: name and text.
-pub const BUILT_IN: [(&str, &str); 19] = [
+pub const BUILT_IN: [(&str, &str); 20] = [
     ("lookup", include_str!("../../scenarios/lookup.toml")),
     ("churn", include_str!("../../scenarios/churn.toml")),
     ("joining", include_str!("../../scenarios/joining.toml")),
     ("placement", include_str!("../../scenarios/placement.toml")),
+    ("labels", include_str!("../../scenarios/labels.toml")),
     ("anycall", include_str!("../../scenarios/anycall.toml")),
     ("manycall", include_str!("../../scenarios/manycall.toml")),
     ("sessions", include_str!("../../scenarios/sessions.toml")),

@@ -38,6 +38,8 @@ section! {
         popularity: f64 = 0.0,
         /// Whether the record says that running twice does no harm: "yes", "no" or "unsaid".
         idempotent: Idempotent = Idempotent::Unsaid,
+        /// Whether only a peer that carries the label may host them.
+        labelled: bool = false,
         /// A call's deadline, by the record.
         timeout: Span = Span::secs(60),
     }
@@ -121,10 +123,27 @@ impl World {
                 timeout: work.timeout,
                 replicas: work.replicas,
                 idempotent: work.idempotent.word(),
-                constraints: Box::default(),
+                constraints: self.constraints(work.labelled),
             }),
             bytes: vec![0; RECORD_BYTES].into_boxed_slice(),
         }
+    }
+
+    /// What a function asks of its hosts that asks for the label, or does not.
+    pub(crate) fn constraints(&self, labelled: bool) -> Box<[Name]> {
+        let label = labelled.then(|| self.label());
+        label.into_iter().collect()
+    }
+
+    /// The label that some peers carry, as a name.
+    pub(crate) fn label(&self) -> Name {
+        self.chance.name(Concern::Label, u64::MAX, 0)
+    }
+
+    /// Whether a peer carries it.
+    pub(crate) fn carries(&self, peer: u32) -> bool {
+        let bits = self.chance.bits(Concern::Label, u64::from(peer), 0, 0);
+        self.scenario.host.carriers.takes(bits)
     }
 
     pub(super) fn begin_deploy(&mut self, n: u32) {

@@ -41,7 +41,7 @@ impl World {
             queue: self.scenario.host.queue,
             room: if slots == 0 { 0 } else { self.scenario.host.room },
             accept: Accept::Anyone,
-            labels: Box::default(),
+            labels: self.constraints(self.carries(peer)),
         };
         let seed = self.chance.bits(Concern::Core, a, b, 0);
         if *self.setup != setup {

@@ -1,6 +1,8 @@
 //! What a machine does for its core: every effect, one after the other.
 
-use peerless_core::{Contact, Dialled, Digest, Effect, Got, Input, Message, Span, Tag, Time};
+use peerless_core::{
+    Contact, Dialled, Digest, Effect, Got, Input, Message, Record, Span, Tag, Time,
+};
 
 use super::{Disk, Happening, World};
 use crate::agenda::When;
@@ -38,6 +40,7 @@ impl World {
             }
             Effect::Install { tag, record } => {
                 let time = self.now + host.compile_delay;
+                self.judge_install(peer, &record);
                 let ok = !self.errand_fails(peer, self.scenario.host.install_fails);
                 let (function, version) = (record.function, record.version);
                 self.tell(peer, time, Input::Installed { tag, function, version, ok });
@@ -122,6 +125,15 @@ impl World {
         *errands += 1;
         let errand = *errands;
         fails.takes(self.chance.bits(Concern::Errand, u64::from(peer), errand, 0))
+    }
+
+    /// A machine installs only what it carries the labels for.
+    fn judge_install(&mut self, peer: u32, record: &Record) {
+        let asks = record.spec.as_ref().is_some_and(|spec| !spec.constraints.is_empty());
+        if asks && !self.carries(peer) {
+            let what = format_args!("installs what asks for a label that it does not carry");
+            self.laws.violations.add(self.now, Some(peer), what);
+        }
     }
 
     fn write_disk(&mut self, peer: u32, disk: Disk) {

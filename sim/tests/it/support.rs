@@ -13,7 +13,7 @@ use peerless_sim::world::{START, World};
 
 /// The built-in scenarios, small enough for a debug build. What follows a slash tells those of one
 /// scenario apart.
-pub(crate) const SMALL: [(&str, &[&str]); 25] = [
+pub(crate) const SMALL: [(&str, &[&str]); 26] = [
     ("lookup", &["peers=400", "lookups.count=300"]),
     (
         "churn",
@@ -43,6 +43,10 @@ pub(crate) const SMALL: [(&str, &[&str]); 25] = [
             "expect.placement_near_min=0.85",
             "expect.placement_load_max_over_mean_max=2.5",
         ],
+    ),
+    (
+        "labels",
+        &["peers=200", "owners=20", "host.carriers=0.05", "functions.count=20", "crash.share=0.2"],
     ),
     (
         "anycall",
