@@ -292,6 +292,7 @@ impl<P: Peer> Core<P> {
         }
         self.providers.sweep(now);
         self.repeat_tombstones(turn);
+        self.renew_records(turn);
         self.records.sweeping = false;
         let idle = self.records.is_empty() && self.providers.is_empty();
         if !(idle && self.hosting.is_empty()) {

@@ -189,11 +189,13 @@ pub enum Bug {
     DialsOnce = 82,
     /// No host tells that it carries a label.
     LabelsUntold = 120,
+    /// Nobody has its owner's records signed again.
+    LetsExpire = 121,
 }
 
 impl Bug {
     /// Every bug but those of order and timing, by number.
-    pub const ALL: [Self; 62] = [
+    pub const ALL: [Self; 63] = [
         Self::LookupFarthest,
         Self::LookupEndsEarly,
         Self::NeverEvict,
@@ -256,6 +258,7 @@ impl Bug {
         Self::NeverRegains,
         Self::DialsOnce,
         Self::LabelsUntold,
+        Self::LetsExpire,
     ];
 
     /// Bugs of order and timing, for fuzzing: none of them shows where all goes as it mostly does.
@@ -310,6 +313,7 @@ impl Bug {
                 | Self::DrainsAtOnce
                 | Self::NeverRegains
                 | Self::DialsOnce
+                | Self::LetsExpire
         )
     }
 }

@@ -16,6 +16,8 @@ use crate::time::{Span, Time};
 const REPEAT_PERIOD: Span = Span::minutes(60);
 /// Tombstones told again at each sweep.
 const REPEATS_MAX: usize = 4;
+/// How long a renewal may take.
+const RENEWAL_PERIOD: Span = Span::minutes(24 * 60);
 /// New records and versions that one peer may bring in each window of time; each is written to disk.
 const BROUGHT_MAX: u32 = 1024;
 /// How long such a window is.
@@ -49,8 +51,8 @@ struct Kept<P> {
     record: Arc<Record>,
     /// Who brought its first version; `None`: it is the own owner's.
     from: Option<P>,
-    /// From when on its holders are to be told of it, if it is a tombstone. That a sibling has it says
-    /// nothing of them.
+    /// From when on its holders are to be told of it, if it is a tombstone; that a sibling has it says
+    /// nothing of them. From when on it may be renewed, if it is not.
     due_at: Time,
 }
 
@@ -254,6 +256,20 @@ impl<P: Peer> Records<P> {
     /// after those that have waited for longer.
     pub(crate) fn untold(&mut self, name: Name, now: Time) {
         self.due_from(name, now);
+    }
+
+    /// A few records of an owner that live at most until `expire`, and are not being renewed: each is to
+    /// be signed again.
+    pub(crate) fn renewals_due(&self, owner: Owner, expire: Time, now: Time) -> Vec<Arc<Record>> {
+        let all = self.of(owner, Name::ENDS).filter(|record| record.spec.is_some());
+        let due = all.filter(|record| record.lives(now) && record.expires <= expire);
+        let due = due.filter(|record| self.by_name[&record.function].due_at <= now);
+        due.take(REPEATS_MAX).cloned().collect()
+    }
+
+    /// A record is being renewed: if nothing comes of it, again tomorrow.
+    pub(crate) fn renewing(&mut self, name: Name, now: Time) {
+        self.due_from(name, now + RENEWAL_PERIOD);
     }
 
     fn due_from(&mut self, name: Name, due_at: Time) {

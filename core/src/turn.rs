@@ -315,6 +315,10 @@ pub enum Effect<P> {
     /// It need not be kept any longer.
     Forget(ItemKey),
 
+    /// This record of the own owner expires before long: sign it again, with the version that follows
+    /// on its own, and ask for its deployment. Whatever its owner does meanwhile has a higher version.
+    Renew(Arc<Record>),
+
     /// Say [`Input::Wake`] at this instant. It is not past, and earlier than what was asked for
     /// before and has not come yet, which it replaces.
     WakeAt(Time),

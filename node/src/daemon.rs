@@ -16,6 +16,7 @@ use crate::journal::Journal;
 use crate::node::Node;
 use crate::notes;
 use crate::peers;
+use crate::renewal;
 use crate::serve;
 
 /// Inputs taken at once.
@@ -108,6 +109,7 @@ impl Daemon {
             Effect::Respond { call, load, stay } => node.served.respond(call, &load, stay),
             Effect::Cancel { job } => node.served.cancel(job),
             Effect::Install { tag, record } => functions::install(node, tag, record),
+            Effect::Renew(record) => renewal::renew(node, record),
             Effect::Uninstall { function, version } => {
                 node.functions.uninstall(function, version);
             }

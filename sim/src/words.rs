@@ -256,6 +256,7 @@ impl Words {
             Effect::Fetch { from: Some(peer), .. } => {
                 format!("fetches the code from {}", self.peer(*peer))
             }
+            Effect::Renew(record) => format!("has {} signed again", self.name(&record.function)),
             Effect::Keep { item, .. } => format!("keeps {}", self.item(item)),
             Effect::Forget(_) => "forgets what it kept".to_owned(),
             Effect::WakeAt(time) => format!("wakes at {time:?}"),

@@ -333,7 +333,7 @@ impl<P: Copy + Ord + Debug> Laws<P> {
                 })
             }
             // Words to a watcher bind nobody.
-            Effect::Note(_) => Ok(()),
+            Effect::Renew(_) | Effect::Note(_) => Ok(()),
         }
     }
 

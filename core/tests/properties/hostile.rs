@@ -402,6 +402,7 @@ impl<'a> Machine<'a> {
             Effect::WakeAt(at) => self.wake = at,
             Effect::Dial { tag, .. } => self.dials.push(tag),
             Effect::Send { message: Message::Answer(..), .. }
+            | Effect::Renew(_)
             | Effect::Forget(_)
             | Effect::Note(_) => {}
         }

@@ -38,6 +38,7 @@ pub const ALL: &[(&str, Play)] = &[
     ("renewal", placing::renewal),
     ("removal", placing::removal),
     ("owners_set", placing::owners_set),
+    ("signed_again", placing::signed_again),
     ("restart", placing::restart),
     ("labels", labels::carriers),
     ("labels_renewed", labels::renewed),

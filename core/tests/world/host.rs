@@ -177,8 +177,18 @@ impl World {
             Effect::Tell(ticket, Event::Item { .. }) => {
                 self.post(me, me, Input::Taken { ticket, n: 1 });
             }
+            Effect::Renew(record) => self.sign_again(me, &record),
             Effect::Tell(..) | Effect::Uninstall { .. } | Effect::Note(_) => {}
         }
+    }
+
+    /// The owner's key is on every machine of its.
+    fn sign_again(&mut self, me: P, record: &Record) {
+        let ticket = self.next + 1;
+        self.next = ticket;
+        let expires = self.now + Span::minutes(90 * 24 * 60);
+        let record = Record { version: record.version + 1, expires, ..record.clone() };
+        self.post(me, me, Input::Ask(ticket, Request::Deploy(record.into())));
     }
 
     fn is_parted(&self, one: P, other: P) -> bool {

@@ -253,6 +253,7 @@ pub fn effect(effect: &Effect<P>) -> Option<String> {
         Effect::Keep { item: Item::Hosting(what), .. } => {
             format!("keeps that it hosts {}", record(what))
         }
+        Effect::Renew(what) => format!("has {} signed again", record(what)),
         Effect::Forget(ItemKey::Record(name)) => format!("forgets record {}", shown(name)),
         Effect::Forget(ItemKey::Hosting(name)) => format!("forgets that it hosts {}", shown(name)),
         Effect::Want { ticket, n } => format!("wants {n} items of #{ticket}"),

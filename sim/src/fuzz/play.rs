@@ -16,7 +16,7 @@ use crate::record::{Interest, Recorder};
 use crate::scenario::Silence;
 use crate::tickets::{FUZZ, KIND_SHIFT, ONCE};
 use crate::words::Words;
-use crate::work::Feed;
+use crate::work::{Feed, LIFE};
 use crate::world::{START, World, owner};
 
 /// What came of a case.
@@ -281,7 +281,7 @@ impl<'a> Play<'a> {
             function: world.function_name(function.into()),
             owner: owner(key),
             version: world.now.unix_ms(),
-            expires: world.now + Span::secs(90 * 86_400),
+            expires: world.now + LIFE,
             spec: (!removed).then_some(spec),
             bytes: vec![0; 200].into_boxed_slice(),
         }

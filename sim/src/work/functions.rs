@@ -75,6 +75,8 @@ impl Idempotent {
     }
 }
 
+/// How long a record lives.
+pub(crate) const LIFE: Span = Span::minutes(90 * 24 * 60);
 /// About how long a signed record is.
 const RECORD_BYTES: usize = 200;
 
@@ -115,7 +117,7 @@ impl World {
             function: self.function_name(n.into()),
             owner: owner(self.scenario.owner_of(peer).expect("who deploys holds an owner key")),
             version: self.now.unix_ms(),
-            expires: self.now + Span::secs(90 * 86_400),
+            expires: self.now + LIFE,
             spec: Some(Spec {
                 digest,
                 size: work.size.0,
@@ -127,6 +129,14 @@ impl World {
             }),
             bytes: vec![0; RECORD_BYTES].into_boxed_slice(),
         }
+    }
+
+    /// An owner's node signs a record again, and has it deployed.
+    pub(crate) fn sign_again(&mut self, peer: u32, record: &Record) {
+        let record =
+            Record { version: record.version + 1, expires: self.now + LIFE, ..record.clone() };
+        let request = Request::Deploy(Arc::new(record));
+        self.user_soon(peer, request);
     }
 
     /// What a function asks of its hosts that asks for the label, or does not.

@@ -18,6 +18,7 @@ use peerless_core::{Contact, Event, Input, Request, Span, Target, Ticket, Time};
 pub use self::calls::{Anycalls, Arrivals, Flow};
 pub use self::drain::Drain;
 pub(crate) use self::feed::Feed;
+pub(crate) use self::functions::LIFE;
 pub use self::functions::{Functions, Idempotent};
 pub use self::goodput::Goodput;
 use self::jobs::Job;
@@ -278,6 +279,15 @@ impl World {
         self.work.users += 1;
         self.ask(peer, ticket, Doing::Other, request);
         ticket
+    }
+
+    /// The same, once the turn that it is in has ended.
+    fn user_soon(&mut self, peer: u32, request: Request<Index>) {
+        let ticket = self.next_ticket();
+        self.work.users += 1;
+        let open = Open { start: self.now, attempts: 0, doing: Doing::Other };
+        self.work.open.insert((peer, ticket), open);
+        self.tell(peer, self.now, Input::Ask(ticket, request));
     }
 
     /// A peer dials this contact, which is the peer of that number.

@@ -45,6 +45,7 @@ impl World {
                 let (function, version) = (record.function, record.version);
                 self.tell(peer, time, Input::Installed { tag, function, version, ok });
             }
+            Effect::Renew(record) => self.sign_again(peer, &record),
             Effect::Uninstall { function, version } => {
                 self.census.uninstalled(self.now.0, peer, &function, version);
             }
