@@ -51,6 +51,10 @@ impl<P: Peer> Core<P> {
 
     fn begin_job(&mut self, job: Job<P>, turn: &mut Turn<'_, P>) {
         let ticket = job.ticket;
+        if self.is_unknown(job.function, turn) {
+            turn.tell(ticket, Event::Failed(Failure::Unknown));
+            return;
+        }
         let tag = self.jobs.insert(job);
         self.asks.insert(ticket, Work::Job(tag));
         self.find_hosts_known(tag, turn);
@@ -139,6 +143,8 @@ impl<P: Peer> Core<P> {
                 }
             }
             None if job.record.is_none() => {
+                let function = job.function;
+                self.note_absence(function, &absence, turn);
                 self.end_job_by(tag, &absence, turn);
                 return;
             }

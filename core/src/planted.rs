@@ -191,11 +191,13 @@ pub enum Bug {
     LabelsUntold = 120,
     /// Nobody has its owner's records signed again.
     LetsExpire = 121,
+    /// A name that nobody knew is searched for again at once.
+    SearchesAgain = 122,
 }
 
 impl Bug {
     /// Every bug but those of order and timing, by number.
-    pub const ALL: [Self; 63] = [
+    pub const ALL: [Self; 64] = [
         Self::LookupFarthest,
         Self::LookupEndsEarly,
         Self::NeverEvict,
@@ -259,6 +261,7 @@ impl Bug {
         Self::DialsOnce,
         Self::LabelsUntold,
         Self::LetsExpire,
+        Self::SearchesAgain,
     ];
 
     /// Bugs of order and timing, for fuzzing: none of them shows where all goes as it mostly does.
@@ -314,6 +317,7 @@ impl Bug {
                 | Self::NeverRegains
                 | Self::DialsOnce
                 | Self::LetsExpire
+                | Self::SearchesAgain
         )
     }
 }

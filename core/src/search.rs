@@ -103,6 +103,10 @@ impl<P: Peer> Core<P> {
     }
 
     pub(crate) fn find_hosts(&mut self, ticket: Ticket, name: Name, turn: &mut Turn<'_, P>) {
+        if self.is_unknown(name, turn) {
+            turn.tell(ticket, Event::Failed(Failure::Unknown));
+            return;
+        }
         let then = Then::TellHosts(ticket);
         self.ask_search(ticket, Target::Name(name), Kind::Hosts, then, turn);
     }
@@ -277,7 +281,7 @@ impl<P: Peer> Core<P> {
                 let event = Event::Found { peers: outcome.closest, cost: outcome.cost };
                 self.conclude(ticket, event, turn);
             }
-            Then::TellHosts(ticket) => self.tell_hosts(ticket, outcome, turn),
+            Then::TellHosts(ticket) => self.tell_hosts(ticket, search.target, outcome, turn),
             Then::Publish(publish) => self.publish_targets(publish, &outcome, turn),
             Then::Place(placement) => self.placement_searched(placement, outcome, turn),
             Then::Carriers(placement) => self.carriers_found(placement, outcome.hosts, turn),
@@ -288,13 +292,38 @@ impl<P: Peer> Core<P> {
         }
     }
 
-    fn tell_hosts(&mut self, ticket: Ticket, outcome: Outcome<P>, turn: &mut Turn<'_, P>) {
+    /// Whether nobody knew this name just now, and nothing was heard of it since.
+    pub(crate) fn is_unknown(&self, name: Name, turn: &Turn<'_, P>) -> bool {
+        let known = self.records.get(name).is_some() || self.hosting.contains_key(&name);
+        !known && self.known.is_unknown(name, turn.now)
+    }
+
+    /// A search found nothing of a name: those who ask for it again at once need not wait for another.
+    pub(crate) fn note_absence(&mut self, name: Name, why: &Failure, turn: &Turn<'_, P>) {
+        if *why == Failure::Unknown {
+            self.known.put_unknown(name, turn.now);
+        }
+    }
+
+    fn tell_hosts(
+        &mut self,
+        ticket: Ticket,
+        target: Target<P>,
+        outcome: Outcome<P>,
+        turn: &mut Turn<'_, P>,
+    ) {
         let event = match outcome.record {
             Some(record) if record.spec.is_some() => {
                 return self.take_census(ticket, record, &outcome.hosts, outcome.cost, turn);
             }
             Some(_) => Event::Failed(Failure::Unknown),
-            None => Event::Failed(outcome.absence()),
+            None => {
+                let absence = outcome.absence();
+                if let Target::Name(name) = target {
+                    self.note_absence(name, &absence, turn);
+                }
+                Event::Failed(absence)
+            }
         };
         self.conclude(ticket, event, turn);
     }

@@ -1,6 +1,6 @@
 //! One call: finding a host, another host, and a host's own queue.
 
-use peerless_core::{Config, Request, Setup, Span};
+use peerless_core::{Config, Query, Request, Setup, Span};
 
 use crate::world::{World, host, name, record, small};
 
@@ -137,6 +137,27 @@ pub fn cancel() -> String {
     world.deliver();
     world.ask(1, Request::Cancel(many));
     world.pass(Span::secs(5));
+    world.rest()
+}
+
+/// Nobody knows a function: for a second it is not searched for again, unless it is heard of.
+pub fn unknown_again() -> String {
+    let mut world = World::new(Config { k: 3, ..small() });
+    world.converged(&[0, 4, 5, 6, 7], &host(1, 1, 4));
+    let f = name('f', 5);
+    world.call(0, f, Span::secs(9));
+    world.deliver();
+    world.pass(Span::ms(900));
+    world.ask(0, Request::Hosts(f));
+    world.many(0, f, 2, 3);
+    world.pass(Span::ms(100));
+    world.ask(0, Request::Hosts(f));
+    world.deliver();
+    world.given(5, &record(f, 1, 1));
+    world.query(5, 0, Query::Store(record(f, 1, 1)));
+    world.deliver();
+    world.call(0, f, Span::secs(9));
+    world.pass(Span::secs(3));
     world.rest()
 }
 

@@ -68,6 +68,7 @@ pub const ALL: &[(&str, Play)] = &[
     ("removal_among_siblings", placing::removal_among_siblings),
     ("anycall_from_nowhere", calls::from_nowhere),
     ("ignorance_is_not_absence", calls::unknown),
+    ("unknown_again", calls::unknown_again),
     ("anycall_second_host", calls::second_host),
     ("anycall_refused", calls::refused),
     ("anycall_overload", calls::overload),
