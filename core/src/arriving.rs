@@ -183,12 +183,10 @@ impl<P: Peer> Core<P> {
     /// with bounded loads (Mirrokni, Thorup, Zadimoghaddam 2018), the mean estimated from what
     /// others said.
     fn is_busier(&self, turn: &Turn<'_, P>) -> bool {
-        if self.loads.len() < usize::from(turn.config.loads_min) {
+        let Some(per_million) = self.mean_use(turn.config.busier_permille, turn) else {
             return false;
-        }
+        };
         let load = self.load();
-        let sum: u64 = self.loads.iter().map(|(_, used)| u64::from(*used)).sum();
-        let per_million = sum * u64::from(turn.config.busier_permille) / self.loads.len() as u64;
         let most = (per_million * u64::from(load.room)).div_ceil(1_000_000).max(1);
         u64::from(load.hosted) + 1 > most
     }
@@ -275,6 +273,11 @@ impl<P: Peer> Core<P> {
         turn.push(Effect::Fetch { tag, digest: spec.digest, size: spec.size, from });
     }
 
+    /// The tag of a fetch that no arrival waits for.
+    pub(crate) fn fetch_work(&mut self, function: Name, version: u64) -> Tag {
+        self.works.insert(Works { function, version, installs: false })
+    }
+
     fn work_done(&mut self, tag: Tag, installs: bool) -> Option<Works> {
         self.works.get(tag).filter(|works| works.installs == installs)?;
         self.works.remove(tag)
@@ -284,6 +287,7 @@ impl<P: Peer> Core<P> {
         let Some(Works { function, version, .. }) = self.work_done(tag, false) else {
             return;
         };
+        self.code_fetched(function, got);
         let arriving = self.arriving.get_mut(&function).filter(|a| a.work == Some(tag));
         let Some(arriving) = arriving.filter(|a| a.stage == Stage::Fetching) else {
             return;

@@ -76,8 +76,11 @@ pub struct Config {
     pub repair_backoff: Span,
     /// How long there must be too many hosts before the farthest retires.
     pub retire_after: Span,
-    /// Whether hosts repair at all.
+    /// Whether hosts and holders repair at all.
     pub repair: bool,
+    /// How often the closest holder of a record asks the function's hosts whether they live; the
+    /// next one half as often, and so on.
+    pub guard_period: Span,
 
     /// How often the nodes of one owner compare their sets.
     pub sync_period: Span,
@@ -163,6 +166,7 @@ impl Config {
             ("probe_period", period(self.probe_period), PERIOD),
             ("probes_missed_max", self.probes_missed_max >= 1, SOME),
             ("repair_backoff", period(self.repair_backoff), PERIOD),
+            ("guard_period", period(self.guard_period), PERIOD),
             ("sync_period", period(self.sync_period), PERIOD),
             ("sync_have_max", (1..=512).contains(&self.sync_have_max), "from 1 to 512"),
             ("sync_records_max", (1..=8).contains(&self.sync_records_max), "from 1 to 8"),
@@ -207,6 +211,7 @@ impl Config {
             repair_backoff: Span::secs(30),
             retire_after: Span::secs(60),
             repair: true,
+            guard_period: Span::secs(30),
             sync_period: Span::secs(60),
             siblings_max: 64,
             sync_have_max: 256,
@@ -280,6 +285,7 @@ mod tests {
             ("busier_permille", Config { busier_permille: u32::MAX, ..standard() }),
             ("probe_period", Config { probe_period: Span::ZERO, ..standard() }),
             ("repair_backoff", Config { repair_backoff: Span::ZERO, ..standard() }),
+            ("guard_period", Config { guard_period: Span::ZERO, ..standard() }),
             ("sync_period", Config { sync_period: Span::ZERO, ..standard() }),
             ("sync_have_max", Config { sync_have_max: 0, ..standard() }),
             ("sync_records_max", Config { sync_records_max: 9, ..standard() }),

@@ -22,6 +22,8 @@ pub mod config;
 mod contacts;
 mod drain;
 mod groups;
+mod guarding;
+mod handing;
 mod hearsay;
 mod holder;
 mod hosting;

@@ -13,6 +13,7 @@ use crate::census::Census;
 use crate::config::Setup;
 use crate::contacts::Ways;
 use crate::groups::Groups;
+use crate::guarding::Guard;
 use crate::hosting::Hosting;
 use crate::idle::{Empty, Idle};
 use crate::job::Job;
@@ -100,6 +101,8 @@ pub struct Core<P: Peer> {
     pub(crate) probes: Slab<ProbeAsked>,
     pub(crate) suspicion: Suspicion,
     pub(crate) lately: Idle<Lately>,
+    /// The watch over functions of which this peer is a holder.
+    pub(crate) guard: Idle<Guard<P>>,
     /// Hosts of functions, as lately found.
     pub(crate) known: Idle<Known<P>>,
     /// What was seen of hosts.
@@ -113,13 +116,19 @@ pub(crate) struct Lately {
     pub(crate) owner_told_at: Time,
     /// This host gave a function up because there were too many hosts.
     pub(crate) retired_at: Time,
+    /// A function whose place is being handed on to another peer.
+    pub(crate) handing: Option<Name>,
+}
+
+impl Lately {
+    const NEVER: Self = Self { owner_told_at: Time(0), retired_at: Time(0), handing: None };
 }
 
 impl Empty for Lately {
-    const EMPTY: &'static Self = &Self { owner_told_at: Time(0), retired_at: Time(0) };
+    const EMPTY: &'static Self = &Self::NEVER;
 
     fn empty() -> Self {
-        Self { owner_told_at: Time(0), retired_at: Time(0) }
+        Self::NEVER
     }
 }
 
@@ -215,8 +224,9 @@ impl<P: Peer> Core<P> {
             probing: false,
             drains: false,
             probes: Slab::new(incarnation),
-            suspicion: Suspicion::default(),
+            suspicion: Suspicion::new(),
             lately: Idle::new(),
+            guard: Idle::new(),
             admission: Admission::new(incarnation),
             known: Idle::new(),
             standings: Idle::new(),
@@ -401,6 +411,7 @@ impl<P: Peer> Core<P> {
             Timer::Places => self.places_due(turn),
             Timer::Arrival(function) => self.arrival_due(function, turn),
             Timer::Heal(function) => self.heal(function, turn),
+            Timer::Watch(function) => self.watch_due(function, turn),
             Timer::Renew(function) => self.renew(function, turn),
             Timer::Update(function) => self.update_due(function, turn),
             Timer::Leave(function) => self.leave_if_idle(function, turn),
@@ -408,6 +419,7 @@ impl<P: Peer> Core<P> {
             Timer::Regain => self.regain(turn),
             Timer::Refresh => self.refresh(turn),
             Timer::Probe => self.probe(turn),
+            Timer::Guard => self.guard_round(turn),
             Timer::Sync => self.sync(turn),
             Timer::Sweep => self.sweep(turn),
         }
@@ -427,10 +439,12 @@ impl<P: Peer> Core<P> {
             Timer::Heal(name) | Timer::Renew(name) | Timer::Update(name) | Timer::Leave(name) => {
                 !self.hosting.contains_key(&name)
             }
+            Timer::Watch(function) => !self.guard.watches.contains_key(&function),
             Timer::Regain
             | Timer::Places
             | Timer::Refresh
             | Timer::Probe
+            | Timer::Guard
             | Timer::Sync
             | Timer::Sweep => false,
         }

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use confirm::Confirmed;
 
+use crate::handing::OFFERS_MAX;
 use crate::holder::Learned;
 use crate::key::{Key, Name, Peer, Target};
 use crate::machine::{AfterKeep, Core, Work};
@@ -35,8 +36,12 @@ pub(crate) struct Placement<P> {
     purpose: Purposed,
     /// Hosts that need no offer.
     mates: Vec<P>,
-    /// Hosts of any version, as the holders knew them.
+    /// Hosts of any version, as the holders knew them; others that may have the code.
     before: Vec<P>,
+    /// Whether the placer has the code.
+    gives: bool,
+    /// Offers that are made at most, beside the limit for all.
+    offers_max: usize,
     /// Whom to offer it to, in this order.
     queue: Vec<P>,
     /// Everyone who was ever in the queue.
@@ -62,6 +67,10 @@ pub(crate) struct Placement<P> {
 enum Purposed {
     Deploy(Ticket),
     Repair,
+    /// By a holder, for a function that has lost all hosts.
+    Anew,
+    /// By a host that is to leave for another one.
+    Instead,
 }
 
 impl<P: Peer> Core<P> {
@@ -96,6 +105,55 @@ impl<P: Peer> Core<P> {
         self.place(tag, turn);
     }
 
+    /// This host looks for another one in its place: any that is closest, or one of these.
+    pub(crate) fn place_instead(
+        &mut self,
+        function: Name,
+        to: Option<Vec<P>>,
+        turn: &mut Turn<'_, P>,
+    ) {
+        let hosting = self.hosting.get(&function).expect("only a host hands on");
+        let mut hosts: Vec<P> = hosting.mates.iter().map(|mate| mate.peer).collect();
+        hosts.push(self.me);
+        let mut placement = Placement::new(hosting.record.clone(), 1, Purposed::Instead);
+        placement.seen.clone_from(&hosts);
+        // This host is left out: it is no mate for long.
+        hosts.pop();
+        placement.mates = hosts;
+        placement.offers_max = OFFERS_MAX;
+        let Some(to) = to else {
+            let tag = self.placements.insert(placement);
+            return self.place(tag, turn);
+        };
+        placement.offers_max = to.len();
+        placement.line_up(&mut to.clone(), P::position(&function));
+        placement.until = turn.now + turn.config.place_timeout;
+        let until = placement.until;
+        let tag = self.placements.insert(placement);
+        self.timers.add(until, Timer::Placement(tag));
+        self.offer_on(tag, turn);
+    }
+
+    /// This holder found that none of the hosts lives: it places the function anew, but not on
+    /// `dead` ones. `sources` may have the code; whether this peer has it itself, `gives` says.
+    pub(crate) fn place_anew(
+        &mut self,
+        record: Arc<Record>,
+        n: u16,
+        dead: Vec<P>,
+        (sources, gives): (Vec<P>, bool),
+        turn: &mut Turn<'_, P>,
+    ) {
+        let mut placement = Placement::new(record, usize::from(n), Purposed::Anew);
+        placement.seen = dead;
+        placement.before = sources;
+        placement.gives = gives;
+        // Any host is better than none.
+        placement.waive = true;
+        let tag = self.placements.insert(placement);
+        self.place(tag, turn);
+    }
+
     fn place(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
         let Some(placement) = self.placements.get_mut(tag) else {
             return;
@@ -115,12 +173,20 @@ impl<P: Peer> Core<P> {
         let Some(placement) = self.placements.get_mut(tag) else {
             return;
         };
-        if let Some(known) = outcome.record.filter(|known| known.supersedes(&placement.record)) {
+        let newer = outcome.record.as_ref().filter(|known| known.supersedes(&placement.record));
+        if let Some(known) = newer {
             let version = known.version;
             self.fail_placement(tag, Failure::Superseded { version }, turn);
-            self.learn_if_concerned(&known, turn);
+            self.learn_if_concerned(known, turn);
             return;
         }
+        let first = placement.purpose == Purposed::Anew && placement.cursors.is_empty();
+        if first && self.calls_off(tag, &outcome, turn) {
+            return;
+        }
+        let Some(placement) = self.placements.get_mut(tag) else {
+            return;
+        };
         let position = P::position(&placement.record.function);
         let mut found: Vec<P> = outcome.closest.into_iter().map(|(peer, _)| peer).collect();
         found.push(self.me);
@@ -134,6 +200,23 @@ impl<P: Peer> Core<P> {
             placement.before = outcome.hosts;
         }
         self.offer_on(tag, turn);
+    }
+
+    /// Whether a holder does not place a function anew after all: hosts were found that it did not
+    /// know, or too few of the closest peers answered to say that there are none.
+    fn calls_off(&mut self, tag: Tag, outcome: &Outcome<P>, turn: &mut Turn<'_, P>) -> bool {
+        let Some(placement) = self.placements.get(tag) else {
+            return true;
+        };
+        let function = placement.record.function;
+        let unknown = |host: &&P| **host != self.me && !placement.seen.contains(host);
+        let unknown: Vec<P> = outcome.hosts.iter().filter(unknown).copied().collect();
+        let off = self.doubts_loss(function, &unknown, outcome, turn);
+        if off {
+            self.placements.remove(tag);
+            self.waiting_go_on(turn);
+        }
+        off
     }
 
     /// Makes the next batch of offers, or ends the offering.
@@ -157,7 +240,8 @@ impl<P: Peer> Core<P> {
         if busier >= usize::from(turn.config.busier_max) {
             placement.waive_busier();
         }
-        let left = usize::from(turn.config.offers_max).saturating_sub(placement.offers);
+        let most = usize::from(turn.config.offers_max).min(placement.offers_max);
+        let left = most.saturating_sub(placement.offers);
         if placement.queue.is_empty() && left > 0 && self.widen(tag, turn) {
             return;
         }
@@ -285,6 +369,11 @@ impl<P: Peer> Core<P> {
                 placement.placed.extend(confirmed);
                 self.healed(record.function, &placement.placed, turn);
             }
+            Purposed::Anew => {
+                // Whoever was confirmed and has not reported yet may still come to serve it.
+                self.placed_anew(record.function, &placement.placed, turn);
+            }
+            Purposed::Instead => self.handed_on(record.function, &placement.placed, turn),
             Purposed::Deploy(ticket) if placement.placed.is_empty() => {
                 placement.declined.extend(silent.into_iter().map(|peer| (peer, Decline::Silent)));
                 self.conclude(ticket, Event::NotPlaced(placement.declined), turn);
@@ -345,6 +434,8 @@ impl<P: Peer> Core<P> {
         match purpose {
             Purposed::Deploy(ticket) => self.conclude(ticket, Event::Failed(why), turn),
             Purposed::Repair => self.healed(function, &[], turn),
+            Purposed::Anew => self.placed_anew(function, &[], turn),
+            Purposed::Instead => self.handed_on(function, &[], turn),
         }
     }
 
@@ -383,6 +474,8 @@ impl<P: Peer> Placement<P> {
             purpose,
             mates: Vec::new(),
             before: Vec::new(),
+            gives: true,
+            offers_max: usize::MAX,
             queue: Vec::new(),
             seen: Vec::new(),
             offers: 0,
@@ -415,7 +508,8 @@ impl<P: Peer> Placement<P> {
 
     /// Those that declined as busier are asked again, the first first, and may not say so again.
     fn waive_busier(&mut self) {
-        if self.waive {
+        // What need not be moved is moved to nobody who is busier.
+        if self.waive || self.purpose == Purposed::Instead {
             return;
         }
         self.waive = true;

@@ -183,6 +183,14 @@ pub enum Bug {
     KnowsFew = 65,
     /// A host that leaves looks for no other host first.
     DrainsAtOnce = 66,
+    /// Holders do not make up for the loss of all hosts.
+    NeverGuards = 56,
+    /// A holder takes hosts for dead at the first question that they leave unanswered.
+    GuardsInHaste = 57,
+    /// No host hands a function on.
+    NeverHandsOn = 58,
+    /// What a holder's installs kept from being repaired is not begun when they have ended.
+    HostsWaitForever = 83,
     /// Who left the table is never asked again, and who is alone stays so.
     NeverRegains = 81,
     /// A contact that has no room is not dialled again.
@@ -191,7 +199,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug but those of order and timing, by number.
-    pub const ALL: [Self; 61] = [
+    pub const ALL: [Self; 65] = [
         Self::LookupFarthest,
         Self::LookupEndsEarly,
         Self::NeverEvict,
@@ -251,6 +259,10 @@ impl Bug {
         Self::LastForAnyone,
         Self::KnowsFew,
         Self::DrainsAtOnce,
+        Self::NeverGuards,
+        Self::GuardsInHaste,
+        Self::NeverHandsOn,
+        Self::HostsWaitForever,
         Self::NeverRegains,
         Self::DialsOnce,
     ];
@@ -305,6 +317,9 @@ impl Bug {
                 | Self::LastForAnyone
                 | Self::KnowsFew
                 | Self::DrainsAtOnce
+                | Self::GuardsInHaste
+                | Self::NeverHandsOn
+                | Self::HostsWaitForever
                 | Self::NeverRegains
                 | Self::DialsOnce
         )

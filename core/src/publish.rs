@@ -222,6 +222,9 @@ impl<P: Peer> Core<P> {
             self.records.untold(name, turn.now);
         }
         match then {
+            AfterPublish::Nothing if matches!(what, What::Provide(_, Some(_))) => {
+                self.hand_on(name, turn);
+            }
             AfterPublish::Nothing => {}
             AfterPublish::Placed { version, placers } => {
                 let serves = self.serves(name, version);

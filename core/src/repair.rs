@@ -12,8 +12,8 @@ use crate::time::Time;
 use crate::timers::Timer;
 use crate::turn::Turn;
 
-/// Installs that one host has others make at once.
-const INSTALLS_MAX: u16 = 2;
+/// Installs that one host or holder has others make at once.
+pub(crate) const INSTALLS_MAX: u16 = 2;
 /// Probe periods for which a fellow host must have answered before it makes another one needless.
 const STEADY_PERIODS: u64 = 3;
 
@@ -149,6 +149,19 @@ impl<P: Peer> Core<P> {
             || self.count(function, turn).is_none_or(|count| count.live > count.least)
     }
 
+    /// Whether a function that is hosted here has as many hosts as are wanted, each of which answers,
+    /// and nothing is being done about it.
+    pub(crate) fn has_enough_hosts(&self, function: Name, turn: &Turn<'_, P>) -> bool {
+        let Some(hosting) = self.hosting.get(&function) else {
+            return false;
+        };
+        let proven =
+            hosting.mates.iter().filter(|mate| mate.proven_at.is_some() && mate.missed == 0);
+        let proven = proven.count() as u16 + 1;
+        hosting.healing == 0
+            && self.count(function, turn).is_some_and(|it| !it.is_lacking() && proven >= it.least)
+    }
+
     /// Whether hosts are lacking, or too many; if so, when this one will act. The closest acts
     /// first, and each farther one waits for the closer ones to have made it needless.
     pub(crate) fn look_after(&mut self, function: Name, turn: &Turn<'_, P>) {
@@ -205,7 +218,7 @@ impl<P: Peer> Core<P> {
         if self.suspicion.is_on() {
             self.heal_at(function, soon);
         } else if count.is_lacking() {
-            self.heal_next(turn);
+            self.install_next(turn);
         } else if count.is_surplus() {
             let again = turn.now.since(self.lately.retired_at) < turn.config.probe_period;
             if again || self.arriving.contains_key(&function) {
@@ -220,11 +233,23 @@ impl<P: Peer> Core<P> {
         }
     }
 
+    /// Installs that this peer, as a host or as a holder, has others make now.
+    pub(crate) fn installs_under_way(&self) -> u16 {
+        let watches = self.guard.watches.values().map(|watch| watch.installs);
+        self.hosting.values().map(|hosting| hosting.healing).chain(watches).sum()
+    }
+
+    /// Installs may have ended: what waited for that goes on, first the functions that have no host.
+    pub(crate) fn install_next(&mut self, turn: &mut Turn<'_, P>) {
+        self.heal_lost(turn);
+        self.heal_next(turn);
+    }
+
     /// Repairs what is due, the functions with the fewest hosts first, as far as installs are free;
     /// the others wait until some have ended.
     fn heal_next(&mut self, turn: &mut Turn<'_, P>) {
         while turn.config.repair && !self.suspicion.is_on() {
-            let busy: u16 = self.hosting.values().map(|hosting| hosting.healing).sum();
+            let busy = self.installs_under_way();
             let due = self.hosting.iter().filter(|(_, h)| h.heal_at <= turn.now && h.healing == 0);
             let due = due.filter_map(|(name, _)| Some((*name, self.count(*name, turn)?)));
             let due = due.filter(|(_, count)| count.is_lacking());
@@ -264,6 +289,6 @@ impl<P: Peer> Core<P> {
                 }
             }
         }
-        self.heal_next(turn);
+        self.install_next(turn);
     }
 }

@@ -55,6 +55,7 @@ pub(crate) enum Then {
     Job(Tag),
     Settle(Name),
     Update(Name),
+    Guard(Name),
     Siblings,
 }
 
@@ -63,7 +64,7 @@ impl Then {
     /// what is told to liars alone is lost. Elsewhere records are signed and hosts prove themselves.
     fn paths(self, config: &Config) -> u16 {
         match self {
-            Self::Publish(_) | Self::Place(_) => config.store_paths,
+            Self::Publish(_) | Self::Place(_) | Self::Guard(_) => config.store_paths,
             Self::Tell(_) | Self::TellHosts(_) | Self::Job(_) => config.user_paths,
             Self::Nothing | Self::Join | Self::Settle(_) | Self::Update(_) | Self::Siblings => 1,
         }
@@ -282,6 +283,7 @@ impl<P: Peer> Core<P> {
             Then::Job(job) => self.job_searched(job, outcome, turn),
             Then::Settle(function) => self.settle(function, outcome, turn),
             Then::Update(function) => self.update_found(function, outcome, turn),
+            Then::Guard(function) => self.guard_sourced(function, outcome.hosts, turn),
             Then::Siblings => self.siblings_found(&outcome.hosts, turn),
         }
     }

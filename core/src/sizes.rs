@@ -27,7 +27,7 @@ impl Peer for Index {
 #[expect(clippy::print_stdout, reason = "the sizes are for people")]
 fn idle_features_cost_a_pointer() {
     let sizes = [
-        ("core", size_of::<Core<Index>>(), 488),
+        ("core", size_of::<Core<Index>>(), 504),
         ("table", size_of::<table::Table<Index>>(), 88),
         ("slab", size_of::<slab::Slab<Index>>(), 16),
         ("timers", size_of::<timers::Timers>(), 8),

@@ -30,6 +30,8 @@ pub(crate) enum Timer {
     Arrival(Name),
     /// A host may repair, or retire.
     Heal(Name),
+    /// A holder may place a function anew that has lost all hosts, or ask after them again.
+    Watch(Name),
     /// A host's records are to be renewed.
     Renew(Name),
     /// A newer version of what is hosted may be asked for again.
@@ -44,6 +46,8 @@ pub(crate) enum Timer {
     Refresh,
     /// Fellow hosts are to be probed.
     Probe,
+    /// Hosts of the records that are kept are to be asked whether they live.
+    Guard,
     /// The owner's nodes compare their sets.
     Sync,
     /// What has expired is to be dropped.

@@ -55,6 +55,8 @@ pub enum Concern {
     Session = 20,
     /// How a peer leaves, whether it comes back, and when: peer, incarnation, which.
     Leave = 21,
+    /// How many functions a machine has room for: machine.
+    Room = 22,
     /// Whether a machine fails to keep, fetch or install something: machine, errand.
     Errand = 24,
     /// Which machines are slow: machine.

@@ -20,6 +20,8 @@ section! {
         queue: u16 = 16,
         /// Functions that can be installed.
         room: u16 = 64,
+        /// Where machines differ: each has room for a number drawn evenly from this one to room.
+        room_min: Option<u16> = None,
         /// Until the disk has kept something.
         store_delay: Span = Span::ms(1),
         /// Until fetched code can be called.

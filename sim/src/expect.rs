@@ -39,6 +39,29 @@ section! {
         placement_installs_over_lost_max: Option<f64> = None,
         /// Most functions on one peer over the mean.
         placement_load_max_over_mean_max: Option<f64> = None,
+        /// Most use of one peer's room over the use of all room.
+        placement_use_max_over_mean_max: Option<f64> = None,
+        /// Most offers made for each host that a function got.
+        placement_offers_a_host_max: Option<f64> = None,
+        /// Most offers made for each host that was lost, from the first on.
+        placement_offers_a_loss_max: Option<f64> = None,
+        /// Least use of a newcomer's room over the use of all room, at the end.
+        placement_newcomer_use_min: Option<f64> = None,
+        /// Most hosts that gave way to newcomers.
+        placement_moved_on_join_max: Option<f64> = None,
+        /// Most hosts that functions got on a leave that took none of theirs.
+        placement_moved_on_leave_max: Option<f64> = None,
+        /// Most of the functions' time without any host.
+        placement_hostless_fraction_max: Option<f64> = None,
+        /// Most seconds that any function was without any host.
+        placement_hostless_seconds_max: Option<f64> = None,
+        /// Most hosts that functions got in a partition, on either side, over those that they lacked there.
+        partition_installs_over_missing_max: Option<f64> = None,
+        /// Most functions short of hosts on the larger side at the end of a partition, without those
+        /// whose code nobody there has.
+        partition_short_max: Option<f64> = None,
+        /// Most seconds after the end of a partition at which something began that failed.
+        partition_healed_seconds_max: Option<f64> = None,
         /// Least share of the anycalls made while a host lived that succeeded.
         anycall_succeeded_min: Option<f64> = None,
         /// Least share of the anycalls that were answered.
@@ -114,6 +137,36 @@ pub fn breaches(world: &World, report: &Report) -> Vec<String> {
         let load = (it.live.max > 0.0).then_some(it.load_max_over_mean);
         let max = expect.placement_load_max_over_mean_max;
         breaches.most("placement_load_max_over_mean_max", load, max);
+    }
+    if let Some(it) = &report.placement {
+        let load = (it.live.max > 0.0).then_some(it.use_max_over_mean);
+        breaches.most(
+            "placement_use_max_over_mean_max",
+            load,
+            expect.placement_use_max_over_mean_max,
+        );
+        let max = expect.placement_offers_a_host_max;
+        breaches.most("placement_offers_a_host_max", it.offers_a_host, max);
+        let max = expect.placement_offers_a_loss_max;
+        breaches.most("placement_offers_a_loss_max", it.offers_a_loss, max);
+        let min = expect.placement_newcomer_use_min;
+        breaches.least("placement_newcomer_use_min", it.newcomer_use_min, min);
+        let (joined, left) = (Some(it.moved_on_join as f64), Some(it.moved_on_leave as f64));
+        breaches.most("placement_moved_on_join_max", joined, expect.placement_moved_on_join_max);
+        breaches.most("placement_moved_on_leave_max", left, expect.placement_moved_on_leave_max);
+        let (share, longest) = (Some(it.hostless_fraction), Some(it.hostless_seconds_max));
+        let max = expect.placement_hostless_fraction_max;
+        breaches.most("placement_hostless_fraction_max", share, max);
+        let max = expect.placement_hostless_seconds_max;
+        breaches.most("placement_hostless_seconds_max", longest, max);
+    }
+    if let Some(it) = &report.partition {
+        let max = expect.partition_installs_over_missing_max;
+        breaches.most("partition_installs_over_missing_max", it.installs_over_missing, max);
+        let short = Some((it.sides[1].short - it.sides[1].codeless) as f64);
+        breaches.most("partition_short_max", short, expect.partition_short_max);
+        let healed = Some(it.healed_seconds);
+        breaches.most("partition_healed_seconds_max", healed, expect.partition_healed_seconds_max);
     }
     if let Some(it) = &report.anycall {
         let succeeded = ratio(it.while_hosted_succeeded, it.while_hosted);

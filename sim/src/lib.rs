@@ -32,6 +32,7 @@ pub mod network;
 pub mod oracle;
 pub mod outcomes;
 pub mod page;
+pub mod parted;
 pub mod peer;
 pub mod population;
 pub mod record;

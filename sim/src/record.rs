@@ -244,6 +244,8 @@ impl Recorder {
             Note::Declined { function, .. }
             | Note::Lost { function, .. }
             | Note::Repair { function, .. }
+            | Note::HandsOn { function, .. }
+            | Note::HandedOn { function, .. }
             | Note::Retire { function, .. } => self.is_function(function),
         }
     }

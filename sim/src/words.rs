@@ -294,6 +294,13 @@ impl Words {
             Note::Suspects { failed, asked } => {
                 format!("hears nothing from {failed} of {asked} peers, and suspects itself")
             }
+            Note::HandsOn { function, full } => {
+                let why = if *full { "this host is too full" } else { "a closer peer is emptier" };
+                format!("looks for another host of {}: {why}", self.name(function))
+            }
+            Note::HandedOn { function, to } => {
+                format!("hands {} on to {}", self.name(function), self.peer(*to))
+            }
             Note::Retire { function, live } => {
                 format!("gives up {}: {live} live", self.name(function))
             }

@@ -50,8 +50,8 @@ proptest! {
             prop_assert!(entries <= BOUNDS.entries);
             prop_assert!(all.clone().all(|named| (1..=3).contains(&named.peers.len())));
             for named in all {
-                for (peer, _) in &named.peers {
-                    prop_assert!((1..=4).contains(&providers.provided_by(*peer)));
+                for one in &named.peers {
+                    prop_assert!((1..=4).contains(&providers.provided_by(one.peer)));
                 }
             }
             // The index says what a scan would.

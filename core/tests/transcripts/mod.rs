@@ -2,6 +2,7 @@
 
 mod calls;
 mod draining;
+mod healing;
 mod hosting;
 mod liars;
 mod lookups;
@@ -34,6 +35,10 @@ pub const ALL: &[(&str, Play)] = &[
     ("second_round", placing::second_round),
     ("reminded", placing::reminded),
     ("repair_by_rank", placing::repair),
+    ("holders_heal", healing::holders_heal),
+    ("holders_ask_first", healing::holders_ask_first),
+    ("holders_also_host", healing::holders_also_host),
+    ("handing_on", healing::handing_on),
     ("renewal", placing::renewal),
     ("removal", placing::removal),
     ("owners_set", placing::owners_set),

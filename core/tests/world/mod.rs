@@ -96,6 +96,7 @@ pub fn small() -> Config {
         renew_period: quiet,
         host_life: quiet,
         probe_period: quiet,
+        guard_period: quiet,
         rehost_period: quiet,
         notes: true,
         ..Config::standard()

@@ -222,6 +222,11 @@ fn note(note: &Note<P>) -> String {
         Note::Suspects { failed, asked } => {
             format!("suspects itself: {failed} of {asked} do not answer")
         }
+        Note::HandsOn { function, full } => {
+            let why = if *full { "too full" } else { "a closer one is emptier" };
+            format!("looks for another host of {}: {why}", shown(function))
+        }
+        Note::HandedOn { function, to } => format!("hands {} on to {to:?}", shown(function)),
         Note::Retire { function, live } => format!("retires from {}: {live} live", shown(function)),
     }
 }

@@ -32,8 +32,15 @@ impl Partition {
     /// Whether nothing that leaves at `time` goes from one peer to the other.
     #[inline]
     pub(crate) fn parts(&self, time: Time, from: u32, to: u32, chance: &Chance) -> bool {
-        let side = |peer: u32| self.share.takes(chance.bits(Concern::Side, u64::from(peer), 0, 0));
-        START + self.at <= time && time < START + self.until && side(from) != side(to)
+        START + self.at <= time
+            && time < START + self.until
+            && self.is_apart(from, chance) != self.is_apart(to, chance)
+    }
+
+    /// Whether a peer is in the smaller part.
+    #[inline]
+    pub(crate) fn is_apart(&self, peer: u32, chance: &Chance) -> bool {
+        self.share.takes(chance.bits(Concern::Side, u64::from(peer), 0, 0))
     }
 }
 
@@ -63,6 +70,7 @@ impl World {
     }
 
     pub(crate) fn begin_partition(&mut self) {
+        self.plan_partition();
         let Some(partition) = self.scenario.partition.clone() else { return };
         let known = partition.at + self.scenario.network.keep_alive;
         if known < partition.until {

@@ -183,6 +183,7 @@ fn world(dice: &Dice, named: &Named, bounds: &Bounds) -> Result<Scenario, Bad> {
         // Whoever comes and goes is in the schedule, so that each peer has its number.
         scenario.sessions = None;
         scenario.joining = None;
+        scenario.arrivals = None;
         scenario.owners = scenario.owners.max(1);
         scenario.core.refresh_period = scenario.core.refresh_period.max(Span::secs(20));
         return Ok(scenario);
@@ -210,6 +211,7 @@ fn world(dice: &Dice, named: &Named, bounds: &Bounds) -> Result<Scenario, Bad> {
         rank_delay: limits.ms(1000, 8000),
         repair_backoff: limits.ms(3000, 15_000),
         retire_after: limits.ms(8000, 30_000),
+        guard_period: limits.ms(3000, 20_000),
         sync_period: limits.ms(5000, 20_000),
         install_timeout: limits.ms(15_000, 40_000),
         known_life: limits.ms(0, 30_000),

@@ -121,6 +121,12 @@ const RESENDS_MAX: u64 = 8;
 const OF_A_CALL: u64 = 1 << 62;
 
 impl Network {
+    /// The side of a partition on which a peer is: 0 is the smaller one.
+    pub(crate) fn side(&self, peer: u32) -> usize {
+        let apart = |partition: &Partition| partition.is_apart(peer, &self.chance);
+        usize::from(!self.partition.as_ref().is_some_and(apart))
+    }
+
     /// The network of a scenario.
     pub fn new(scenario: &Scenario, chance: Chance) -> Self {
         let settings = scenario.network.clone();

@@ -8,7 +8,9 @@ mod table;
 use serde::{Deserialize, Serialize};
 
 pub use self::histogram::Histogram;
-pub use self::sections::{Anycall, Job, Joined, Lookup, LookupDistributions, Manycall, Placement};
+pub use self::sections::{
+    Anycall, Job, Joined, Lookup, LookupDistributions, Manycall, Parting, PartingSide, Placement,
+};
 pub use self::spread::{Spread, rank};
 use crate::expect;
 use crate::meter::{Meter, peak_rss_bytes};
@@ -64,6 +66,8 @@ pub struct Report {
     pub manycall: Option<Manycall>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub placement: Option<Placement>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<Parting>,
     pub violations: Vec<Broken>,
     /// How many there were: the first of them are told.
     #[serde(default)]
@@ -121,6 +125,7 @@ pub fn report(world: &mut World, seed: u64, setup_seconds: f64, meter: Meter) ->
         anycall: world.scenario.anycalls.is_some().then(|| Anycall::of(world)),
         manycall: world.scenario.manycalls.is_some().then(|| Manycall::of(world)),
         placement: world.scenario.functions.is_some().then(|| Placement::of(world)),
+        partition: world.scenario.partition.is_some().then(|| Parting::of(world)),
         violations: Vec::new(),
         violations_count: 0,
         series: Some(world.series()),

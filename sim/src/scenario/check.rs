@@ -65,7 +65,13 @@ impl Scenario {
         if self.host.slots_each.contains(&0) {
             return Err(keys.bad("host.slots_each", "expected at least 1 each"));
         }
-        at_least(keys, "host.room", self.host.room, 1)
+        at_least(keys, "host.room", self.host.room, 1)?;
+        let Some(least) = self.host.room_min else { return Ok(()) };
+        at_least(keys, "host.room_min", least, 1)?;
+        if least > self.host.room {
+            return Err(keys.bad("host.room_min", "expected at most host.room"));
+        }
+        Ok(())
     }
 
     fn check_limits(&self, keys: &Keys) -> Checked {
@@ -135,6 +141,15 @@ impl Scenario {
 
     fn check_crash(&self, crash: &Crash, keys: &Keys) -> Checked {
         self.needs_functions("crash", "to crash, for only hosts do", keys)?;
+        if let Some(functions) = crash.functions {
+            at_least(keys, "crash.functions", functions, 1)?;
+            let beside = ["crash.share", "crash.count"].into_iter().find(|key| keys.is_given(key));
+            if let Some(key) = beside {
+                return Err(
+                    keys.bad(key, "expected neither share nor count beside crash.functions")
+                );
+            }
+        }
         match crash.count {
             Some(count) => {
                 at_least(keys, "crash.count", count, 1)?;
@@ -161,6 +176,7 @@ impl Scenario {
             ("lookup", "lookups", self.lookups.is_some()),
             ("table", "joining", self.joining.is_some()),
             ("drained", "drain", self.drain.is_some()),
+            ("partition", "partition", self.partition.is_some()),
             ("placement", "functions", self.functions.is_some()),
             ("anycall", "anycalls", self.anycalls.is_some()),
             ("manycall", "manycalls", self.manycalls.is_some()),

@@ -18,12 +18,13 @@ pub use self::value::{Readable, Size, Value};
 pub use crate::adversary::{Adversaries, Fate, Lie, Sybils};
 pub use crate::desk::{Host, Silence};
 pub use crate::expect::Expect;
-pub use crate::faults::{Churn, Crash, Lengths, Partition, Sessions};
+pub use crate::faults::{Arrivals, Churn, Crash, Lengths, Partition, Sessions};
 pub use crate::joining::Joining;
 pub use crate::work::{
-    Anycalls, Arrivals, Drain, Flow, Functions, Idempotent, Lookups, Manycalls, Spread,
+    Anycalls, Drain, Flow, Functions, Idempotent, Lookups, Manycalls, Pace, Spread,
 };
 
+use crate::chance::{Chance, Concern};
 use crate::network::{self, Matrix, Topology};
 
 pub(crate) use self::keys::section;
@@ -62,6 +63,8 @@ pub struct Scenario {
     pub churn: Option<Churn>,
     /// `[crash]`
     pub crash: Option<Crash>,
+    /// `[arrivals]`
+    pub arrivals: Option<Arrivals>,
     /// `[partition]`
     pub partition: Option<Partition>,
     /// `[joining]`
@@ -89,7 +92,7 @@ pub struct Scenario {
 }
 
 /// The built-in scenarios: name and text.
-pub const BUILT_IN: [(&str, &str); 19] = [
+pub const BUILT_IN: [(&str, &str); 22] = [
     ("lookup", include_str!("../../scenarios/lookup.toml")),
     ("churn", include_str!("../../scenarios/churn.toml")),
     ("joining", include_str!("../../scenarios/joining.toml")),
@@ -109,6 +112,9 @@ pub const BUILT_IN: [(&str, &str); 19] = [
     ("manycall-faults", include_str!("../../scenarios/manycall-faults.toml")),
     ("manycall-short", include_str!("../../scenarios/manycall-short.toml")),
     ("manycall-huge", include_str!("../../scenarios/manycall-huge.toml")),
+    ("turnover", include_str!("../../scenarios/turnover.toml")),
+    ("partition", include_str!("../../scenarios/partition.toml")),
+    ("filling", include_str!("../../scenarios/filling.toml")),
 ];
 
 const PEERS: &str = "Peers at the start; their tables are as after a long life.";
@@ -165,6 +171,7 @@ impl Scenario {
             lookups: keys.section_if_given()?,
             churn: keys.section_if_given()?,
             crash: keys.section_if_given()?,
+            arrivals: keys.section_if_given()?,
             partition: keys.section_if_given()?,
             joining: keys.section_if_given()?,
             sessions: keys.section_if_given()?,
@@ -190,6 +197,19 @@ impl Scenario {
     /// The number of the owner key that a peer holds, if it holds one.
     pub fn owner_of(&self, peer: u32) -> Option<u32> {
         (peer < self.owners).then_some(peer % self.owner_keys)
+    }
+
+    /// How many functions a peer has room for.
+    pub(crate) fn room_of(&self, peer: u32, chance: &Chance) -> u16 {
+        let most = self.host.room;
+        match self.host.room_min {
+            _ if self.slots_of(peer) == 0 => 0,
+            None => most,
+            Some(least) => {
+                let spread = u64::from(most - least) + 1;
+                least + chance.below(spread, Concern::Room, peer.into(), 0, 0) as u16
+            }
+        }
     }
 
     /// How many calls a peer runs at once; 0: it hosts nothing.

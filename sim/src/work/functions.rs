@@ -100,6 +100,11 @@ impl World {
         self.chance.name(Concern::Function, n, 0)
     }
 
+    /// The digest of the code of the function of this number.
+    pub(crate) fn code_of(&self, n: u64) -> Digest {
+        Digest(self.chance.bytes32(Concern::Function, n, 1))
+    }
+
     /// The record of the workload's function of this number as its owner, `peer`, signs it now.
     pub fn record_of(&self, n: u32, peer: u32) -> Record {
         self.record_again(n, 0, peer)

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use peerless_core::{Contact, Event, Input, Request, Span, Target, Ticket, Time};
 
-pub use self::calls::{Anycalls, Arrivals, Flow};
+pub use self::calls::{Anycalls, Flow, Pace};
 pub use self::drain::Drain;
 pub(crate) use self::feed::Feed;
 pub use self::functions::{Functions, Idempotent};
@@ -66,6 +66,12 @@ pub(crate) enum Plan {
     Return(u32),
     /// A sybil makes itself known.
     Sybil(u32),
+    /// The network falls into two parts.
+    Part,
+    /// It is whole again.
+    Unite,
+    /// New peers come together.
+    Arrive,
 }
 
 impl Plan {
@@ -88,6 +94,9 @@ impl Plan {
             Self::Redeploy(n) => (21, n.into()),
             Self::Drain => (22, 0),
             Self::Close(peer) => (23, peer.into()),
+            Self::Part => (8, 1),
+            Self::Unite => (8, 2),
+            Self::Arrive => (12, 0),
         }
     }
 }
@@ -214,6 +223,9 @@ impl World {
         if let Some(drain) = &scenario.drain {
             firsts.push((drain.at, drain.linger, Plan::Drain));
         }
+        if let Some(arrivals) = &scenario.arrivals {
+            firsts.push((arrivals.at, Span::ZERO, Plan::Arrive));
+        }
         if let Some(joining) = &scenario.joining {
             firsts.push((Span::ZERO, joining.over, Plan::Join(1)));
         }
@@ -251,6 +263,9 @@ impl World {
             Plan::Depart(peer, incarnation) => self.depart(peer, incarnation),
             Plan::Return(peer) => self.come_back(peer),
             Plan::Sybil(n) => self.introduce(n),
+            Plan::Part => self.part(),
+            Plan::Unite => self.unite(),
+            Plan::Arrive => self.arrive_together(),
         }
     }
 
@@ -359,7 +374,9 @@ impl World {
             }
             Doing::Deploy { again } => self.end_deploy(took, again, event),
             Doing::Call { hosted, status, wrong } => {
-                self.end_call_of(key, took, attempts, (hosted, status, wrong), event);
+                if !self.end_call_of(key, took, attempts, (hosted, status, wrong), event) {
+                    self.went_wrong(start);
+                }
             }
             Doing::Many(job) => self.end_many(peer, ticket, start, attempts, &job, event),
         }

@@ -24,6 +24,7 @@ use crate::digest::{Fold, combine};
 use crate::laws::Laws;
 use crate::network::{Network, Passage};
 use crate::oracle::Oracle;
+use crate::parted::Parted;
 use crate::peer::{Index, limb};
 use crate::record::Recorder;
 use crate::scenario::{Scenario, Silence};
@@ -75,6 +76,8 @@ pub struct Count {
     pub messages: u64,
     /// About how many bytes they took.
     pub bytes: u64,
+    /// Offers of functions among them.
+    pub offers: u64,
 }
 
 /// How often a peer has been the source of something. What it sends has another count than what its
@@ -133,6 +136,7 @@ pub struct World {
     pub(crate) laws: Laws,
     pub(crate) chains: Chains,
     pub(crate) census: Census,
+    pub(crate) parted: Parted,
     pub(crate) work: Work,
     pub(crate) crowd: Crowd,
     pub(crate) count: Count,
@@ -173,6 +177,7 @@ impl World {
             laws: Laws::of(peers, scenario.core.items_ahead_max),
             chains: Chains::default(),
             census: Census::default(),
+            parted: Parted::default(),
             work: Work::default(),
             crowd: Crowd::default(),
             count: Count::default(),

@@ -39,7 +39,7 @@ impl World {
             owner: self.scenario.owner_of(peer).map(owner),
             slots,
             queue: self.scenario.host.queue,
-            room: if slots == 0 { 0 } else { self.scenario.host.room },
+            room: self.scenario.room_of(peer, &self.chance),
             accept: Accept::Anyone,
             labels: Box::default(),
         };
@@ -107,7 +107,10 @@ impl World {
         }
         self.seats[at].wake = Time::NEVER;
         self.oracle.left(self.now.0, peer);
-        self.census.left(self.now.0, peer);
+        self.census.leaving(peer, self.count.offers);
+        for function in self.census.left(self.now.0, peer) {
+            self.hosts_changed(function, peer, false);
+        }
         self.laws.crashed(peer);
         self.chains.crashed(peer);
         self.desk(peer).met.clear();

@@ -1,6 +1,8 @@
 //! What a machine does for its core: every effect, one after the other.
 
-use peerless_core::{Contact, Dialled, Digest, Effect, Got, Input, Message, Span, Tag, Time};
+use peerless_core::{
+    Contact, Dialled, Digest, Effect, Got, Input, Message, Query, Span, Tag, Time,
+};
 
 use super::{Disk, Happening, World};
 use crate::agenda::When;
@@ -43,7 +45,10 @@ impl World {
                 self.tell(peer, time, Input::Installed { tag, function, version, ok });
             }
             Effect::Uninstall { function, version } => {
-                self.census.uninstalled(self.now.0, peer, &function, version);
+                let lost = self.census.uninstalled(self.now.0, peer, &function, version);
+                if let Some(function) = lost {
+                    self.hosts_changed(function, peer, false);
+                }
             }
             Effect::Fetch { tag, digest, size, from } => {
                 self.fetch(peer, tag, (digest, size), from);
@@ -58,6 +63,7 @@ impl World {
         let bytes = wire::size(&message);
         self.count.messages += 1;
         self.count.bytes += bytes;
+        self.count.offers += u64::from(matches!(message, Message::Query(_, Query::Offer { .. })));
         let passage = self.message(from, to, bytes);
         if let Verdict::Deliver(delay) = self.network.judge(&passage) {
             let time = (self.now + delay).0;
@@ -177,7 +183,10 @@ impl World {
                 self.desk(peer).code.insert(*digest);
             }
             Input::Installed { function, version, ok: true, .. } => {
-                self.census.installed(self.now.0, peer, function, *version);
+                let gained = self.census.installed(self.now.0, peer, function, *version);
+                if let Some(function) = gained {
+                    self.hosts_changed(function, peer, true);
+                }
             }
             _ => {}
         }

@@ -213,7 +213,7 @@ fn every_standard_can_be_written() {
         let sets: Vec<String> = [&given[..], &["owners=1".to_owned()]].concat();
         let said = Scenario::parse("all", "all.toml", "", &sets).expect("all of them are possible");
         let sections = format!(
-            "owners = 1\n[lookups]\n[{there}]\n[crash]\n[partition]\n[joining]\n[adversaries]\n[sybils]\n[functions]\n[drain]\n\
+            "owners = 1\n[lookups]\n[{there}]\n[crash]\n[arrivals]\n[partition]\n[joining]\n[adversaries]\n[sybils]\n[functions]\n[drain]\n\
              [anycalls]\n[manycalls]"
         );
         let standard = Scenario::parse("all", "all.toml", &sections, &[]);

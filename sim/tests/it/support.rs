@@ -13,7 +13,7 @@ use peerless_sim::world::{START, World};
 
 /// The built-in scenarios, small enough for a debug build. What follows a slash tells those of one
 /// scenario apart.
-pub(crate) const SMALL: [(&str, &[&str]); 25] = [
+pub(crate) const SMALL: [(&str, &[&str]); 28] = [
     ("lookup", &["peers=400", "lookups.count=300"]),
     (
         "churn",
@@ -192,6 +192,48 @@ pub(crate) const SMALL: [(&str, &[&str]); 25] = [
         ],
     ),
     (
+        "turnover",
+        &[
+            "peers=80",
+            "owners=8",
+            "functions.count=20",
+            "functions.start=5s",
+            "sessions.start=1m",
+            "sessions.end=8m",
+            "sessions.median=20m",
+            "crash.at=150s",
+            "crash.functions=1",
+            "anycalls.count=400",
+            "anycalls.start=70s",
+            "anycalls.interval=1s",
+            "settle=4m",
+            "core.refresh_period=60s",
+            "expect.placement_hostless_fraction_max=0.02",
+            "expect.placement_repair_seconds_p95_max=120",
+        ],
+    ),
+    (
+        "filling",
+        &[
+            "peers=60",
+            "owners=8",
+            "functions.count=150",
+            "host.room=40",
+            "host.room_min=12",
+            "functions.start=40s",
+            "functions.interval=100ms",
+            "core.refresh_period=10s",
+            "core.loads_min=16",
+            "core.renew_period=2m",
+            "core.host_life=5m",
+            "arrivals.at=70s",
+            "arrivals.count=2",
+            "crash.at=80s",
+            "duration=8m",
+            "expect.placement_use_max_over_mean_max=1.6",
+        ],
+    ),
+    (
         "lookup/coordinates",
         &["peers=200", "lookups.count=150", "network.model=coordinates", "network.access_max=10ms"],
     ),
@@ -250,6 +292,25 @@ pub(crate) const SMALL: [(&str, &[&str]); 25] = [
             "lookups.interval=6s",
             "core.refresh_period=3m",
             "expect.lookup_succeeded_min=0.95",
+        ],
+    ),
+    (
+        "partition",
+        &[
+            "peers=60",
+            "owners=6",
+            "functions.count=15",
+            "functions.start=5s",
+            "partition.at=60s",
+            "partition.until=180s",
+            "anycalls.count=100",
+            "anycalls.start=30s",
+            "anycalls.interval=1s",
+            "lookups.count=100",
+            "lookups.start=180s",
+            "lookups.interval=500ms",
+            "duration=6m",
+            "core.refresh_period=30s",
         ],
     ),
 ];
