@@ -183,12 +183,19 @@ impl<P: Peer> Core<P> {
     /// with bounded loads (Mirrokni, Thorup, Zadimoghaddam 2018), the mean estimated from what
     /// others said.
     fn is_busier(&self, turn: &Turn<'_, P>) -> bool {
+        let share = self.share(turn);
+        share > 0 && u64::from(self.load().hosted) + 1 > share
+    }
+
+    /// How many functions this host takes without being asked twice; 0: it knows too little of others.
+    pub(crate) fn share(&self, turn: &Turn<'_, P>) -> u64 {
         let Some(per_million) = self.mean_use(turn.config.busier_permille, turn) else {
-            return false;
+            return 0;
         };
-        let load = self.load();
-        let most = (per_million * u64::from(load.room)).div_ceil(1_000_000).max(1);
-        u64::from(load.hosted) + 1 > most
+        // To the nearest: rounded up, all would take more than their shares; rounded down, they might
+        // not take all together.
+        let exact = per_million * u64::from(self.setup.room);
+        ((exact + 500_000) / 1_000_000).max(1)
     }
 
     /// The placer wants it: the code is fetched. False if it holds no place for it.

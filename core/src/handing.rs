@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use crate::key::{Name, Peer};
 use crate::machine::Core;
+use crate::membership::{PARTS, part_of};
 use crate::note::Note;
 use crate::planted::{self, Bug};
 use crate::turn::Turn;
@@ -21,11 +22,23 @@ pub(crate) const OFFERS_MAX: usize = 16;
 impl<P: Peer> Core<P> {
     /// So many permille of the mean use of other hosts, in millionths of their room, by what they said
     /// lately, if enough did.
+    ///
+    /// It is the mean over equal parts of the key space: a peer hears most from its neighbours, which
+    /// are as full or empty as it is itself, since they are offered the same functions.
     pub(crate) fn mean_use(&self, permille: u32, turn: &Turn<'_, P>) -> Option<u64> {
-        let heard = self.loads.len();
-        let sum: u64 = self.loads.iter().map(|(_, used)| u64::from(*used)).sum();
-        let enough = heard >= usize::from(turn.config.loads_min);
-        enough.then(|| sum * u64::from(permille) / heard as u64)
+        if self.loads.len() < usize::from(turn.config.loads_min) {
+            return None;
+        }
+        let mut parts = [(0_u64, 0_u64); PARTS];
+        for (peer, load) in self.loads.iter() {
+            let (hosted, room) = &mut parts[part_of(*peer)];
+            *hosted += u64::from(load.hosted);
+            *room += u64::from(load.room);
+        }
+        let uses = parts.iter().filter(|(_, room)| *room > 0);
+        let uses = uses.map(|(hosted, room)| hosted * 1000 * u64::from(permille) / room);
+        let heard = uses.clone().count() as u64;
+        Some(uses.sum::<u64>() / heard)
     }
 
     /// The function's record was renewed: its place is handed on, if it is better elsewhere. One at a
@@ -45,7 +58,8 @@ impl<P: Peer> Core<P> {
             return;
         }
         let load = self.load();
-        let most = (full * u64::from(load.room)).div_ceil(1_000_000).max(1);
+        // What it accepted by its own share stays.
+        let most = (full * u64::from(load.room) / 1_000_000).max(self.share(turn));
         let to = if u64::from(load.hosted) > most {
             None
         } else {
@@ -67,7 +81,7 @@ impl<P: Peer> Core<P> {
         let mine = self.me.key().distance(position);
         let hosting = &self.hosting[&function];
         let empty = self.loads.iter().filter(|(peer, used)| {
-            u64::from(*used) * 1000 < most
+            u64::from(used.permille()) * 1000 < most
                 && peer.key().distance(position) < mine
                 && !hosting.mates.iter().any(|mate| mate.peer == *peer)
         });

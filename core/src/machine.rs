@@ -75,7 +75,7 @@ pub struct Core<P: Peer> {
     /// Peers that just failed, and when.
     pub(crate) missed: Idle<Vec<(P, Time)>>,
     /// How full other peers are, permille, as lately heard.
-    pub(crate) loads: Idle<Vec<(P, u32)>>,
+    pub(crate) loads: Idle<Vec<(P, crate::membership::Used)>>,
 
     pub(crate) random: Random,
     /// Ways into the network, and back into it.

@@ -122,12 +122,4 @@ impl Load {
     pub fn taken(self) -> u32 {
         u32::from(self.running) + u32::from(self.queued)
     }
-
-    /// Installed functions per thousand that there is room for; 1000 where there is no room at all.
-    pub fn used_permille(self) -> u32 {
-        match self.room {
-            0 => 1000,
-            room => u32::from(self.hosted) * 1000 / u32::from(room),
-        }
-    }
 }

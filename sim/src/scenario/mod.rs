@@ -92,7 +92,7 @@ pub struct Scenario {
 }
 
 /// The built-in scenarios: name and text.
-pub const BUILT_IN: [(&str, &str); 22] = [
+pub const BUILT_IN: [(&str, &str); 23] = [
     ("lookup", include_str!("../../scenarios/lookup.toml")),
     ("churn", include_str!("../../scenarios/churn.toml")),
     ("joining", include_str!("../../scenarios/joining.toml")),
@@ -115,6 +115,7 @@ pub const BUILT_IN: [(&str, &str); 22] = [
     ("turnover", include_str!("../../scenarios/turnover.toml")),
     ("partition", include_str!("../../scenarios/partition.toml")),
     ("filling", include_str!("../../scenarios/filling.toml")),
+    ("full", include_str!("../../scenarios/full.toml")),
 ];
 
 const PEERS: &str = "Peers at the start; their tables are as after a long life.";

@@ -13,7 +13,7 @@ use peerless_sim::world::{START, World};
 
 /// The built-in scenarios, small enough for a debug build. What follows a slash tells those of one
 /// scenario apart.
-pub(crate) const SMALL: [(&str, &[&str]); 28] = [
+pub(crate) const SMALL: [(&str, &[&str]); 29] = [
     ("lookup", &["peers=400", "lookups.count=300"]),
     (
         "churn",
@@ -42,6 +42,7 @@ pub(crate) const SMALL: [(&str, &[&str]); 28] = [
             "core.refresh_period=20s",
             "expect.placement_near_min=0.85",
             "expect.placement_load_max_over_mean_max=2.5",
+            "expect.placement_installs_over_lost_max=1.1",
         ],
     ),
     (
@@ -206,6 +207,9 @@ pub(crate) const SMALL: [(&str, &[&str]); 28] = [
             "anycalls.count=400",
             "anycalls.start=70s",
             "anycalls.interval=1s",
+            "lookups.count=400",
+            "lookups.start=70s",
+            "lookups.interval=1s",
             "settle=4m",
             "core.refresh_period=60s",
             "expect.placement_hostless_fraction_max=0.02",
@@ -231,6 +235,21 @@ pub(crate) const SMALL: [(&str, &[&str]); 28] = [
             "crash.at=80s",
             "duration=8m",
             "expect.placement_use_max_over_mean_max=1.6",
+        ],
+    ),
+    (
+        "full",
+        &[
+            "peers=60",
+            "owners=8",
+            "functions.count=150",
+            "host.room=12",
+            "host.room_min=4",
+            "functions.start=40s",
+            "functions.interval=100ms",
+            "core.refresh_period=10s",
+            "core.loads_min=16",
+            "duration=2m",
         ],
     ),
     (
