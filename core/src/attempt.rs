@@ -5,11 +5,12 @@ use alloc::vec::Vec;
 
 use crate::call::CALL_SEARCHES_MAX;
 use crate::choice::Repeat;
-use crate::key::Peer;
+use crate::key::{Digest, Peer};
 use crate::machine::Core;
 use crate::message::Tag;
 use crate::note::{Note, Reason};
 use crate::planted::{self, Bug};
+use crate::quorum::Heard;
 use crate::record::Load;
 use crate::time::{Span, Time};
 use crate::timers::Timer;
@@ -59,6 +60,9 @@ impl<P: Peer> Core<P> {
         }
         let (ticket, function) = (job.ticket, job.function);
         self.timers.add(deadline + OVERTIME, Timer::Attempt(attempt));
+        if job.lacks(item) > 0 {
+            job.again(item, Reason::Quorum);
+        }
         turn.note(|| Note::Attempt { ticket, item, host, reason });
         turn.push(Effect::Dispatch { attempt, ticket, item, to: host, function, deadline });
     }
@@ -104,12 +108,20 @@ impl<P: Peer> Core<P> {
         Some((Over { job, item, host, since, other }, status))
     }
 
-    pub(crate) fn ended(&mut self, tag: Tag, how: Ending, turn: &mut Turn<'_, P>) {
+    pub(crate) fn ended(
+        &mut self,
+        tag: Tag,
+        how: Ending,
+        body: Option<Digest>,
+        turn: &mut Turn<'_, P>,
+    ) {
         let Some((over, status)) = self.over(tag, turn) else {
             return;
         };
         match (how, status) {
-            (Ending::Complete, Some(status)) => self.was_answered(over, tag, status, turn),
+            (Ending::Complete, Some(status)) => {
+                self.was_answered(over, tag, (status, body), turn);
+            }
             (Ending::Refused { why, load, spent }, _) => {
                 self.was_refused(over, why, load, spent, turn);
             }
@@ -121,18 +133,30 @@ impl<P: Peer> Core<P> {
         self.pump(over.job, turn);
     }
 
-    fn was_answered(&mut self, over: Over<P>, tag: Tag, status: u16, turn: &mut Turn<'_, P>) {
-        let Over { host, since, .. } = over;
+    fn was_answered(
+        &mut self,
+        over: Over<P>,
+        tag: Tag,
+        (status, body): (u16, Option<Digest>),
+        turn: &mut Turn<'_, P>,
+    ) {
+        let Over { item, host, since, .. } = over;
         let took = turn.now.since(since);
         self.standings.answered(host, took, turn.now);
-        if let Some(job) = self.jobs.get_mut(over.job) {
-            job.took(took);
-            if let Some(known) = job.host_mut(host) {
-                known.answered(&self.standings.get(host));
-            }
-        }
         let answer = Answered { attempt: tag, host, status, took };
-        self.finish_item(over.job, over.item, answer, turn);
+        let Some(job) = self.jobs.get_mut(over.job) else {
+            return;
+        };
+        job.took(took);
+        if let Some(known) = job.host_mut(host) {
+            known.answered(&self.standings.get(host));
+        }
+        match job.hear(item, &answer, body, &self.groups) {
+            Heard::Agreed => self.finish_item(over.job, item, answer, turn),
+            Heard::Lost => self.abort_item(over.job, item, Failure::NoQuorum, turn),
+            Heard::Open if job.lacks(item) > 0 => job.again(item, Reason::Quorum),
+            Heard::Open => {}
+        }
     }
 
     fn was_refused(
@@ -184,7 +208,7 @@ impl<P: Peer> Core<P> {
             return;
         }
         if late || spent || tired || planted::is(Bug::RefusedForGood) {
-            self.fail_item(tag, item, failure, turn);
+            self.abort_item(tag, item, failure, turn);
         } else {
             job.again(item, Reason::Refused);
         }
@@ -210,7 +234,7 @@ impl<P: Peer> Core<P> {
         let forlorn = !is_many && open.unreached >= UNREACHED_MAX;
         job.last_failure.get_or_insert(Failure::NoHost);
         if spent || forlorn || planted::is(Bug::NoSecondHost) {
-            self.fail_item(tag, item, Failure::NoHost, turn);
+            self.abort_item(tag, item, Failure::NoHost, turn);
         } else {
             let misled = open.unreached.is_multiple_of(MISLED_AT);
             job.again(item, Reason::Retry);
@@ -250,10 +274,10 @@ impl<P: Peer> Core<P> {
         if planted::is(Bug::LosesItem) && job.is_many() {
             job.done(item, None);
         } else if begun || !job.may_repeat() || planted::is(Bug::NoSecondHost) {
-            self.fail_item(tag, item, why, turn);
+            self.abort_item(tag, item, why, turn);
         } else if spent {
             let why = if job.is_many() { Failure::OutOfAttempts } else { why };
-            self.fail_item(tag, item, why, turn);
+            self.abort_item(tag, item, why, turn);
         } else {
             job.again(item, Reason::Retry);
             if job.hosts.is_empty() {
@@ -282,7 +306,7 @@ impl<P: Peer> Core<P> {
         };
         if planted::is(Bug::AnswersOfAnother) {
             let other = job.open.values().find_map(|open| open.running.first().copied());
-            answer.attempt = other.unwrap_or(answer.attempt);
+            answer.attempt = other.map_or(answer.attempt, |(attempt, _)| attempt);
         }
         job.hostless_since = Time::NEVER;
         let ticket = job.ticket;
@@ -309,7 +333,7 @@ impl<P: Peer> Core<P> {
         let open = self.jobs.get(tag).and_then(|job| job.open.get(&item));
         let running = open.map_or(Vec::new(), |open| open.running.clone());
         let mut aborted = Vec::new();
-        for attempt in running {
+        for (attempt, _) in running {
             if let Some((over, _)) = self.over(attempt, turn) {
                 turn.push(Effect::Abort { attempt });
                 aborted.push(over);
@@ -349,11 +373,11 @@ impl<P: Peer> Core<P> {
             return;
         };
         let most = if planted::is(Bug::AbortsOnlyFirst) { 1 } else { usize::MAX };
-        for attempt in job.open.values().flat_map(|open| open.running.iter().copied().take(most)) {
-            if let Some(Attempt { host, .. }) = self.attempts.remove(attempt) {
+        for (attempt, _) in job.open.values().flat_map(|open| open.running.iter().take(most)) {
+            if let Some(Attempt { host, .. }) = self.attempts.remove(*attempt) {
                 self.standings.over(host, turn.now, turn.config.standings_max);
                 if !planted::is(Bug::CancelRunsOn) {
-                    turn.push(Effect::Abort { attempt });
+                    turn.push(Effect::Abort { attempt: *attempt });
                 }
             }
         }
@@ -372,7 +396,7 @@ impl<P: Peer> Core<P> {
     /// first answer counts.
     pub(crate) fn repeat_stragglers(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
         while let Some(job) = self.jobs.get(tag) {
-            match job.repeat(turn.now, &self.standings, &mut self.random) {
+            match job.repeat(turn.now, &self.standings, &self.groups, &mut self.random) {
                 Repeat::Now(item, host) => self.dispatch(tag, item, host, turn),
                 Repeat::At(at) => return self.wake_job(tag, at, turn),
                 Repeat::None => return,

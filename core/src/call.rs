@@ -3,6 +3,7 @@
 
 use alloc::vec::Vec;
 
+use crate::choice::Beyond;
 use crate::job::{HOSTLESS_PAUSE, Job, Kind, State};
 use crate::key::{Name, Peer, Target};
 use crate::machine::{Core, Work};
@@ -11,7 +12,7 @@ use crate::planted::{self, Bug};
 use crate::search::{Kind as SearchKind, Outcome, Then};
 use crate::time::{Span, Time};
 use crate::timers::Timer;
-use crate::turn::{Effect, Event, Failure, Ticket, Turn};
+use crate::turn::{Effect, Event, Failure, Quorum, Ticket, Turn};
 
 /// Searches of an anycall for hosts, when those found before are all dead or gone.
 pub(crate) const CALL_SEARCHES_MAX: u32 = 3;
@@ -40,12 +41,13 @@ impl<P: Peer> Core<P> {
         ticket: Ticket,
         function: Name,
         deadline: Option<Time>,
-        retries: u8,
+        (retries, quorum): (u8, Option<Quorum>),
         turn: &mut Turn<'_, P>,
     ) {
         let mut job =
             Job::new(ticket, function, Kind::Many, (turn.now, deadline.unwrap_or(Time::NEVER)));
         job.retries = retries;
+        job.quorum = quorum.filter(|quorum| quorum.agree() > 1);
         self.begin_job(job, turn);
     }
 
@@ -205,7 +207,20 @@ impl<P: Peer> Core<P> {
                 }
                 break;
             }
-            let Some((item, host)) = job.pair(turn.now, &self.standings, &mut self.random) else {
+            match job.beyond_quorum(turn.now, &self.groups) {
+                Beyond::Item(item) => {
+                    self.abort_item(tag, item, Failure::NoQuorum, turn);
+                    continue;
+                }
+                Beyond::Unless(at) if turn.now >= at => self.seek(tag, turn),
+                Beyond::Unless(at) => self.wake_job(tag, at, turn),
+                Beyond::None => {}
+            }
+            let Some(job) = self.jobs.get_mut(tag) else {
+                return;
+            };
+            let pair = job.pair(turn.now, &self.standings, &self.groups, &mut self.random);
+            let Some((item, host)) = pair else {
                 if let Some(at) = job.next_chance(turn.now) {
                     self.wake_job(tag, at, turn);
                 }
@@ -272,7 +287,7 @@ impl<P: Peer> Core<P> {
                 // Why another item failed says nothing of one that was never begun.
                 let of_another = !started && matches!(why, Failure::MayHaveStarted | Failure::Cut);
                 let why = if of_another { Failure::NoHost } else { why.clone() };
-                self.fail_item(tag, item, why, turn);
+                self.abort_item(tag, item, why, turn);
             }
             if let Some(job) = self.jobs.get_mut(tag) {
                 job.hostless_since = Time::NEVER;

@@ -78,6 +78,12 @@ impl<P: Peer> Groups<P> {
         self.of(a).is_some_and(|group| self.of(b) == Some(group))
     }
 
+    /// Whether two peers are known to be of one group: nothing is known of those that were not met.
+    pub(crate) fn share_one(&self, a: P, b: P) -> bool {
+        let known = |peer| self.met.get(&peer).and_then(|(group, _)| *group);
+        known(a).is_some_and(|group| known(b) == Some(group))
+    }
+
     /// Of these at most `most` of one group, in their order.
     pub(crate) fn few_of_each(&self, peers: impl Iterator<Item = P>, most: u16) -> Vec<P> {
         let mut taken: BTreeMap<Group, u16> = BTreeMap::new();

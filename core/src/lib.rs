@@ -45,6 +45,7 @@ mod providers;
 mod publish;
 mod queries;
 mod queue;
+mod quorum;
 pub mod random;
 pub mod record;
 mod records;
@@ -73,5 +74,5 @@ pub use record::{Content, Load, Rank, Record, Runtime, Spec};
 pub use time::{Span, Time};
 pub use turn::{
     Answered, Call, Contact, Cost, Dialled, Effect, Ending, Event, Failure, Got, Group, Input,
-    Item, ItemKey, Refusal, Request, Stay, Summary, Ticket, Turn,
+    Item, ItemKey, Quorum, Refusal, Request, Stay, Summary, Ticket, Turn,
 };

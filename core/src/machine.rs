@@ -246,7 +246,7 @@ impl<P: Peer> Core<P> {
             Input::Head { attempt, status, load, stay } => {
                 self.head(attempt, status, load, stay, turn);
             }
-            Input::Ended { attempt, how } => self.ended(attempt, how, turn),
+            Input::Ended { attempt, how, body } => self.ended(attempt, how, body, turn),
             Input::Arrived { call, from, function, left } => {
                 self.arrived(call, from, function, left, turn);
             }
@@ -286,8 +286,8 @@ impl<P: Peer> Core<P> {
             Request::Call { function, deadline, kept, idempotent } => {
                 self.call(ticket, function, deadline, kept, idempotent, turn);
             }
-            Request::Many { function, deadline, retries } => {
-                self.many(ticket, function, deadline, retries, turn);
+            Request::Many { function, deadline, retries, quorum } => {
+                self.many(ticket, function, deadline, (retries, quorum), turn);
             }
             Request::Cancel(other) => self.cancel(ticket, other, turn),
         }

@@ -86,4 +86,6 @@ pub enum Reason {
     Retry,
     /// The one before takes long, and goes on; the first answer counts.
     Straggler,
+    /// Another host has to give the same answer.
+    Quorum,
 }

@@ -183,6 +183,12 @@ pub enum Bug {
     KnowsFew = 65,
     /// A host that leaves looks for no other host first.
     DrainsAtOnce = 66,
+    /// The first answer counts, however many hosts should agree.
+    TrustsOne = 67,
+    /// Hosts of one address group have each a voice.
+    VoicesOfAGroup = 90,
+    /// Voices go to items in the order of their turns.
+    PairsInOrder = 91,
     /// Who left the table is never asked again, and who is alone stays so.
     NeverRegains = 81,
     /// A contact that has no room is not dialled again.
@@ -191,7 +197,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug but those of order and timing, by number.
-    pub const ALL: [Self; 61] = [
+    pub const ALL: [Self; 64] = [
         Self::LookupFarthest,
         Self::LookupEndsEarly,
         Self::NeverEvict,
@@ -251,6 +257,9 @@ impl Bug {
         Self::LastForAnyone,
         Self::KnowsFew,
         Self::DrainsAtOnce,
+        Self::TrustsOne,
+        Self::VoicesOfAGroup,
+        Self::PairsInOrder,
         Self::NeverRegains,
         Self::DialsOnce,
     ];
@@ -305,6 +314,9 @@ impl Bug {
                 | Self::LastForAnyone
                 | Self::KnowsFew
                 | Self::DrainsAtOnce
+                | Self::TrustsOne
+                | Self::VoicesOfAGroup
+                | Self::PairsInOrder
                 | Self::NeverRegains
                 | Self::DialsOnce
         )

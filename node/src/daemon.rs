@@ -75,12 +75,19 @@ impl Daemon {
     }
 
     fn step(&mut self, now: Time, input: Input<NodeId>) {
+        let compared = match input {
+            Input::Ended { attempt, body: Some(_), .. } => Some(attempt),
+            _ => None,
+        };
         let recorded = self.journal.is_some().then(|| input.clone());
         self.core.handle(input, &mut Turn::new(now, &self.config, &mut self.effects));
         if let (Some(journal), Some(input)) = (&mut self.journal, recorded) {
             journal.step(now, &input, &self.effects);
         }
         peers::learn_noted(&self.node, &self.effects);
+        if let Some(attempt) = compared {
+            self.node.calls.compared(attempt, &self.effects);
+        }
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
             self.perform(effect);

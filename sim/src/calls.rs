@@ -149,7 +149,8 @@ impl World {
             }
             Packet::Ended { attempt, how } => {
                 if self.desk(to).attempts.remove(&attempt).is_some() {
-                    self.turn(to, Input::Ended { attempt, how }, 0);
+                    let body = self.body_of(from, how);
+                    self.turn(to, Input::Ended { attempt, how, body }, 0);
                     if matches!(how, Ending::NotSent { .. }) {
                         self.turn(to, Input::Unreached { peer: Index(from) }, 0);
                     }

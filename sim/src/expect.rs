@@ -51,6 +51,8 @@ section! {
         anycall_latency_ms_p99_max: Option<f64> = None,
         /// Most items of manycalls that failed.
         manycall_failed_max: Option<f64> = None,
+        /// Most standard errors between the items that got a wrong answer and those that should.
+        manycall_wrong_deviation_max: Option<f64> = None,
         /// Most runs beyond one for each item, over the items.
         manycall_repeated_max: Option<f64> = None,
         /// Least ratio of the ideal to the true makespan.
@@ -130,6 +132,9 @@ pub fn breaches(world: &World, report: &Report) -> Vec<String> {
     if let Some(it) = &report.manycall {
         let failed = (it.jobs > 0).then_some((it.failed + it.unknown) as f64);
         breaches.most("manycall_failed_max", failed, expect.manycall_failed_max);
+        let deviation = it.wrong_deviation.filter(|_| it.jobs > 0);
+        let max = expect.manycall_wrong_deviation_max;
+        breaches.most("manycall_wrong_deviation_max", deviation, max);
         let repeated = ratio(it.executions.saturating_sub(it.items), it.items);
         breaches.most("manycall_repeated_max", repeated, expect.manycall_repeated_max);
         let efficiency = measured(&world.work.manycalls.makespan, it.efficiency);

@@ -276,6 +276,7 @@ impl Words {
                     Reason::Refused => "again, since it was refused",
                     Reason::Retry => "again, since it failed",
                     Reason::Straggler => "again, since it takes long",
+                    Reason::Quorum => "for a quorum",
                 };
                 format!("item {item} to {}: {why}", self.peer(*host))
             }
@@ -357,6 +358,7 @@ fn failure(why: &Failure) -> String {
         Failure::Cut => "the answer broke off".to_owned(),
         Failure::Late => "too late".to_owned(),
         Failure::OutOfAttempts => "out of attempts".to_owned(),
+        Failure::NoQuorum => "no quorum".to_owned(),
         Failure::Cancelled => "cancelled".to_owned(),
         Failure::Superseded { version } => format!("version {version} is newer"),
         Failure::NotKept => "it could not be kept".to_owned(),

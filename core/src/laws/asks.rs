@@ -9,11 +9,11 @@ use core::fmt::Debug;
 
 use super::job::{Attempt, Job};
 use super::{Law, Short, Tags, Verdict, must};
-use crate::key::Name;
+use crate::key::{Digest, Name};
 use crate::message::Tag;
 use crate::record::Record;
 use crate::time::Time;
-use crate::turn::{Ending, Event, Failure, ItemKey, Request, Ticket};
+use crate::turn::{Ending, Event, Failure, Group, ItemKey, Request, Ticket};
 
 #[derive(Clone, Debug)]
 pub(super) struct Asks<P> {
@@ -24,6 +24,8 @@ pub(super) struct Asks<P> {
     /// Aborted ones whose Ended may have been under way.
     aborted: BTreeSet<Tag>,
     allowed: BTreeMap<Name, Allowed>,
+    /// The address groups of those that were met.
+    groups: BTreeMap<P, Group>,
 }
 
 /// What was asked for.
@@ -59,6 +61,7 @@ impl<P: Copy + Ord + Debug> Asks<P> {
             attempts: BTreeMap::new(),
             aborted: BTreeSet::new(),
             allowed: BTreeMap::new(),
+            groups: BTreeMap::new(),
         }
     }
 
@@ -86,8 +89,9 @@ impl<P: Copy + Ord + Debug> Asks<P> {
             Request::Call { function, deadline, kept, idempotent } => {
                 Ask::Job(Box::new(Job::call(*function, *deadline, *kept, *idempotent)))
             }
-            Request::Many { function, deadline, .. } => {
-                Ask::Job(Box::new(Job::many(*function, deadline.unwrap_or(Time::NEVER))))
+            Request::Many { function, deadline, quorum, .. } => {
+                let deadline = deadline.unwrap_or(Time::NEVER);
+                Ask::Job(Box::new(Job::many(*function, deadline, *quorum)))
             }
             Request::Cancel(other) => Ask::Cancel(*other, self.open.contains_key(other)),
         };
@@ -172,15 +176,28 @@ impl<P: Copy + Ord + Debug> Asks<P> {
         must(before.is_none(), Law::Attempt, || format!("{} has a second head", Short(tag)))
     }
 
-    pub(super) fn ended(&mut self, now: Time, tag: Tag, how: Ending) -> Verdict {
+    pub(super) fn ended(
+        &mut self,
+        now: Time,
+        tag: Tag,
+        how: Ending,
+        body: Option<Digest>,
+    ) -> Verdict {
         let Some(attempt) = self.attempts.remove(&tag) else {
             let crossed = self.aborted.remove(&tag);
             return must(crossed, Law::Attempt, || format!("{} ends after its end", Short(tag)));
         };
-        if let Some(job) = self.job(attempt.ticket) {
-            job.ended(now, tag, attempt, how);
+        if let Some(Ask::Job(job)) = self.open.get_mut(&attempt.ticket) {
+            job.ended(now, tag, attempt, how, body, &self.groups);
         }
         Ok(())
+    }
+
+    /// A peer was met: where its group was known, that it can't be told now changes nothing.
+    pub(super) fn met(&mut self, peer: P, group: Option<Group>) {
+        if let Some(group) = group {
+            self.groups.insert(peer, group);
+        }
     }
 
     /// Returns the request that it was for, where that has ended.

@@ -153,13 +153,21 @@ impl<P: Copy + Ord + Debug> Laws<P> {
                 Ok(())
             }
             // A query's absence is the peer's matter; what is said of peers binds nobody.
-            Input::Failed { .. } | Input::Unreached { .. } | Input::Met { .. } => Ok(()),
+            Input::Failed { .. } | Input::Unreached { .. } => Ok(()),
+            Input::Met { peer, group, .. } => {
+                if group.is_some() {
+                    self.open().asks.met(*peer, *group);
+                }
+                Ok(())
+            }
             Input::Dialled { tag, .. } => {
                 let dialled = self.open().dials.remove(tag);
                 must(dialled.is_some(), Law::Dial, || format!("{} was not dialled", Short(*tag)))
             }
             Input::Head { attempt, status, .. } => self.open().asks.head(*attempt, *status),
-            Input::Ended { attempt, how } => self.open().asks.ended(now, *attempt, *how),
+            Input::Ended { attempt, how, body } => {
+                self.open().asks.ended(now, *attempt, *how, *body)
+            }
             Input::Arrived { call, function, left, .. } => {
                 self.open().serving.arrived(*call, *function, now + *left)
             }

@@ -86,7 +86,7 @@ fn a_liar_who_names_dead_hosts_does_not_end_a_call() {
         } else if let Some((to, attempt)) = caller.calls() {
             if dead.contains(&to) {
                 let how = Ending::NotSent { spent: false };
-                caller.input(Input::Ended { attempt, how });
+                caller.input(Input::Ended { attempt, how, body: None });
             } else {
                 reached = Some(to);
                 break;
@@ -117,7 +117,7 @@ fn calls_know_of_each_other() {
     let answer = |caller: &mut Caller, attempt| {
         let (status, load, stay) = (200, None, None);
         caller.input(Input::Head { attempt, status, load, stay });
-        caller.input(Input::Ended { attempt, how: Ending::Complete });
+        caller.input(Input::Ended { attempt, how: Ending::Complete, body: None });
     };
     for _ in 0..8 {
         let ((a, first), (b, second)) = (call(&mut caller), call(&mut caller));
@@ -137,7 +137,7 @@ fn calls_know_of_each_other() {
     }
     assert_eq!(to_slow, 0, "{slow:?} took long");
     let (dead, attempt) = call(&mut caller);
-    caller.input(Input::Ended { attempt, how: Ending::MayHaveStarted });
+    caller.input(Input::Ended { attempt, how: Ending::MayHaveStarted, body: None });
     caller.now = caller.now + Span::secs(1);
     for _ in 0..8 {
         let (to, attempt) = call(&mut caller);

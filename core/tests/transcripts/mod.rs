@@ -79,6 +79,9 @@ pub const ALL: &[(&str, Play)] = &[
     ("manycall_straggler", many::straggler),
     ("manycall_not_sent", many::not_sent),
     ("manycall_host_returns", many::host_returns),
+    ("manycall_quorum", many::quorum),
+    ("manycall_quorum_of_groups", many::quorum_of_groups),
+    ("manycall_quorum_straggler", many::quorum_straggler),
 ];
 
 #[cfg(not(feature = "planted"))]

@@ -95,7 +95,9 @@ impl World {
     }
 
     pub(super) fn end_attempt(&mut self, host: P, caller: P, attempt: Tag, how: Ending) {
-        self.post(host, caller, Input::Ended { attempt, how });
+        let is_wrong = u8::from(self.wrong.contains(&host.0));
+        let body = (how == Ending::Complete).then_some(Digest([is_wrong; 32]));
+        self.post(host, caller, Input::Ended { attempt, how, body });
     }
 
     pub(super) fn post(&mut self, from: P, to: P, input: Input<P>) {
@@ -242,6 +244,7 @@ impl World {
             Reason::Refused => ", refused before",
             Reason::Retry => ", failed before",
             Reason::Straggler => ", since it takes long",
+            Reason::Quorum => ", for a quorum",
         };
         self.line(&format!(
             "{caller:?} ⇒ {host:?}  call c{id}: {} item {item}{again}",

@@ -10,6 +10,7 @@ mod common;
 mod fuzz;
 mod gateway;
 mod leaving;
+mod quorum;
 mod spine;
 mod start;
 mod store;

@@ -89,7 +89,7 @@ impl World {
             let calls: Vec<u64> = calls.map(|(call, _)| *call).collect();
             for (attempt, how) in attempts {
                 if self.desk(me).attempts.remove(&attempt).is_some() {
-                    self.turn(me, Input::Ended { attempt, how }, 0);
+                    self.turn(me, Input::Ended { attempt, how, body: None }, 0);
                 }
             }
             for call in calls {

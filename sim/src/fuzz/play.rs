@@ -218,7 +218,12 @@ impl<'a> Play<'a> {
                 feed = Feed::new(*items, *burst, *pause, *late);
                 feed.takes = *takes;
                 let deadline = deadline.map(|deadline| now + deadline);
-                Request::Many { function: name(function), deadline, retries: *retries }
+                Request::Many {
+                    function: name(function),
+                    deadline,
+                    retries: *retries,
+                    quorum: None,
+                }
             }
             Op::Cancel { of } => Request::Cancel(self.ticket_of(*of)),
             Op::Lookup => Request::Lookup(self.target(id)),

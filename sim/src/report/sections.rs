@@ -89,6 +89,15 @@ pub struct Manycall {
     pub hedged: u64,
     /// Runs.
     pub executions: u64,
+    /// Items whose answer is wrong, where hosts collude on wrong ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wrong: Option<u64>,
+    /// How many there should be, by the share of the hosts that answer wrongly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wrong_expected: Option<f64>,
+    /// How far it is from that, in standard errors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wrong_deviation: Option<f64>,
     pub makespan_ms: Spread,
     pub ideal_makespan_ms: Spread,
     pub efficiency: f64,
@@ -229,6 +238,11 @@ impl Anycall {
 impl Manycall {
     pub(super) fn of(world: &World) -> Self {
         let many = &world.work.manycalls;
+        let may_be_wrong =
+            world.scenario.adversaries.as_ref().is_some_and(|all| !all.wrong.is_zero());
+        // Where it must be none it is one error away from one.
+        let error = many.wrong_variance.sqrt().max(1.0);
+        let deviation = (many.wrong as f64 - many.wrong_expected).abs() / error;
         let (ideal, makespan): (u64, u64) = (many.ideal.iter().sum(), many.makespan.iter().sum());
         Self {
             jobs: many.jobs,
@@ -241,6 +255,9 @@ impl Manycall {
             attempts: many.attempts,
             hedged: many.hedged,
             executions: many.executions,
+            wrong: may_be_wrong.then_some(many.wrong),
+            wrong_expected: may_be_wrong.then_some(many.wrong_expected),
+            wrong_deviation: may_be_wrong.then_some(deviation),
             makespan_ms: Spread::of(&many.makespan, MS),
             ideal_makespan_ms: Spread::of(&many.ideal, MS),
             efficiency: if makespan == 0 { 0.0 } else { ideal as f64 / makespan as f64 },

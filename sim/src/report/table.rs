@@ -109,6 +109,16 @@ impl Report {
             line("  succeeded, failed, unknown", {
                 format!("{}, {}, {}", it.succeeded, it.failed, it.unknown)
             });
+            if let (Some(wrong), Some(expected), Some(deviation)) =
+                (it.wrong, it.wrong_expected, it.wrong_deviation)
+            {
+                let wrong = share(wrong, it.items);
+                line("  answered wrongly", {
+                    format!(
+                        "{wrong}; by the law {expected:.0}, {deviation:.2} standard errors away"
+                    )
+                });
+            }
             line("  lost, doubled", format!("{}, {}", it.lost, it.doubled));
             line("  attempts, runs, repeats", {
                 format!("{}, {}, {}", it.attempts, it.executions, it.hedged)

@@ -1,7 +1,7 @@
 //! What no single type can tell: values that are impossible, alone or beside others. Whatever passes
 //! can be run: it neither panics nor hangs, and every key that is given has an effect.
 
-use peerless_core::Span;
+use peerless_core::{Quorum, Span};
 
 use super::keys::{Bad, Keys};
 use super::{Churn, Crash, Scenario};
@@ -108,6 +108,11 @@ impl Scenario {
         if let Some(many) = &self.manycalls {
             at_least(keys, "manycalls.jobs", many.jobs, 1)?;
             at_least(keys, "manycalls.items", many.items, 1)?;
+            if many.quorum.is_some() && many.quorum().is_none() {
+                let most = Quorum::OF_MAX;
+                let what = format!("expected [K, N], 1 to N and 1 to {most}");
+                return Err(keys.bad("manycalls.quorum", &what));
+            }
             self.needs_functions("manycalls", "to call", keys)?;
         }
         Ok(())

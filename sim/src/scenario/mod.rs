@@ -89,7 +89,7 @@ pub struct Scenario {
 }
 
 /// The built-in scenarios: name and text.
-pub const BUILT_IN: [(&str, &str); 19] = [
+pub const BUILT_IN: [(&str, &str); 20] = [
     ("lookup", include_str!("../../scenarios/lookup.toml")),
     ("churn", include_str!("../../scenarios/churn.toml")),
     ("joining", include_str!("../../scenarios/joining.toml")),
@@ -104,6 +104,7 @@ pub const BUILT_IN: [(&str, &str); 19] = [
     ("dfaas-all", include_str!("../../scenarios/dfaas-all.toml")),
     ("overload", include_str!("../../scenarios/overload.toml")),
     ("leaving", include_str!("../../scenarios/leaving.toml")),
+    ("quorum", include_str!("../../scenarios/quorum.toml")),
     ("manycall-equal", include_str!("../../scenarios/manycall-equal.toml")),
     ("manycall-spread", include_str!("../../scenarios/manycall-spread.toml")),
     ("manycall-faults", include_str!("../../scenarios/manycall-faults.toml")),

@@ -1,7 +1,12 @@
 //! `[manycalls]`: owners give many items to random functions.
 
-use peerless_core::{Answered, Event, Failure, Input, Request, Span, Ticket, Time};
+use std::collections::BTreeSet;
 
+use peerless_core::{
+    Answered, Digest, Ending, Event, Failure, Input, Quorum, Request, Span, Ticket, Time,
+};
+
+use super::quorum::wrong_rate;
 use super::{Doing, Open, Plan};
 use crate::outcomes::JobSpan;
 use crate::peer::Index;
@@ -22,6 +27,15 @@ section! {
         items: u64 = 10_000,
         /// Further attempts an item after failures of the system.
         retries: u8 = 3,
+        /// Hosts that have to give each item the same answer, and hosts that are heard at most, such as [2, 3].
+        quorum: Option<(u16, u16)> = None,
+    }
+}
+
+impl Manycalls {
+    pub(crate) fn quorum(&self) -> Option<Quorum> {
+        let (agree, of) = self.quorum?;
+        Quorum::new(agree.try_into().ok()?, of.try_into().ok()?)
     }
 }
 
@@ -37,6 +51,8 @@ pub(super) struct Job {
     succeeded: u64,
     failed: u64,
     unknown: u64,
+    /// Hosts that items were sent to, where some answer wrongly.
+    asked: BTreeSet<u32>,
 }
 
 impl Job {
@@ -63,6 +79,7 @@ impl World {
             function: self.function_name(function),
             deadline: None,
             retries: work.retries,
+            quorum: work.quorum(),
         };
         let job = Job {
             function: function as usize,
@@ -71,8 +88,15 @@ impl World {
             succeeded: 0,
             failed: 0,
             unknown: 0,
+            asked: BTreeSet::new(),
         };
         self.ask(peer, ticket, Doing::Many(Box::new(job)), request);
+    }
+
+    /// What a host's whole answer is, as far as that differs: wrong answers are all the same.
+    pub(crate) fn body_of(&self, host: u32, how: Ending) -> Option<Digest> {
+        self.scenario.manycalls.as_ref()?.quorum?;
+        (how == Ending::Complete).then(|| Digest([u8::from(self.answers_wrongly(host)); 32]))
     }
 
     /// A core has room for more items of a manycall.
@@ -130,7 +154,10 @@ impl World {
         }
         let function = &self.census.functions[job.function];
         let ideal = function.could_be_done(start.0, whole, |host| self.capacity(host));
+        let rate = self.wrong_rate(&job.asked);
         let work = &mut self.work.manycalls;
+        work.wrong_expected += rate * job.items as f64;
+        work.wrong_variance += rate * (1.0 - rate) * job.items as f64;
         if let Some(ideal) = ideal {
             work.ideal.push((ideal - start.0).max(longest));
             work.makespan.push(self.now.since(start).0);
@@ -151,5 +178,23 @@ impl World {
         work.lost += tally.lost + (job.items - job.given);
         work.doubled += tally.doubled;
         work.attempts += attempts;
+    }
+
+    /// An item of a manycall is sent to a host.
+    pub(crate) fn is_asked(&mut self, peer: u32, ticket: Ticket, host: u32) {
+        if self.scenario.adversaries.as_ref().is_some_and(|all| !all.wrong.is_zero())
+            && let Some(open) = self.work.open.get_mut(&(peer, ticket))
+            && let Doing::Many(job) = &mut open.doing
+        {
+            job.asked.insert(host);
+        }
+    }
+
+    /// How likely an item gets a wrong answer, by the hosts that are asked.
+    fn wrong_rate(&self, hosts: &BTreeSet<u32>) -> f64 {
+        let wrong = hosts.iter().filter(|host| self.answers_wrongly(**host)).count();
+        let quorum = self.scenario.manycalls.as_ref().and_then(Manycalls::quorum);
+        let (agree, of) = quorum.map_or((1, 1), |quorum| (quorum.agree(), quorum.of()));
+        wrong_rate(hosts.len() as u64, wrong as u64, agree, of)
     }
 }

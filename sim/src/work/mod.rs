@@ -9,6 +9,7 @@ mod goodput;
 mod jobs;
 mod lookups;
 mod popularity;
+mod quorum;
 mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -323,6 +324,7 @@ impl World {
         let lied = matches!(event, Event::Head { host, .. } if self.answers_wrongly(host.0));
         let Some(open) = self.work.open.get_mut(&key) else { return };
         if !event.is_final() {
+            let mut answerer = None;
             let taken = match (&mut open.doing, event) {
                 (Doing::Call { status, wrong, .. }, Event::Head { attempt, .. }) => {
                     *wrong = lied;
@@ -333,12 +335,15 @@ impl World {
                 }
                 (Doing::Many(job), Event::Item { result, .. }) => {
                     job.count(result);
+                    answerer = result.as_ref().ok().map(|answered| answered.host.0);
                     self.work.manycalls.results += 1;
                     Some(Span::ZERO)
                 }
                 (Doing::Fed(feed), Event::Item { .. }) => Some(feed.takes),
                 _ => None,
             };
+            let is_wrong = answerer.is_some_and(|host| self.answers_wrongly(host));
+            self.work.manycalls.wrong += u64::from(is_wrong);
             if let Some(after) = taken {
                 self.tell(peer, self.now + after, Input::Taken { ticket, n: 1 });
             }

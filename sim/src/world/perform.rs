@@ -23,6 +23,7 @@ impl World {
             Effect::Want { ticket, n } => self.wanted(peer, ticket, n),
             Effect::Dial { tag, contact } => self.connect(peer, tag, contact),
             Effect::Dispatch { attempt, ticket, item, to, function, deadline } => {
+                self.is_asked(peer, ticket, to.0);
                 self.dispatch(peer, to.0, attempt, (ticket, item), function, deadline);
             }
             Effect::Abort { attempt } => self.abort(peer, attempt),

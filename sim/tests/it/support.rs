@@ -13,7 +13,7 @@ use peerless_sim::world::{START, World};
 
 /// The built-in scenarios, small enough for a debug build. What follows a slash tells those of one
 /// scenario apart.
-pub(crate) const SMALL: [(&str, &[&str]); 25] = [
+pub(crate) const SMALL: [(&str, &[&str]); 26] = [
     ("lookup", &["peers=400", "lookups.count=300"]),
     (
         "churn",
@@ -189,6 +189,16 @@ pub(crate) const SMALL: [(&str, &[&str]); 25] = [
             "functions.replicas=[20, 20]",
             "manycalls.items=1000",
             "crash.at=60s",
+        ],
+    ),
+    (
+        "quorum",
+        &[
+            "peers=30",
+            "host.hosts=20",
+            "functions.replicas=[20, 20]",
+            "manycalls.items=2000",
+            "adversaries.wrong=0.3",
         ],
     ),
     (
