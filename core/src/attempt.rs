@@ -148,6 +148,7 @@ impl<P: Peer> Core<P> {
             return;
         };
         job.took(took);
+        job.hostless_since = Time::NEVER;
         if let Some(known) = job.host_mut(host) {
             known.answered(&self.standings.get(host));
         }
@@ -222,8 +223,12 @@ impl<P: Peer> Core<P> {
             return;
         };
         self.standings.failed(host, turn.config.host_pause, since, turn.now);
-        // Found again by the next search, if it still lives.
+        // Found again by the next search, if it still lives. Whoever names ever new ones that do not
+        // is not searched with for ever.
         job.drop_host(host);
+        if !planted::is(Bug::SearchesForEver) {
+            job.hostless_since = job.hostless_since.min(turn.now);
+        }
         self.known.drop_host(job.function, host);
         let may_seek = !job.is_many() && job.searches < CALL_SEARCHES_MAX;
         let is_many = job.is_many();
@@ -308,7 +313,6 @@ impl<P: Peer> Core<P> {
             let other = job.open.values().find_map(|open| open.running.first().copied());
             answer.attempt = other.map_or(answer.attempt, |(attempt, _)| attempt);
         }
-        job.hostless_since = Time::NEVER;
         let ticket = job.ticket;
         let attempts = job.done(item, Some(answer.host));
         if answer.status < 400 {

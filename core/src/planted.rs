@@ -189,6 +189,12 @@ pub enum Bug {
     VoicesOfAGroup = 90,
     /// Voices go to items in the order of their turns.
     PairsInOrder = 91,
+    /// A manycall goes on searching while it is told of hosts that cannot be reached.
+    SearchesForEver = 92,
+    /// A caller may have all places in the queue but one.
+    OneCallersQueue = 93,
+    /// An owner's functions may have all places in the queue.
+    OneOwnersQueue = 94,
     /// Who left the table is never asked again, and who is alone stays so.
     NeverRegains = 81,
     /// A contact that has no room is not dialled again.
@@ -197,7 +203,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug but those of order and timing, by number.
-    pub const ALL: [Self; 64] = [
+    pub const ALL: [Self; 67] = [
         Self::LookupFarthest,
         Self::LookupEndsEarly,
         Self::NeverEvict,
@@ -260,6 +266,9 @@ impl Bug {
         Self::TrustsOne,
         Self::VoicesOfAGroup,
         Self::PairsInOrder,
+        Self::SearchesForEver,
+        Self::OneCallersQueue,
+        Self::OneOwnersQueue,
         Self::NeverRegains,
         Self::DialsOnce,
     ];
@@ -317,6 +326,9 @@ impl Bug {
                 | Self::TrustsOne
                 | Self::VoicesOfAGroup
                 | Self::PairsInOrder
+                | Self::SearchesForEver
+                | Self::OneCallersQueue
+                | Self::OneOwnersQueue
                 | Self::NeverRegains
                 | Self::DialsOnce
         )

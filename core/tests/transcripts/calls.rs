@@ -1,8 +1,10 @@
 //! One call: finding a host, another host, and a host's own queue.
 
-use peerless_core::{Config, Request, Setup, Span};
+use std::sync::Arc;
 
-use crate::world::{World, host, name, record, small};
+use peerless_core::{Config, Owner, Record, Request, Setup, Span};
+
+use crate::world::{OWNER, World, function, host, name, record, small};
 
 /// A node that knows nothing of the function finds its first host and calls it.
 pub fn from_nowhere() -> String {
@@ -118,6 +120,30 @@ pub fn queue() -> String {
     world.call(5, f, Span::secs(5));
     world.call(9, f, Span::secs(5));
     world.pass(Span::secs(1));
+    world.rest()
+}
+
+/// One slot, a queue of five. Who floods leaves places for another caller; and callers of one owner's
+/// functions together leave one for another owner's, whose call is next.
+pub fn shares() -> String {
+    let mut world = World::new(small());
+    let setup = |peer| match peer {
+        5 => Setup { owner: Some(OWNER), ..host(1, 5, 4) },
+        _ => Setup::default(),
+    };
+    world.converged_as(&[0, 1, 5, 8, 9], setup);
+    let (f, g) = (name('f', 5), name('g', 5));
+    world.given(0, &record(f, 1, 1));
+    let other = Owner([7; 32]);
+    world.given(0, &Arc::new(Record { owner: other, ..function(g, 1, (1, 1)) }));
+    for _ in 0..6 {
+        world.call(5, f, Span::secs(5));
+        world.deliver();
+    }
+    world.call(9, f, Span::secs(5));
+    world.pass(Span::ms(10));
+    world.call(8, g, Span::secs(5));
+    world.pass(Span::secs(2));
     world.rest()
 }
 

@@ -96,7 +96,7 @@ pub fn not_sent() -> String {
     world.crash(4);
     world.quietly(|world| {
         world.many(9, f, 3, 0);
-        world.pass(Span::secs(62));
+        world.pass(Span::secs(60));
     });
     world.say("a minute passes without a host");
     world.pass(Span::secs(5));

@@ -70,6 +70,7 @@ pub const ALL: &[(&str, Play)] = &[
     ("anycall_deadline", calls::deadline),
     ("anycall_not_sent", calls::not_sent),
     ("admission_queue", calls::queue),
+    ("admission_shares", calls::shares),
     ("cancel", calls::cancel),
     ("draining", draining::leaving),
     ("manycall_windows", many::with_windows),
