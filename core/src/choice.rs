@@ -146,9 +146,8 @@ impl<P: Peer> Job<P> {
     /// The items that wait for a host, from one drawn at random on; or before all the next one, until
     /// there are enough to draw from.
     ///
-    /// Which item a host gets must not follow from what it answered, nor from what came free beside it:
-    /// hosts that came free together would be heard together time and again, and one that was alone with
-    /// its answer, so that its item waits for another voice, would rather be a second voice than a first.
+    /// Which item a host gets must not follow from what it answered: one that was alone with its answer,
+    /// so that its item waits for another voice, would rather be a second voice than a first.
     fn draw(&mut self, random: &mut Random) -> Vec<u64> {
         let gathers = self.gathers();
         let mut ready: Vec<u64> = self.ready().collect();
