@@ -7,8 +7,8 @@ use std::fmt::{self, Display, Write as _};
 use clap::ValueEnum;
 use peerless_core::Span;
 
-use crate::network::Model;
-use crate::scenario::{Readable, Scenario, Silence};
+use crate::network::{Model, Settings};
+use crate::scenario::{Partition, Readable, Scenario, Silence};
 
 /// How worlds are drawn.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, ValueEnum)]
@@ -67,10 +67,11 @@ features! {
     Slow "Some machines are slow."
     Tight "Machines have few slots, short queues and little room."
     Jitter "Packets are late, and overtake each other."
-    Partitions "The network falls into two parts for a while."
+    Partitions "The network falls into parts for a while, or again and again."
     Bounces "Peers restart at once."
     Idlers "Some peers host nothing."
     Late "Users take the results of manycalls late."
+    Uneven "Some ways lose more messages than the ways back."
 }
 
 impl Feature {
@@ -94,6 +95,7 @@ impl Feature {
                 | Self::Partitions
                 | Self::Idlers
                 | Self::Late
+                | Self::Uneven
         )
     }
 }
@@ -227,6 +229,25 @@ fn seconds(span: Span) -> String {
     format!("{:.3} s", span.0 as f64 / 1e9)
 }
 
+/// In what parts the network falls, and when.
+fn parted(it: &Partition) -> String {
+    let (at, until) = (seconds(it.at), seconds(it.until));
+    let shares = if it.shares.is_empty() { it.share.show() } else { it.shares.show() };
+    let mut text = format!("in parts from {at} to {until}, {shares} apart from the rest");
+    if it.times > 1 {
+        let _ = write!(text, ", {} times, each {}", it.times, seconds(it.every));
+    }
+    text.push_str(if it.one_way { ", one way" } else { "" });
+    text
+}
+
+fn lossy(network: &Settings) -> String {
+    if network.lossy.is_zero() {
+        return String::new();
+    }
+    format!(" ({} on {} of the ways)", network.lossy_loss.show(), network.lossy.show())
+}
+
 impl Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -280,7 +301,7 @@ impl Case {
     pub fn setup(&self) -> String {
         let Scenario { peers, owners, owner_keys, network, host, core, .. } = &self.scenario;
         let mut text = format!(
-            "{peers} peers, {owners} owners of {} keys, k {}, α {}, latency {} ms, {}jitter {}, loss {}, a query {} ms\n",
+            "{peers} peers, {owners} owners of {} keys, k {}, α {}, latency {} ms, {}jitter {}, loss {}{}, a query {} ms\n",
             owner_keys.min(owners),
             core.k,
             core.alpha,
@@ -288,6 +309,7 @@ impl Case {
             if network.model == Model::Constant { "" } else { "by distance, " },
             network.jitter.show(),
             network.loss.show(),
+            lossy(network),
             core.reply_timeout.as_ms(),
         );
         let _ = writeln!(
@@ -303,8 +325,7 @@ impl Case {
             host.slow.show(),
         );
         if let Some(it) = &self.scenario.partition {
-            let (at, until) = (seconds(it.at), seconds(it.until));
-            let _ = writeln!(text, "in two parts from {at} to {until}, {} in one", it.share.show());
+            let _ = writeln!(text, "{}", parted(it));
         }
         if self.is_load() {
             text.push_str(&super::load::describe(&self.scenario));
@@ -338,6 +359,7 @@ impl Case {
             Feature::Jobs if self.is_load() => self.scenario.manycalls.is_some(),
             Feature::Lookups if self.is_load() => self.scenario.lookups.is_some(),
             Feature::Jitter => !self.scenario.network.jitter.is_zero(),
+            Feature::Uneven => !self.scenario.network.lossy.is_zero(),
             Feature::Partitions => self.scenario.partition.is_some(),
             Feature::Idlers => host.hosts.is_some(),
             Feature::Wipes => self.schedule.iter().any(|step| {

@@ -243,15 +243,27 @@ fn network(dice: &Dice, scenario: &mut Scenario, off: &BTreeSet<Feature>, drawn:
     let jitter = Share::percent(draws.small(5, 100));
     settings.jitter_law = draws.one_of(&[JitterLaw::Uniform, JitterLaw::Exponential]);
     settings.jitter = if off.contains(&Feature::Jitter) { Share::NONE } else { jitter };
+    let lossy = Share::percent(draws.small(1, 30));
+    settings.lossy_loss = Share::percent(draws.number(30, 100));
+    settings.lossy = if off.contains(&Feature::Uneven) { Share::NONE } else { lossy };
 }
 
-/// A time in which a part of the peers is alone.
+/// One or several times in which parts of the peers are apart.
 fn partition(dice: &Dice, ms_max: u64, off: &BTreeSet<Feature>) -> Option<Partition> {
     let mut draws = dice.of(For::Network, 1);
     let at = draws.ms(1000, ms_max);
-    let until = at + draws.ms(1000, PARTITION_MS_MAX);
+    let lasts = draws.ms(1000, PARTITION_MS_MAX);
     let share = Share::percent(draws.number(5, 50));
-    (!off.contains(&Feature::Partitions)).then_some(Partition { at, until, share })
+    let parts = draws.one_of(&[1, 1, 2, 3]);
+    let shares = (0..parts).map(|_| Share::percent(draws.number(5, 33)));
+    let shares = if parts == 1 { Vec::new() } else { shares.collect() };
+    let times = draws.one_of(&[1, 1, 2, 8]);
+    // A storm's are short, and the pauses too.
+    let (lasts, pause) = (Span(lasts.0 / u64::from(times)), draws.ms(500, 10_000));
+    let (until, every) = (at + lasts, lasts + pause);
+    let one_way = draws.percent(25);
+    let partition = Partition { at, until, share, shares, times, every, one_way };
+    (!off.contains(&Feature::Partitions)).then_some(partition)
 }
 
 fn host(dice: &Dice, scenario: &mut Scenario, off: &BTreeSet<Feature>, drawn: bool) {

@@ -37,6 +37,10 @@ section! {
         matrix_of: Measured = Measured::RoundTrip,
         /// Share of the messages between peers that are lost, each way; calls lose time instead.
         loss: Share = Share::NONE,
+        /// Share of the ways from one peer to another that lose more; the way back need not be one of them.
+        lossy: Share = Share::NONE,
+        /// Share of the messages that are lost on these.
+        lossy_loss: Share = Share::percent(50),
         /// After how long a lost packet of a call is sent again; doubles each time.
         retransmit: Span = Span::ms(200),
         /// After how long dialling a machine that is silent is given up.
@@ -138,6 +142,7 @@ impl Network {
     /// Nothing is lost from now on, and nobody is apart.
     pub(crate) fn calm(&mut self) {
         self.settings.loss = Share::NONE;
+        self.settings.lossy = Share::NONE;
         self.settings.jitter = Share::NONE;
         self.partition = None;
     }
@@ -147,6 +152,23 @@ impl Network {
     pub fn parts(&self, time: Time, from: u32, to: u32) -> bool {
         let parts = |it: &Partition| it.parts(time, from, to, &self.chance);
         self.partition.as_ref().is_some_and(parts)
+    }
+
+    /// The same of either way.
+    #[inline]
+    pub fn apart(&self, time: Time, one: u32, other: u32) -> bool {
+        self.parts(time, one, other) || self.parts(time, other, one)
+    }
+
+    /// Which share of what goes from one peer to another is lost.
+    #[inline]
+    fn loss(&self, from: u32, to: u32) -> Share {
+        let Settings { loss, lossy, lossy_loss, .. } = &self.settings;
+        let bits = || self.chance.bits(Concern::Lossy, from.into(), to.into(), 0);
+        if lossy.is_zero() || !lossy.takes(bits()) {
+            return *loss;
+        }
+        *loss.max(lossy_loss)
     }
 
     /// How long the way from one peer to another is, without jitter.
@@ -186,9 +208,10 @@ impl Network {
         if self.parts(time, from, to) {
             return Verdict::Drop;
         }
-        if !self.settings.loss.is_zero() {
+        let loss = self.loss(from, to);
+        if !loss.is_zero() {
             let bits = self.chance.bits(Concern::Loss, u64::from(from), u64::from(to), counter);
-            if self.settings.loss.takes(bits) {
+            if loss.takes(bits) {
                 return Verdict::Drop;
             }
         }
@@ -201,12 +224,13 @@ impl Network {
         if from == to {
             return Span::ZERO;
         }
+        let loss = self.loss(from, to);
         let mut took = self.way(from, to, counter | OF_A_CALL);
         let mut pause = self.settings.retransmit;
         for trial in 0..RESENDS_MAX {
             let packet = counter * RESENDS_MAX + trial;
             let bits = self.chance.bits(Concern::Resend, u64::from(from), u64::from(to), packet);
-            if !self.settings.loss.takes(bits) {
+            if !loss.takes(bits) {
                 break;
             }
             took = took + pause;

@@ -58,8 +58,8 @@ pub(crate) enum Plan {
     Crash,
     /// The peer of this number joins.
     Join(u32),
-    /// The connections between two parts of the network break.
-    Break,
+    /// The connections between parts of the network break, that fell apart the how manieth time.
+    Break(u32),
     /// A peer's session ends, if it is still of that incarnation.
     Depart(u32, u32),
     /// A peer comes back.
@@ -80,7 +80,7 @@ impl Plan {
             Self::Meet(peer, _) => (5, peer.into()),
             Self::Crash => (6, 0),
             Self::Join(n) => (7, n.into()),
-            Self::Break => (8, 0),
+            Self::Break(round) => (8, round.into()),
             Self::Depart(peer, incarnation) => (9, u64::from(peer) << 32 | u64::from(incarnation)),
             Self::Return(peer) => (10, peer.into()),
             Self::Sybil(n) => (11, n.into()),
@@ -247,7 +247,7 @@ impl World {
             Plan::Meet(peer, trial) => self.meet(peer, trial),
             Plan::Crash => self.crash_together(),
             Plan::Join(n) => self.join(n),
-            Plan::Break => self.break_connections(),
+            Plan::Break(round) => self.break_connections(round),
             Plan::Depart(peer, incarnation) => self.depart(peer, incarnation),
             Plan::Return(peer) => self.come_back(peer),
             Plan::Sybil(n) => self.introduce(n),

@@ -69,7 +69,7 @@ impl World {
     /// A contact is the peer of that number.
     fn connect(&mut self, peer: u32, tag: Tag, contact: Contact) {
         let way = self.network.latency(peer, contact);
-        let parted = self.network.parts(self.now, peer, contact);
+        let parted = self.network.apart(self.now, peer, contact);
         let (after, outcome) = if self.is_up(contact) && !parted && contact != peer {
             (way.times(CONNECTING), Dialled::Met(Index(contact)))
         } else if parted || self.silence_of(contact) == Silence::Machine {
@@ -150,7 +150,7 @@ impl World {
         let fails = self.errand_fails(peer, self.scenario.host.fetch_fails);
         let has = |other: u32| {
             let desk = self.desks.get(other as usize).and_then(Option::as_ref);
-            let near = !self.network.parts(self.now, peer, other);
+            let near = !self.network.apart(self.now, peer, other);
             near && self.is_up(other) && desk.is_some_and(|desk| desk.code.contains(&digest))
         };
         let settings = self.network.settings();

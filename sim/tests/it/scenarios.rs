@@ -11,7 +11,7 @@ fn complaints_name_file_line_and_key() {
     let calls = &format!("{functions}[anycalls]\n");
     let many = &format!("{functions}[manycalls]\n");
     let crash = &format!("{functions}[crash]\n");
-    let cases: [(&str, &str, &[&str]); 75] = [
+    let cases: [(&str, &str, &[&str]); 79] = [
         ("unknown key", "peers = 10\n\n[network]\nlatencyy = \"5ms\"", &[]),
         ("unknown section", "peers = 10\n[netwrok]\n", &[]),
         ("unknown key outside", "peer = 10", &[]),
@@ -68,6 +68,10 @@ fn complaints_name_file_line_and_key() {
         ("more links than routers", "[topology]\nrouters = 4", &["topology.links=9"]),
         ("no stubs", "[topology]\nstubs = 0", &[]),
         ("heals before it parts", "[partition]\nat = \"20m\"", &[]),
+        ("parts of more than all", "[partition]\nshares = [0.5, 0.6]", &[]),
+        ("a share beside shares", "[partition]\nshare = 0.5\nshares = [0.5]", &[]),
+        ("never apart", "[partition]\ntimes = 0", &[]),
+        ("apart before it heals", "[partition]\ntimes = 2\nevery = \"1m\"", &[]),
         ("expects tables", "[expect]\ntable_entries_ratio_min = 1.0", &[]),
         ("two laws of leaving", "[churn]\n[sessions]", &["peers=100"]),
         ("no such shape", "[sessions]\nshape = 0.01", &[]),
