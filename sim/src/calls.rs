@@ -88,7 +88,7 @@ impl World {
             ticket,
             item,
             function,
-            left: deadline.since(self.now),
+            left: deadline.since(self.shown(me)),
             sent: self.now,
             connected: self.is_up(to) && !self.is_known_broken(me, to),
         };
@@ -214,6 +214,7 @@ impl World {
         let service = self.service(number, incoming.from, incoming.ticket, incoming.item);
         let ends = self.now + service.times(self.slowness(me));
         let incarnation = self.incarnations[me as usize];
+        let deadline = self.when_shown(me, deadline);
         let status = Some(if ends > deadline { TIMED_OUT } else { 200 });
         let happening = Happening::Ran { incarnation, job, status };
         self.push_own(me, ends.min(deadline).max(self.now), happening);

@@ -72,6 +72,7 @@ features! {
     Idlers "Some peers host nothing."
     Late "Users take the results of manycalls late."
     Uneven "Some ways lose more messages than the ways back."
+    Clocks "Clocks are wrong, by milliseconds or by hours."
 }
 
 impl Feature {
@@ -96,6 +97,7 @@ impl Feature {
                 | Self::Idlers
                 | Self::Late
                 | Self::Uneven
+                | Self::Clocks
         )
     }
 }
@@ -327,6 +329,11 @@ impl Case {
         if let Some(it) = &self.scenario.partition {
             let _ = writeln!(text, "{}", parted(it));
         }
+        if let Some(it) = &self.scenario.clocks {
+            let (wrong, off) = (it.wrong.show(), it.offset_max.show());
+            let ppm = it.drift_ppm_max;
+            let _ = writeln!(text, "{wrong} of the clocks wrong by up to {off} and {ppm} ppm");
+        }
         if self.is_load() {
             text.push_str(&super::load::describe(&self.scenario));
         }
@@ -359,6 +366,7 @@ impl Case {
             Feature::Jobs if self.is_load() => self.scenario.manycalls.is_some(),
             Feature::Lookups if self.is_load() => self.scenario.lookups.is_some(),
             Feature::Jitter => !self.scenario.network.jitter.is_zero(),
+            Feature::Clocks => self.scenario.clocks.is_some(),
             Feature::Uneven => !self.scenario.network.lossy.is_zero(),
             Feature::Partitions => self.scenario.partition.is_some(),
             Feature::Idlers => host.hosts.is_some(),

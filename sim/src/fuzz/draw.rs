@@ -12,7 +12,7 @@ use super::load;
 use crate::chance::Share;
 use crate::network::{JitterLaw, Model};
 use crate::peer::mix;
-use crate::scenario::{Bad, Partition, Scenario, Silence, Spread};
+use crate::scenario::{Bad, Clocks, Partition, Scenario, Silence, Spread};
 
 /// What a draw is for.
 #[derive(Copy, Clone)]
@@ -117,6 +117,9 @@ pub fn draw(named: &Named) -> Result<Case, Bad> {
     if scenario.partition.is_none() {
         let ms_max = lasts_ms(&dice, named, &scenario, &bounds);
         scenario.partition = partition(&dice, ms_max, &off);
+    }
+    if scenario.clocks.is_none() {
+        scenario.clocks = clocks(&dice, &off);
     }
     let functions = functions(&dice, named, &scenario);
     let mut schedule = schedule(&dice, named, &scenario, functions.len() as u64, &bounds);
@@ -264,6 +267,16 @@ fn partition(dice: &Dice, ms_max: u64, off: &BTreeSet<Feature>) -> Option<Partit
     let one_way = draws.percent(25);
     let partition = Partition { at, until, share, shares, times, every, one_way };
     (!off.contains(&Feature::Partitions)).then_some(partition)
+}
+
+/// Wrong clocks, none by so much that what its machine signs would be refused.
+fn clocks(dice: &Dice, off: &BTreeSet<Feature>) -> Option<Clocks> {
+    let mut draws = dice.of(For::Network, 2);
+    let wrong = Share::percent(draws.number(5, 100));
+    let offset_max = Span::ms(draws.one_of(&[5, 1000, 60_000, 600_000, 36_000_000]));
+    let drift_ppm_max = draws.one_of(&[0, 50, 1000]);
+    let clocks = Clocks { wrong, offset_max, drift_ppm_max };
+    (!off.contains(&Feature::Clocks)).then_some(clocks)
 }
 
 fn host(dice: &Dice, scenario: &mut Scenario, off: &BTreeSet<Feature>, drawn: bool) {

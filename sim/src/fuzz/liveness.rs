@@ -167,7 +167,7 @@ fn ask(play: &mut Play<'_>, round: u64) -> Vec<Probe> {
         let peer = there[(id.wrapping_mul(104_729) % there.len() as u64) as usize];
         let request = Request::Call {
             function: play.world.function_name(function as u64),
-            deadline: play.world.now + IN_TIME,
+            deadline: play.world.shown(peer) + IN_TIME,
             kept: true,
             idempotent: true,
         };

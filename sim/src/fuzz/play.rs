@@ -194,7 +194,7 @@ impl<'a> Play<'a> {
 
     /// A user asks.
     fn ask(&mut self, id: u64, peer: u32, op: &Op) {
-        let now = self.world.now;
+        let now = self.world.shown(peer);
         let name = |function: &u32| self.world.function_name(u64::from(*function));
         let mut feed = Feed::new(0, 1, Span::ZERO, false);
         let mut once = false;
@@ -268,6 +268,10 @@ impl<'a> Play<'a> {
         let settings = &case.functions[function as usize];
         let digest = Digest(world.chance.bytes32(Concern::Function, u64::from(function), 2 + id));
         let key = case.scenario.owner_of(peer).expect("only owners sign records");
+        // Its owner has seen the version before it.
+        let before = self.wishes[function as usize].as_ref().map_or(0, |wish| wish.version);
+        let shown = world.shown(peer);
+        let version = shown.unix_ms().max(before + 1);
         let spec = Spec {
             digest,
             size: settings.size,
@@ -280,8 +284,8 @@ impl<'a> Play<'a> {
         Record {
             function: world.function_name(function.into()),
             owner: owner(key),
-            version: world.now.unix_ms(),
-            expires: world.now + Span::secs(90 * 86_400),
+            version,
+            expires: shown + Span::secs(90 * 86_400),
             spec: (!removed).then_some(spec),
             bytes: vec![0; 200].into_boxed_slice(),
         }

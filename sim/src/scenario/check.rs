@@ -25,6 +25,9 @@ impl Scenario {
         if let Some(partition) = &self.partition {
             partition.check(keys)?;
         }
+        if let Some(clocks) = &self.clocks {
+            clocks.check(keys)?;
+        }
         if let Some(sybils) = &self.sybils {
             sybils.check(self.peers, keys)?;
         }

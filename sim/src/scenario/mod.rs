@@ -18,7 +18,7 @@ pub use self::value::{Readable, Size, Value};
 pub use crate::adversary::{Adversaries, Fate, Lie, Sybils};
 pub use crate::desk::{Host, Silence};
 pub use crate::expect::Expect;
-pub use crate::faults::{Churn, Crash, Lengths, Partition, Sessions};
+pub use crate::faults::{Churn, Clocks, Crash, Lengths, Partition, Sessions};
 pub use crate::joining::Joining;
 pub use crate::work::{
     Anycalls, Arrivals, Drain, Flow, Functions, Idempotent, Lookups, Manycalls, Spread,
@@ -64,6 +64,8 @@ pub struct Scenario {
     pub crash: Option<Crash>,
     /// `[partition]`
     pub partition: Option<Partition>,
+    /// `[clocks]`
+    pub clocks: Option<Clocks>,
     /// `[joining]`
     pub joining: Option<Joining>,
     /// `[sessions]`
@@ -166,6 +168,7 @@ impl Scenario {
             churn: keys.section_if_given()?,
             crash: keys.section_if_given()?,
             partition: keys.section_if_given()?,
+            clocks: keys.section_if_given()?,
             joining: keys.section_if_given()?,
             sessions: keys.section_if_given()?,
             lengths: None,

@@ -214,7 +214,7 @@ impl World {
         let hosted = !self.census.functions[function as usize].hosts.is_empty();
         let request = Request::Call {
             function: self.function_name(function),
-            deadline: self.now + work.deadline,
+            deadline: self.shown(peer) + work.deadline,
             kept: true,
             idempotent: work.idempotent,
         };

@@ -112,8 +112,8 @@ impl World {
         Record {
             function: self.function_name(n.into()),
             owner: owner(self.scenario.owner_of(peer).expect("who deploys holds an owner key")),
-            version: self.now.unix_ms(),
-            expires: self.now + Span::secs(90 * 86_400),
+            version: self.shown(peer).unix_ms(),
+            expires: self.shown(peer) + Span::secs(90 * 86_400),
             spec: Some(Spec {
                 digest,
                 size: work.size.0,

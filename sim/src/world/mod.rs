@@ -356,22 +356,23 @@ impl World {
     /// Hands one input to a core and performs what it wants done.
     pub(crate) fn turn(&mut self, peer: u32, input: Input<Index>, sum: u64) {
         let at = peer as usize;
+        let shown = self.shown(peer);
         let seat = &mut self.seats[at];
         let Some(core) = seat.core.as_mut() else { return };
         self.count.events += u64::from(input != Input::Wake);
         let mut fold = seat.digest;
         fold.input(self.now.0, &input, sum);
-        self.laws.input(self.now, peer, &input);
-        self.chains.input(self.now, peer, &input, self.config.reply_timeout);
+        self.laws.input(self.now, shown, peer, &input);
+        self.chains.input(shown, peer, &input, self.config.reply_timeout);
         let mut effects = std::mem::take(&mut self.effects);
         if let Some(recorder) = &mut self.recorder {
             recorder.input(self.now, peer, &input);
         }
-        core.handle(input, &mut Turn::new(self.now, &self.config, &mut effects));
+        core.handle(input, &mut Turn::new(shown, &self.config, &mut effects));
         for effect in effects.drain(..) {
             let sum = fold.effect(&effect);
             self.laws.effect(self.now, peer, &effect);
-            self.chains.effect(self.now, peer, &effect);
+            self.chains.effect(shown, peer, &effect);
             if let Some(recorder) = &mut self.recorder {
                 recorder.effect(self.now, peer, &effect);
             }

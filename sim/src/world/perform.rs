@@ -108,7 +108,7 @@ impl World {
     }
 
     fn wake_at(&mut self, peer: u32, time: Time) {
-        let time = time.max(self.now);
+        let time = self.when_shown(peer, time).max(self.now);
         self.seats[peer as usize].wake = time;
         self.push_own(peer, time, Happening::Wake);
     }

@@ -15,6 +15,8 @@ mod chance;
 #[cfg(not(feature = "planted"))]
 mod cli;
 #[cfg(not(feature = "planted"))]
+mod clocks;
+#[cfg(not(feature = "planted"))]
 mod digests;
 #[cfg(not(feature = "planted"))]
 mod fuzz;
