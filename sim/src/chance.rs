@@ -171,6 +171,7 @@ impl Share {
     }
 
     /// Both together, at most all.
+    #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self((self.0 + other.0).min(1 << 32))
     }

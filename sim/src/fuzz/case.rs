@@ -73,6 +73,9 @@ features! {
     Late "Users take the results of manycalls late."
     Uneven "Some ways lose more messages than the ways back."
     Clocks "Clocks are wrong, by milliseconds or by hours."
+    Links "Machines' links are narrow."
+    Handshakes "Connecting takes time, and machines keep few connections."
+    Nat "Some machines are behind NAT, if connecting takes time."
 }
 
 impl Feature {
@@ -98,6 +101,9 @@ impl Feature {
                 | Self::Late
                 | Self::Uneven
                 | Self::Clocks
+                | Self::Links
+                | Self::Handshakes
+                | Self::Nat
         )
     }
 }
@@ -243,6 +249,23 @@ fn parted(it: &Partition) -> String {
     text
 }
 
+/// What lies between machines and the network.
+fn wired(scenario: &Scenario) -> String {
+    let mut lines = Vec::new();
+    if let Some(it) = &scenario.links {
+        let (up, down) = (it.up.show(), it.down.show());
+        let (request, response) = (it.request.show(), it.response.show());
+        lines.push(format!("links of {up} up, {down} down; bodies {request}, {response}"));
+    }
+    if let Some(it) = &scenario.connections {
+        let behind = scenario.nat.as_ref().map_or(String::new(), |nat| {
+            format!(", {} of the machines behind NAT", nat.share.show())
+        });
+        lines.push(format!("{} connections each, {} with QUIC{behind}", it.most, it.quic.show()));
+    }
+    lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
+}
+
 fn lossy(network: &Settings) -> String {
     if network.lossy.is_zero() {
         return String::new();
@@ -329,6 +352,7 @@ impl Case {
         if let Some(it) = &self.scenario.partition {
             let _ = writeln!(text, "{}", parted(it));
         }
+        text.push_str(&wired(&self.scenario));
         if let Some(it) = &self.scenario.clocks {
             let (wrong, off) = (it.wrong.show(), it.offset_max.show());
             let ppm = it.drift_ppm_max;
@@ -366,6 +390,9 @@ impl Case {
             Feature::Jobs if self.is_load() => self.scenario.manycalls.is_some(),
             Feature::Lookups if self.is_load() => self.scenario.lookups.is_some(),
             Feature::Jitter => !self.scenario.network.jitter.is_zero(),
+            Feature::Links => self.scenario.links.is_some(),
+            Feature::Handshakes => self.scenario.connections.is_some(),
+            Feature::Nat => self.scenario.nat.is_some(),
             Feature::Clocks => self.scenario.clocks.is_some(),
             Feature::Uneven => !self.scenario.network.lossy.is_zero(),
             Feature::Partitions => self.scenario.partition.is_some(),

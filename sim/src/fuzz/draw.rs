@@ -10,9 +10,9 @@ use rand_core::{Rng, SeedableRng};
 use super::case::{Case, Feature, Function, Named, Op, Preset, Step};
 use super::load;
 use crate::chance::Share;
-use crate::network::{JitterLaw, Model};
+use crate::network::{Connections, JitterLaw, Links, Model, Nat};
 use crate::peer::mix;
-use crate::scenario::{Bad, Clocks, Partition, Scenario, Silence, Spread};
+use crate::scenario::{Bad, Clocks, Partition, Scenario, Silence, Size, Spread};
 
 /// What a draw is for.
 #[derive(Copy, Clone)]
@@ -113,6 +113,9 @@ pub fn draw(named: &Named) -> Result<Case, Bad> {
     let mut scenario = world(&dice, named, &bounds)?;
     let drawn = named.scenario.is_none();
     network(&dice, &mut scenario, &off, drawn);
+    if drawn {
+        wires(&dice, &mut scenario, &off);
+    }
     host(&dice, &mut scenario, &off, drawn);
     if scenario.partition.is_none() {
         let ms_max = lasts_ms(&dice, named, &scenario, &bounds);
@@ -267,6 +270,36 @@ fn partition(dice: &Dice, ms_max: u64, off: &BTreeSet<Feature>) -> Option<Partit
     let one_way = draws.percent(25);
     let partition = Partition { at, until, share, shares, times, every, one_way };
     (!off.contains(&Feature::Partitions)).then_some(partition)
+}
+
+/// What lies between machines and the network.
+fn wires(dice: &Dice, scenario: &mut Scenario, off: &BTreeSet<Feature>) {
+    let mut draws = dice.of(For::Network, 3);
+    let kinds = draws.number(1, 3);
+    let kib = |n: u64| Size(n << 10);
+    let up: Vec<Size> = (0..kinds).map(|_| kib(draws.one_of(&[128, 512, 4096]))).collect();
+    let down = up.iter().map(|up| Size(up.0 * draws.number(1, 10))).collect();
+    let (request, response) = (kib(draws.small(0, 32)), kib(draws.small(0, 32)));
+    let links = Links { up, down, request, response };
+    scenario.links = (!off.contains(&Feature::Links)).then_some(links);
+    if off.contains(&Feature::Handshakes) {
+        return;
+    }
+    let quic = Share::percent(draws.one_of(&[0, 50, 100]));
+    let most = draws.one_of(&[4, 16, 64]);
+    scenario.connections = Some(Connections { quic, most });
+    // Relays are for all: what nobody can reach nobody can heal.
+    let (share, relayed) = (Share::percent(draws.number(5, 60)), Share::percent(100));
+    scenario.nat = (!off.contains(&Feature::Nat)).then_some(Nat { share, relayed });
+    // Who is asked first has to be dialled, which takes four round trips, through a relay of twice
+    // the length, and from one corner to the other almost three times as far as on average.
+    let network = &mut scenario.network;
+    network.latency = network.latency.min(Span::ms(40));
+    let far = if network.model == Model::Constant { 1 } else { 3 };
+    let way = network.latency.times(far) + network.access_max.times(2);
+    let relays = if scenario.nat.is_some() { 2 } else { 1 };
+    let timeout = &mut scenario.core.reply_timeout;
+    *timeout = (*timeout).max(way.times(10 * relays) + Span::ms(100));
 }
 
 /// Wrong clocks, none by so much that what its machine signs would be refused.

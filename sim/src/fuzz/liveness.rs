@@ -231,7 +231,8 @@ fn unserved(play: &Play<'_>, function: usize) -> Option<String> {
         Should::BeGone | Should::Be => None,
         Should::Serve { least, version } => {
             let hosts = play.world.hosts_of(function).len();
-            let can = |peer: &u32| play.case.scenario.slots_of(*peer) > 0;
+            let slots = |peer: u32| play.case.scenario.slots_of(peer);
+            let can = |peer: &u32| slots(*peer) > 0 && !play.world.is_hidden(*peer);
             let could = play.world.those_up().into_iter().filter(can).count();
             if hosts < least.min(could) && play.has_room() {
                 return Some(format!("f{function} has {hosts} of {least} hosts"));

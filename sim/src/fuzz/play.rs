@@ -186,10 +186,7 @@ impl<'a> Play<'a> {
         if one == other || !self.world.is_up(one) || !self.world.is_up(other) {
             return;
         }
-        for (me, peer) in [(one, other), (other, one)] {
-            let met = self.world.meeting(peer);
-            self.world.tell_now(me, met);
-        }
+        self.world.connect_now(one, other);
     }
 
     /// A user asks.

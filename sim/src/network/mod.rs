@@ -1,13 +1,19 @@
 //! What the network does to a packet: functions of the seed and the packet's own arguments.
 
+mod connections;
 mod latency;
+mod links;
 mod matrix;
+mod nat;
 mod topology;
 
 use peerless_core::{Span, Time};
 
+pub use self::connections::{Connections, Line, Lines, Way};
 pub use self::latency::Model;
+pub use self::links::{Class, Links, Pipe};
 pub use self::matrix::{Matrix, Measured, Unit};
+pub use self::nat::Nat;
 pub use self::topology::Topology;
 
 use self::latency::Latency;
@@ -49,7 +55,7 @@ section! {
         keep_alive: Span = Span::secs(5),
         /// Address groups among which the peers are spread at random; 0: none is of any.
         groups: u32 = 0,
-        /// Bytes a second that code is fetched with.
+        /// Bytes a second that code is fetched with, where machines' links are not narrow.
         bandwidth: Size = Size(12 << 20),
     }
 }

@@ -4,12 +4,14 @@ mod histogram;
 mod sections;
 mod spread;
 mod table;
+mod wires;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::histogram::Histogram;
 pub use self::sections::{Anycall, Job, Joined, Lookup, LookupDistributions, Manycall, Placement};
 pub use self::spread::{Spread, rank};
+pub use self::wires::{Connections, Links};
 use crate::expect;
 use crate::meter::{Meter, peak_rss_bytes};
 use crate::scenario::Scenario;
@@ -54,6 +56,10 @@ pub struct Report {
     /// Hosts that left for good, with nothing open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drained: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub links: Option<Links>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<Connections>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub joining: Option<Joined>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,6 +122,8 @@ pub fn report(world: &mut World, seed: u64, setup_seconds: f64, meter: Meter) ->
         returned: world.scenario.sessions.is_some().then_some(world.work.returned),
         crashed: world.scenario.crash.is_some().then_some(world.work.crashed),
         drained: world.scenario.drain.is_some().then_some(world.work.drained),
+        links: world.scenario.links.is_some().then(|| Links::of(world)),
+        connections: world.scenario.connections.is_some().then(|| Connections::of(world)),
         joining: world.scenario.joining.is_some().then(|| Joined::of(world)),
         lookup: world.scenario.lookups.is_some().then(|| Lookup::of(world)),
         anycall: world.scenario.anycalls.is_some().then(|| Anycall::of(world)),

@@ -39,6 +39,23 @@ impl Report {
         if let Some(drained) = self.drained {
             line("hosts that left for good", format!("{drained}"));
         }
+        if let Some(it) = &self.links {
+            let (mean, max) = (it.up_ms_mean, it.up_ms_max);
+            line("on a link upwards", format!("mean {mean:.2}, most {max:.1} ms"));
+            let (mean, max) = (it.down_ms_mean, it.down_ms_max);
+            line("waiting for a link downwards", format!("mean {mean:.2}, most {max:.1} ms"));
+            line("  links upwards busy", it.up_busy_percent.words(" %"));
+            line("  links downwards busy", it.down_busy_percent.words(" %"));
+        }
+        if let Some(it) = &self.connections {
+            line("connections made", format!("{}, {} of them relayed", it.made, it.relayed));
+            line("  closed to make room", format!("{}", it.closed));
+            line("  at the end", it.kept.words(""));
+            if it.hidden > 0 {
+                line("  machines behind NAT", format!("{}", it.hidden));
+                line("  of which could not be dialled", format!("{} times", it.unreached));
+            }
+        }
         if let Some(it) = &self.joining {
             line("peers joined", format!("{}", it.peers));
             line("  entries in their tables", format!("{}", it.table_entries));

@@ -73,6 +73,15 @@ impl Scenario {
 
     fn check_limits(&self, keys: &Keys) -> Checked {
         self.network.check(&self.topology, keys)?;
+        if let Some(links) = &self.links {
+            links.check(keys)?;
+        }
+        if let Some(connections) = &self.connections {
+            connections.check(keys)?;
+        }
+        if self.nat.is_some() && self.connections.is_none() {
+            return Err(keys.bad("nat", "expected [connections] beside it"));
+        }
         let check = self.core.check();
         check.map_err(|(key, expected)| {
             keys.bad(&format!("core.{key}"), &format!("expected {expected}"))

@@ -24,7 +24,7 @@ pub use crate::work::{
     Anycalls, Arrivals, Drain, Flow, Functions, Idempotent, Lookups, Manycalls, Spread,
 };
 
-use crate::network::{self, Matrix, Topology};
+use crate::network::{self, Connections, Links, Matrix, Nat, Topology};
 
 pub(crate) use self::keys::section;
 pub(crate) use self::value::{listed, worded};
@@ -54,6 +54,12 @@ pub struct Scenario {
     pub matrix: Option<Arc<Matrix>>,
     /// `[topology]`
     pub topology: Topology,
+    /// `[links]`
+    pub links: Option<Links>,
+    /// `[connections]`
+    pub connections: Option<Connections>,
+    /// `[nat]`
+    pub nat: Option<Nat>,
     /// `[host]`
     pub host: Host,
     /// `[lookups]`
@@ -91,7 +97,7 @@ pub struct Scenario {
 }
 
 /// The built-in scenarios: name and text.
-pub const BUILT_IN: [(&str, &str); 19] = [
+pub const BUILT_IN: [(&str, &str); 20] = [
     ("lookup", include_str!("../../scenarios/lookup.toml")),
     ("churn", include_str!("../../scenarios/churn.toml")),
     ("joining", include_str!("../../scenarios/joining.toml")),
@@ -111,6 +117,7 @@ pub const BUILT_IN: [(&str, &str); 19] = [
     ("manycall-faults", include_str!("../../scenarios/manycall-faults.toml")),
     ("manycall-short", include_str!("../../scenarios/manycall-short.toml")),
     ("manycall-huge", include_str!("../../scenarios/manycall-huge.toml")),
+    ("homes", include_str!("../../scenarios/homes.toml")),
 ];
 
 const PEERS: &str = "Peers at the start; their tables are as after a long life.";
@@ -163,6 +170,9 @@ impl Scenario {
             network: keys.section()?,
             matrix: None,
             topology: keys.section()?,
+            links: keys.section_if_given()?,
+            connections: keys.section_if_given()?,
+            nat: keys.section_if_given()?,
             host: keys.section()?,
             lookups: keys.section_if_given()?,
             churn: keys.section_if_given()?,

@@ -3,6 +3,7 @@
 
 mod peers;
 mod perform;
+mod wires;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use peerless_core::{
 };
 
 pub use self::peers::owner;
+use self::wires::Wires;
+pub(crate) use self::wires::{Entry, Stay};
 
 use crate::adversary::Crowd;
 use crate::agenda::{Agenda, When};
@@ -52,9 +55,19 @@ pub(crate) enum Happening {
     /// A machine's disk is done with something.
     Disk(u32, Disk),
     /// A run ends by itself, or because it was cancelled.
-    Ran { incarnation: u32, job: Tag, status: Option<u16> },
+    Ran {
+        incarnation: u32,
+        job: Tag,
+        status: Option<u16>,
+    },
     /// Something of a call comes.
     Call(Packet),
+    /// Another machine has accepted a connection, closed it, or made one.
+    Opened,
+    Closed,
+    Met,
+    /// What came from another machine has passed this one's link.
+    Passed(Box<Self>),
     /// The workload goes on.
     Plan(Plan),
 }
@@ -128,6 +141,7 @@ pub struct World {
     agenda: Agenda<Happening>,
     effects: Vec<Effect<Index>>,
     pub(crate) network: Network,
+    pub(crate) wires: Wires,
     pub(crate) chance: Chance,
     pub(crate) oracle: Oracle,
     pub(crate) laws: Laws,
@@ -169,6 +183,7 @@ impl World {
             agenda: Agenda::new(),
             effects: Vec::new(),
             network: Network::new(&scenario, chance.clone()),
+            wires: Wires::default(),
             oracle: Oracle::new(limb, peers, START.0),
             laws: Laws::of(peers, scenario.core.items_ahead_max),
             chains: Chains::default(),
@@ -273,6 +288,16 @@ impl World {
         let Some((when, happening)) = self.agenda.pop() else { return false };
         self.sample(Time(when.time));
         self.now = Time(when.time);
+        if let Some(time) = self.passes(when, &happening) {
+            let when = When { time: time.0, ..when };
+            self.push(when, Happening::Passed(Box::new(happening)));
+        } else {
+            self.happen(when, happening);
+        }
+        true
+    }
+
+    fn happen(&mut self, when: When, happening: Happening) {
         match happening {
             Happening::Wake => {
                 let seat = self.seats.get_mut(when.to as usize);
@@ -299,9 +324,12 @@ impl World {
                 }
             }
             Happening::Call(packet) => self.call_packet(when.from, when.to, packet),
+            Happening::Opened => self.opened(when.to, when.from),
+            Happening::Closed => self.closed(when.to, when.from),
+            Happening::Met => self.accept(when.to, when.from),
+            Happening::Passed(happening) => self.happen(when, *happening),
             Happening::Plan(plan) => self.carry_out(plan),
         }
-        true
     }
 
     /// Brings what the next few happenings will read into the cache, all at once: one after the

@@ -14,7 +14,11 @@ impl World {
     pub(super) fn populate(&mut self) {
         let sorted = self.oracle.sorted().to_vec();
         let chance = self.chance.clone();
-        let mut population = Population::new(&sorted, &chance, self.config.k);
+        for peer in 0..self.scenario.first_peers() {
+            self.hide(peer);
+        }
+        let serving = self.serving_of(&sorted);
+        let mut population = Population::new(&serving, &chance, self.config.k);
         let mut table = Vec::new();
         for peer in &sorted {
             table.clear();
@@ -28,6 +32,18 @@ impl World {
                 self.tell(peer, START, Input::Wake);
             }
         }
+    }
+
+    /// Who is behind NAT serves nobody: no search is to find it.
+    fn hide(&mut self, peer: u32) {
+        if self.is_hidden(peer) {
+            self.oracle.hide(peer);
+        }
+    }
+
+    /// Those of some peers that serve others.
+    pub(crate) fn serving_of(&self, peers: &[u32]) -> Vec<u32> {
+        peers.iter().copied().filter(|peer| !self.is_hidden(*peer)).collect()
     }
 
     fn make_core(&mut self, peer: u32) -> Core<Index> {
@@ -73,6 +89,7 @@ impl World {
         let seat = &mut self.seats[at];
         seat.digest.birth(self.now.0, 0);
         seat.core = Some(core);
+        self.hide(peer);
         self.oracle.joined(self.now.0, peer);
         self.census.joined(peer);
     }
@@ -111,6 +128,7 @@ impl World {
         self.laws.crashed(peer);
         self.chains.crashed(peer);
         self.desk(peer).met.clear();
+        self.unwire(peer, silence);
         self.break_calls(peer, silence);
         self.work_lost(peer);
     }

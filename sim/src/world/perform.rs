@@ -5,7 +5,7 @@ use peerless_core::{Contact, Dialled, Digest, Effect, Got, Input, Message, Span,
 use super::{Disk, Happening, World};
 use crate::agenda::When;
 use crate::chance::{Concern, Share};
-use crate::network::Verdict;
+use crate::network::{Class, Verdict};
 use crate::peer::Index;
 use crate::scenario::{Scenario, Silence};
 use crate::wire;
@@ -58,9 +58,16 @@ impl World {
         let bytes = wire::size(&message);
         self.count.messages += 1;
         self.count.bytes += bytes;
-        let passage = self.message(from, to, bytes);
+        let mut passage = self.message(from, to, bytes);
+        let mut detour = Span::ZERO;
+        if self.is_wired() {
+            let Some(entry) = self.enter(from, to, Class::Messages, bytes) else {
+                return self.not_reached(from, to, &message);
+            };
+            (passage.time, detour) = (entry.time, entry.detour);
+        }
         if let Verdict::Deliver(delay) = self.network.judge(&passage) {
-            let time = (self.now + delay).0;
+            let time = (passage.time + delay + detour).0;
             let when = When { time, to, from, counter: passage.counter };
             self.push(when, Happening::Message(message, sum));
         }
@@ -70,9 +77,19 @@ impl World {
     fn connect(&mut self, peer: u32, tag: Tag, contact: Contact) {
         let way = self.network.latency(peer, contact);
         let parted = self.network.apart(self.now, peer, contact);
-        let (after, outcome) = if self.is_up(contact) && !parted && contact != peer {
-            (way.times(CONNECTING), Dialled::Met(Index(contact)))
-        } else if parted || self.silence_of(contact) == Silence::Machine {
+        let reached = if self.is_up(contact) && !parted && contact != peer {
+            if self.scenario.connections.is_some() {
+                self.dial_line(peer, contact)
+            } else {
+                Some(way.times(CONNECTING))
+            }
+        } else {
+            None
+        };
+        let (after, outcome) = if let Some(after) = reached {
+            (after, Dialled::Met(Index(contact)))
+        } else if self.is_hidden(contact) || parted || self.silence_of(contact) == Silence::Machine
+        {
             (self.network.settings().connect_timeout, Dialled::Nobody)
         } else {
             (way + way, Dialled::Nobody)
@@ -91,8 +108,12 @@ impl World {
                 return;
             }
             self.meet_first(to, from);
+            if self.declines(from, to, &message) {
+                return;
+            }
             return self.turn(to, Input::Heard { from: Index(from), message }, sum);
         }
+        self.lose_line(to, from);
         if self.gone.get(&to) == Some(&Silence::Machine)
             || !self.is_up(from)
             || self.network.parts(self.now, to, from)
@@ -157,6 +178,10 @@ impl World {
         let (after, got) = match from {
             _ if has(peer) => (Span::ZERO, Got::Code),
             None => (Span::ZERO, Got::Nothing),
+            Some(other) if has(other.0) && self.scenario.links.is_some() => {
+                let got = if fails { Got::Nothing } else { Got::Code };
+                return self.want_code(peer, tag, (digest, size), other.0, got);
+            }
             Some(other) if has(other.0) => {
                 let got = if fails { Got::Nothing } else { Got::Code };
                 (self.network.transfer(peer, other.0, size), got)

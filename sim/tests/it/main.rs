@@ -39,4 +39,6 @@ mod sweep;
 #[cfg(not(feature = "planted"))]
 mod transcripts;
 #[cfg(not(feature = "planted"))]
+mod wires;
+#[cfg(not(feature = "planted"))]
 mod workloads;

@@ -13,7 +13,7 @@ use peerless_sim::world::{START, World};
 
 /// The built-in scenarios, small enough for a debug build. What follows a slash tells those of one
 /// scenario apart.
-pub(crate) const SMALL: [(&str, &[&str]); 25] = [
+pub(crate) const SMALL: [(&str, &[&str]); 27] = [
     ("lookup", &["peers=400", "lookups.count=300"]),
     (
         "churn",
@@ -194,6 +194,38 @@ pub(crate) const SMALL: [(&str, &[&str]); 25] = [
     (
         "lookup/coordinates",
         &["peers=200", "lookups.count=150", "network.model=coordinates", "network.access_max=10ms"],
+    ),
+    (
+        "homes",
+        &[
+            "peers=120",
+            "owners=5",
+            "core.k=8",
+            "functions.count=8",
+            "lookups.count=100",
+            "anycalls.count=200",
+            "connections.most=20",
+            "nat.share=0.4",
+            "lookups.start=10s",
+            "anycalls.start=10s",
+            "expect.lookup_succeeded_min=0.95",
+        ],
+    ),
+    (
+        "anycall/storm",
+        &[
+            "peers=60",
+            "owners=5",
+            "functions.count=8",
+            "anycalls.count=600",
+            "crash.at=33s",
+            "partition.at=35s",
+            "partition.until=38s",
+            "partition.shares=[0.2, 0.3]",
+            "partition.times=4",
+            "partition.every=6s",
+            "expect.anycall_succeeded_min=0.9",
+        ],
     ),
     ("lookup/transit-stub", &["peers=200", "lookups.count=150", "network.model=transit-stub"]),
     (
