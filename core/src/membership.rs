@@ -54,13 +54,16 @@ impl<P: Peer> Core<P> {
     ) {
         self.standings.met(peer);
         self.file_group(peer, group, turn);
-        if !serves || peer == self.me {
+        if peer == self.me {
             return;
         }
         let lost = self.table.is_lost();
-        self.known_to_live(peer, turn);
+        // Among clients only a peer is the whole network, and joins it.
+        if serves {
+            self.known_to_live(peer, turn);
+        }
         // If everybody was lost, the network is joined again through this one.
-        if self.join == Join::Alone || self.join == Join::Joined && lost {
+        if self.join == Join::Alone || self.join == Join::Joined && lost && serves {
             self.join = Join::Looking;
             self.search(Target::Peer(self.me), Kind::Find, Then::Join, turn);
         }
