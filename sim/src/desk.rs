@@ -59,6 +59,8 @@ pub struct Desk {
     pub disk: BTreeMap<ItemKey, Item>,
     /// Code that is here.
     pub code: BTreeSet<Digest>,
+    /// Fetches that have not ended, where code takes links.
+    pub fetching: BTreeSet<Tag>,
     /// Calls that were dispatched and have not ended.
     pub attempts: BTreeMap<Tag, Outgoing>,
     /// Calls that arrived and have not ended.

@@ -128,6 +128,7 @@ impl World {
         self.laws.crashed(peer);
         self.chains.crashed(peer);
         self.desk(peer).met.clear();
+        self.desk(peer).fetching.clear();
         self.unwire(peer, silence);
         self.break_calls(peer, silence);
         self.work_lost(peer);

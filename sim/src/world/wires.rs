@@ -12,6 +12,9 @@ use crate::peer::Index;
 use crate::scenario::{Scenario, Silence};
 use crate::wire;
 
+/// After how long a machine gives a fetch up: a law has it that none takes longer than a minute.
+const FETCH_MAX: Span = Span::secs(50);
+
 /// The links and connections of all machines.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wires {
@@ -337,8 +340,10 @@ impl World {
     pub(super) fn want_code(&mut self, me: u32, tag: Tag, of: (Digest, u64), from: u32, got: Got) {
         let (digest, size) = of;
         let incarnation = self.incarnations[me as usize];
-        let wanted = Packet::Want { tag, digest, size, incarnation, got };
-        self.send_on(me, from, wanted);
+        self.desk(me).fetching.insert(tag);
+        let nothing = Packet::Code { tag, digest, size: 0, incarnation, got: Got::Nothing };
+        self.push_packet(me, me, self.now + FETCH_MAX, nothing);
+        self.send_on(me, from, Packet::Want { tag, digest, size, incarnation, got });
     }
 
     /// Another machine wants code from this one.
@@ -364,10 +369,10 @@ impl World {
         self.push_packet(me, me, time, Packet::Code { tag, digest, size, incarnation, got });
     }
 
-    /// What was wanted came, or it won't.
+    /// What was wanted came, or it won't; unless it was given up before.
     pub(crate) fn got_code(&mut self, me: u32, tag: Tag, digest: Digest, of: (u32, Got)) {
         let (incarnation, got) = of;
-        if self.lives(me, incarnation) {
+        if self.lives(me, incarnation) && self.desk(me).fetching.remove(&tag) {
             let fetched = Input::Fetched { tag, digest, got };
             self.note_own(me, &fetched);
             self.turn(me, fetched, 0);
