@@ -34,6 +34,7 @@ pub mod outcomes;
 pub mod page;
 pub mod peer;
 pub mod population;
+pub mod progress;
 pub mod record;
 pub mod report;
 pub mod scenario;

@@ -14,6 +14,7 @@ pub use self::spread::{Spread, rank};
 pub use self::wires::{Connections, Links};
 use crate::expect;
 use crate::meter::{Meter, peak_rss_bytes};
+use crate::progress::Run;
 use crate::scenario::Scenario;
 use crate::series::Series;
 use crate::world::{START, World};
@@ -91,11 +92,27 @@ pub struct Broken {
 
 /// Runs a scenario from a seed and reports.
 pub fn run(scenario: &Scenario, seed: u64) -> Report {
+    run_with(scenario, seed, World::run)
+}
+
+/// The same; a person at a terminal sees how far it has come.
+pub fn run_shown(scenario: &Scenario, seed: u64) -> Report {
+    run_with(scenario, seed, |world| {
+        let mut progress = Run::new(world.work_ends());
+        world.run_showing(|time| {
+            if progress.is_due(time) {
+                progress.show(time);
+            }
+        });
+    })
+}
+
+fn run_with(scenario: &Scenario, seed: u64, run: impl FnOnce(&mut World)) -> Report {
     let setup = Meter::start();
     let mut world = World::new(scenario.clone(), seed);
     let setup_seconds = setup.wall_seconds();
     let meter = Meter::start();
-    world.run();
+    run(&mut world);
     report(&mut world, seed, setup_seconds, meter)
 }
 

@@ -248,6 +248,11 @@ impl World {
         combine(self.seats.iter().map(|seat| seat.digest))
     }
 
+    /// When the work is over that is planned so far, if all that is asked for by then has ended.
+    pub fn work_ends(&self) -> Time {
+        (START + self.scenario.duration).max(self.work.last_planned) + self.scenario.settle
+    }
+
     /// When what is still open is given up.
     pub fn give_up(&self) -> Time {
         (START + self.scenario.duration).max(self.work.last_planned) + self.scenario.patience
@@ -255,6 +260,11 @@ impl World {
 
     /// Runs until the work is done and has come to rest, or patience ends.
     pub fn run(&mut self) {
+        self.run_showing(|_| {});
+    }
+
+    /// The same; `show` is told of each instant at which something is about to happen.
+    pub fn run_showing(&mut self, mut show: impl FnMut(Time)) {
         let end = START + self.scenario.duration;
         let give_up = self.give_up();
         let mut rest = None;
@@ -266,6 +276,7 @@ impl World {
             if rest.is_some_and(|rest| time > rest) || (rest.is_none() && time > give_up) {
                 break;
             }
+            show(time);
             self.step();
         }
         if let Some(rest) = rest {
