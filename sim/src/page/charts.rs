@@ -258,7 +258,16 @@ fn calls_on_hosts(group: &Group) -> Plot {
 fn links_busy(group: &Group) -> Plot {
     let (x, y) = (Axis::new("busy, % of the time").about_whole(), Axis::new("machines, %"));
     let plot = Plot::new("Load: links upwards", x, y);
-    bars(group, plot, |report| Some(&report.links.as_ref()?.up_busy_distribution_percent))
+    let mut plot =
+        bars(group, plot, |report| Some(&report.links.as_ref()?.up_busy_distribution_percent));
+    // Whole percents tell no mean.
+    let mean = |size: &Size| {
+        let mean = size.mean(|report| Some(report.links.as_ref()?.up_busy_percent.mean))?;
+        Some(format!("{}: mean {}", size.name(), figure(mean)))
+    };
+    let means: Vec<String> = group.sizes.iter().filter_map(mean).collect();
+    plot.note(means.join("; "));
+    plot
 }
 
 fn efficiency(group: &Group) -> Plot {
