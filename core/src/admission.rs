@@ -1,8 +1,7 @@
 //! A host's admission: slots, a bounded queue that its callers share, and a refusal at once when both
 //! are taken.
 
-use alloc::collections::BTreeMap;
-
+use crate::few::Map;
 use crate::idle::Idle;
 use crate::key::{Name, Peer};
 use crate::machine::Core;
@@ -18,7 +17,7 @@ use crate::turn::{Call, Effect, Refusal, Stay, Turn};
 #[derive(Debug)]
 pub(crate) struct Admission<P> {
     jobs: Slab<Running>,
-    running: Idle<BTreeMap<Call, Tag>>,
+    running: Map<Call, Tag>,
     queue: Idle<Queue<P>>,
 }
 
@@ -32,8 +31,8 @@ struct Running {
 }
 
 impl<P: Peer> Admission<P> {
-    pub(crate) const fn new(incarnation: u32) -> Self {
-        Self { jobs: Slab::new(incarnation), running: Idle::new(), queue: Idle::new() }
+    pub(crate) const fn new() -> Self {
+        Self { jobs: Slab::new(), running: Map::new(), queue: Idle::new() }
     }
 
     pub(crate) fn running(&self) -> u16 {
@@ -112,7 +111,7 @@ impl<P: Peer> Core<P> {
         };
         let version = hosting.record.version;
         let running = Running { call, function, arrived, began: turn.now };
-        let job = self.admission.jobs.insert(running);
+        let job = self.admission.jobs.insert(self.incarnation, running);
         self.admission.running.insert(call, job);
         turn.push(Effect::Run { job, call, function, version, deadline });
     }

@@ -268,7 +268,7 @@ impl<P: Peer> Core<P> {
         let arriving = self.arriving.get_mut(&function).expect("only what arrives is fetched");
         let spec = arriving.record.spec.as_ref().expect("a tombstone does not arrive");
         let version = arriving.record.version;
-        let tag = self.works.insert(Works { function, version, installs: false });
+        let tag = self.works.insert(self.incarnation, Works { function, version, installs: false });
         arriving.work = Some(tag);
         let from = arriving.sources.pop_front();
         arriving.asked = from;
@@ -292,7 +292,8 @@ impl<P: Peer> Core<P> {
         let asked = arriving.asked.take();
         arriving.busy.extend(asked.filter(|_| got == Got::Busy));
         if got == Got::Code {
-            let tag = self.works.insert(Works { function, version, installs: true });
+            let tag =
+                self.works.insert(self.incarnation, Works { function, version, installs: true });
             arriving.stage = Stage::Installing;
             arriving.work = Some(tag);
             turn.push(Effect::Install { tag, record: arriving.record.clone() });

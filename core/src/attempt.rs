@@ -49,7 +49,9 @@ struct Over<P> {
 impl<P: Peer> Core<P> {
     pub(crate) fn dispatch(&mut self, tag: Tag, item: u64, host: P, turn: &mut Turn<'_, P>) {
         let since = turn.now;
-        let attempt = self.attempts.insert(Attempt { job: tag, item, host, since, status: None });
+        let attempt = self
+            .attempts
+            .insert(self.incarnation, Attempt { job: tag, item, host, since, status: None });
         let job = self.jobs.get_mut(tag).expect("its job dispatches it");
         let reason = job.begin(item, host, attempt, turn.now);
         self.standings.called(host, turn.now, turn.config.standings_max);

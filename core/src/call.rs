@@ -51,7 +51,7 @@ impl<P: Peer> Core<P> {
 
     fn begin_job(&mut self, job: Job<P>, turn: &mut Turn<'_, P>) {
         let ticket = job.ticket;
-        let tag = self.jobs.insert(job);
+        let tag = self.jobs.insert(self.incarnation, job);
         self.asks.insert(ticket, Work::Job(tag));
         self.find_hosts_known(tag, turn);
         self.await_deadline(tag);

@@ -1,9 +1,9 @@
 //! The hosts of functions as lately found, so that not every call begins with a search.
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::few::Map;
 use crate::idle::Empty;
 use crate::key::{Name, Peer};
 use crate::record::Record;
@@ -23,7 +23,7 @@ pub(crate) struct Found<P> {
 /// A bounded memory of finds.
 #[derive(Debug)]
 pub(crate) struct Known<P> {
-    found: BTreeMap<Name, Found<P>>,
+    found: Map<Name, Found<P>>,
 }
 
 impl<P: Peer> Empty for Known<P> {
@@ -36,7 +36,7 @@ impl<P: Peer> Empty for Known<P> {
 
 impl<P: Peer> Known<P> {
     pub(crate) const fn new() -> Self {
-        Self { found: BTreeMap::new() }
+        Self { found: Map::new() }
     }
 
     /// What was found lately enough to be used, if it names a host.

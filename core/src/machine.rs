@@ -2,7 +2,6 @@
 //! here is what all rules share: deadlines, and what is being kept.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -12,6 +11,7 @@ use crate::attempt::Attempt;
 use crate::census::Census;
 use crate::config::Setup;
 use crate::contacts::Ways;
+use crate::few::Map;
 use crate::groups::Groups;
 use crate::hosting::Hosting;
 use crate::idle::{Empty, Idle};
@@ -49,14 +49,16 @@ pub struct Core<P: Peer> {
     pub(crate) table: Table<P>,
     pub(crate) admission: Admission<P>,
     /// Functions that can be called here.
-    pub(crate) hosting: Idle<BTreeMap<Name, Hosting<P>>>,
+    pub(crate) hosting: Map<Name, Hosting<P>>,
     /// Functions that have been confirmed here and are on their way.
-    pub(crate) arriving: Idle<BTreeMap<Name, Arriving<P>>>,
+    pub(crate) arriving: Map<Name, Arriving<P>>,
     /// Places that are promised and not confirmed yet.
     pub(crate) places: Idle<Places<P>>,
     /// The address groups of those that were met.
     pub(crate) groups: Idle<Groups<P>>,
     pub(crate) me: P,
+    /// Differs from that of any earlier start whose answers could still come.
+    pub(crate) incarnation: u32,
     /// How far the joining of the network has come.
     pub(crate) join: crate::membership::Join,
     /// Whether what is done from time to time in a network has begun.
@@ -82,7 +84,7 @@ pub struct Core<P: Peer> {
     /// What follows when something is kept.
     keeps: Slab<Keeping<P>>,
     /// What each user's request has become.
-    pub(crate) asks: Idle<BTreeMap<Ticket, Work>>,
+    pub(crate) asks: Map<Ticket, Work>,
     pub(crate) publishes: Slab<Publish<P>>,
     pub(crate) censuses: Slab<Census<P>>,
     pub(crate) placements: Slab<Placement<P>>,
@@ -184,6 +186,7 @@ impl<P: Peer> Core<P> {
     pub fn new(me: P, setup: impl Into<Arc<Setup>>, seed: u64, incarnation: u32) -> Self {
         Self {
             me,
+            incarnation,
             setup: setup.into(),
             random: Random::new(seed),
             table: Table::new(),
@@ -196,28 +199,28 @@ impl<P: Peer> Core<P> {
             ways: Idle::new(),
             timers: Timers::new(),
             wake: Time::NEVER,
-            queries: Slab::new(incarnation),
-            keeps: Slab::new(incarnation),
-            asks: Idle::new(),
-            searches: Slab::new(incarnation),
-            publishes: Slab::new(incarnation),
-            censuses: Slab::new(incarnation),
-            placements: Slab::new(incarnation),
-            jobs: Slab::new(incarnation),
-            attempts: Slab::new(incarnation),
+            queries: Slab::new(),
+            keeps: Slab::new(),
+            asks: Map::new(),
+            searches: Slab::new(),
+            publishes: Slab::new(),
+            censuses: Slab::new(),
+            placements: Slab::new(),
+            jobs: Slab::new(),
+            attempts: Slab::new(),
             records: Idle::new(),
             providers: crate::providers::Providers::new(Random::new(!seed).bits()),
             siblings: Idle::new(),
-            hosting: Idle::new(),
-            arriving: Idle::new(),
+            hosting: Map::new(),
+            arriving: Map::new(),
             places: Idle::new(),
-            works: Slab::new(incarnation),
+            works: Slab::new(),
             probing: false,
             drains: false,
-            probes: Slab::new(incarnation),
+            probes: Slab::new(),
             suspicion: Suspicion::default(),
             lately: Idle::new(),
-            admission: Admission::new(incarnation),
+            admission: Admission::new(),
             known: Idle::new(),
             standings: Idle::new(),
             loads: Idle::new(),
@@ -319,9 +322,6 @@ impl<P: Peer> Core<P> {
             return;
         }
         self.asks.remove(&ticket);
-        if self.asks.is_empty() {
-            self.asks.release();
-        }
         turn.tell(ticket, event);
     }
 
@@ -331,7 +331,7 @@ impl<P: Peer> Core<P> {
             Item::Record(record) => Some(record.clone()),
             Item::Hosting(_) => None,
         };
-        let tag = self.keeps.insert(Keeping { record, after });
+        let tag = self.keeps.insert(self.incarnation, Keeping { record, after });
         turn.push(Effect::Keep { tag, item });
     }
 

@@ -1,5 +1,6 @@
 //! Joining the network, and keeping the table true: who enters it, and how it is refreshed.
 
+use crate::few::push_exact;
 use crate::key::{Name, Peer, Target};
 use crate::machine::Core;
 use crate::message::Query;
@@ -238,7 +239,7 @@ impl<P: Peer> Core<P> {
         if let Some((_, known)) = self.loads.iter_mut().find(|(other, _)| *other == peer) {
             *known = used;
         } else if self.loads.len() < LOADS_MAX {
-            self.loads.push((peer, used));
+            push_exact(&mut *self.loads, (peer, used));
         } else {
             let at = self.random.below(LOADS_MAX as u64) as usize;
             self.loads[at] = (peer, used);

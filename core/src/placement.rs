@@ -74,7 +74,9 @@ impl<P: Peer> Core<P> {
         }
         let wanted = record.spec.as_ref().map_or(0, |spec| usize::from(spec.replicas.0));
         let purpose = Purposed::Deploy(ticket);
-        let tag = self.placements.insert(Placement::new(record, wanted.max(1), purpose));
+        let tag = self
+            .placements
+            .insert(self.incarnation, Placement::new(record, wanted.max(1), purpose));
         self.asks.insert(ticket, Work::Placement(tag));
         self.place(tag, turn);
     }
@@ -92,7 +94,7 @@ impl<P: Peer> Core<P> {
         let mut placement = Placement::new(record, usize::from(n), Purposed::Repair);
         placement.seen = seen;
         placement.mates = mates;
-        let tag = self.placements.insert(placement);
+        let tag = self.placements.insert(self.incarnation, placement);
         self.place(tag, turn);
     }
 

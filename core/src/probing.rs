@@ -82,7 +82,7 @@ impl<P: Peer> Core<P> {
         for (mate, versions) in pairs {
             for (at, page) in versions.chunks(PROBED_MAX).enumerate() {
                 let asked = Asked { versions: page.to_vec(), first: at == 0 };
-                let tag = self.probes.insert(asked);
+                let tag = self.probes.insert(self.incarnation, asked);
                 self.query(mate, Query::Probe(page.to_vec()), Purpose::Probe(tag), turn);
             }
         }

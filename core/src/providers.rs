@@ -9,8 +9,8 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
+use crate::few::{Map, push_exact};
 use crate::groups::Groups;
-use crate::idle::Idle;
 use crate::key::{Distance, Key, Name, Peer};
 use crate::random::Random;
 use crate::time::{Span, Time};
@@ -22,7 +22,7 @@ const DAY: Span = Span::secs(24 * 60 * 60);
 /// The peers that said they provide a name, each until its word lapses.
 #[derive(Debug)]
 pub(crate) struct Providers<P> {
-    by_name: Idle<BTreeMap<Name, Named<P>>>,
+    by_name: Map<Name, Named<P>>,
     index: Option<Box<Index<P>>>,
     entries: usize,
     /// What the draw depends on.
@@ -66,7 +66,7 @@ pub(crate) struct Bounds {
 
 impl<P: Peer> Providers<P> {
     pub(crate) const fn new(secret: u64) -> Self {
-        Self { by_name: Idle::new(), index: None, entries: 0, secret }
+        Self { by_name: Map::new(), index: None, entries: 0, secret }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -115,7 +115,8 @@ impl<P: Peer> Providers<P> {
             return false;
         }
         let (bare, peers) = (worth.0, Vec::new());
-        self.by_name.entry(name).or_insert(Named { bare, peers }).peers.push((peer, until));
+        let named = self.by_name.get_or_insert_with(name, || Named { bare, peers });
+        push_exact(&mut named.peers, (peer, until));
         self.entries += 1;
         self.appraise(worth);
         if let Some(index) = &mut self.index {

@@ -79,7 +79,9 @@ impl<P: Peer> Core<P> {
             _ => None,
         };
         let (told, waiting, kept, again) = (0, 0, 0, false);
-        let tag = self.publishes.insert(Publish { what, told, waiting, kept, again, then });
+        let tag = self
+            .publishes
+            .insert(self.incarnation, Publish { what, told, waiting, kept, again, then });
         // Unless the user has cancelled it meanwhile: then it ends without another word.
         if let Some(work) = ticket.and_then(|ticket| self.asks.get_mut(&ticket)) {
             *work = Work::Publish(tag);

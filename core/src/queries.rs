@@ -83,7 +83,7 @@ impl<P: Peer> Core<P> {
         turn: &mut Turn<'_, P>,
     ) {
         debug_assert!(peer != self.me, "a core does not send to itself");
-        let tag = self.queries.insert(Asked { peer, purpose });
+        let tag = self.queries.insert(self.incarnation, Asked { peer, purpose });
         self.timers.add(turn.now + turn.config.reply_timeout, Timer::Query(tag));
         turn.send(peer, Message::Query(tag, query));
     }

@@ -5,6 +5,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::few::{Map, Set};
 use crate::idle::Empty;
 use crate::key::{Distance, Key, Name, Owner, Peer};
 use crate::planted::{self, Bug};
@@ -27,12 +28,12 @@ const INDEXED_FROM: usize = 64;
 /// Records by name, with what has to be known to keep them within bounds.
 #[derive(Debug)]
 pub(crate) struct Records<P> {
-    by_name: BTreeMap<Name, Kept<P>>,
+    by_name: Map<Name, Kept<P>>,
     /// Of these, those that are not known to be kept through a crash.
-    unkept: BTreeSet<Name>,
+    unkept: Set<Name>,
     index: Option<Box<Index<P>>>,
     /// What each peer brought in the window of time that began then.
-    brought: Option<Box<(Time, BTreeMap<P, u32>)>>,
+    brought: (Time, Map<P, u32>),
     pub(crate) sweeping: bool,
 }
 
@@ -105,10 +106,10 @@ pub(crate) fn distance<P: Peer>(me: Key, name: Name) -> Distance {
 impl<P: Peer> Records<P> {
     pub(crate) const fn new() -> Self {
         Self {
-            by_name: BTreeMap::new(),
-            unkept: BTreeSet::new(),
+            by_name: Map::new(),
+            unkept: Set::new(),
             index: None,
-            brought: None,
+            brought: (Time(0), Map::new()),
             sweeping: false,
         }
     }
@@ -156,18 +157,17 @@ impl<P: Peer> Records<P> {
 
     /// Whether a peer may bring one more now.
     pub(crate) fn may_bring(&self, from: P, now: Time) -> bool {
-        let window = self.brought.as_ref().filter(|window| now.since(window.0) < BROUGHT_WINDOW);
-        let brought = window.and_then(|window| window.1.get(&from));
+        let (began, brought) = &self.brought;
+        let brought = brought.get(&from).filter(|_| now.since(*began) < BROUGHT_WINDOW);
         brought.is_none_or(|brought| *brought < BROUGHT_MAX)
     }
 
     /// A peer brings one more.
     pub(crate) fn brings(&mut self, from: P, now: Time) {
-        let window = self.brought.get_or_insert_with(|| Box::new((now, BTreeMap::new())));
-        if now.since(window.0) >= BROUGHT_WINDOW {
-            **window = (now, BTreeMap::new());
+        if self.brought.1.is_empty() || now.since(self.brought.0) >= BROUGHT_WINDOW {
+            self.brought = (now, Map::new());
         }
-        *window.1.entry(from).or_default() += 1;
+        *self.brought.1.get_or_default(from) += 1;
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -184,7 +184,7 @@ impl<P: Peer> Records<P> {
 
     /// Drops what has expired; its names.
     pub(crate) fn drop_expired(&mut self, now: Time) -> Vec<Name> {
-        self.brought = None;
+        self.brought.1.clear();
         let expired = self.by_name.values().filter(|kept| !kept.record.lives(now));
         let expired: Vec<Name> = expired.map(|kept| kept.record.function).collect();
         for name in &expired {

@@ -159,7 +159,7 @@ impl<P: Peer> Core<P> {
         hosts.retain(|host| !avoid.contains(host));
         let hosts = Hearsay::new(hosts);
         let search = Search { target, kind, paths, avoid, hosts, record, then };
-        let tag = self.searches.insert(Box::new(search));
+        let tag = self.searches.insert(self.incarnation, Box::new(search));
         self.timers.add(turn.now + turn.config.search_timeout, Timer::Search(tag));
         tag
     }

@@ -261,7 +261,7 @@ impl World {
         desk.by_attempt.clear();
         let calls = std::mem::take(&mut desk.calls);
         let attempts = std::mem::take(&mut desk.attempts);
-        for incoming in calls.into_values() {
+        for incoming in calls.values() {
             let latency = self.network.latency(me, incoming.from);
             let time = self.now + after + latency;
             let head = incoming.head_at.is_some_and(|at| at <= time);
@@ -269,8 +269,8 @@ impl World {
             let attempt = incoming.attempt;
             self.push_packet(me, incoming.from, time, Packet::Ended { attempt, how });
         }
-        for (attempt, outgoing) in attempts {
-            self.hang_up(me, attempt, outgoing, after);
+        for (attempt, outgoing) in attempts.iter() {
+            self.hang_up(me, *attempt, *outgoing, after);
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Users' requests: what each is told, and the attempts that are made for it.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -9,6 +8,8 @@ use core::fmt::Debug;
 
 use super::job::{Attempt, Job};
 use super::{Law, Short, Tags, Verdict, must};
+use crate::few::{Map, Set};
+use crate::idle::Idle;
 use crate::key::Name;
 use crate::message::Tag;
 use crate::record::Record;
@@ -17,13 +18,13 @@ use crate::turn::{Ending, Event, Failure, ItemKey, Request, Ticket};
 
 #[derive(Clone, Debug)]
 pub(super) struct Asks<P> {
-    open: BTreeMap<Ticket, Ask<P>>,
-    ever: BTreeSet<Ticket>,
-    tags: Tags,
-    attempts: BTreeMap<Tag, Attempt<P>>,
+    open: Map<Ticket, Ask<P>>,
+    ever: Set<Ticket>,
+    tags: Idle<Tags>,
+    attempts: Map<Tag, Attempt<P>>,
     /// Aborted ones whose Ended may have been under way.
-    aborted: BTreeSet<Tag>,
-    allowed: BTreeMap<Name, Allowed>,
+    aborted: Set<Tag>,
+    allowed: Map<Name, Allowed>,
 }
 
 /// What was asked for.
@@ -53,19 +54,19 @@ pub(super) struct Allowed {
 impl<P: Copy + Ord + Debug> Asks<P> {
     pub(super) const fn new() -> Self {
         Self {
-            open: BTreeMap::new(),
-            ever: BTreeSet::new(),
-            tags: Tags::new(),
-            attempts: BTreeMap::new(),
-            aborted: BTreeSet::new(),
-            allowed: BTreeMap::new(),
+            open: Map::new(),
+            ever: Set::new(),
+            tags: Idle::new(),
+            attempts: Map::new(),
+            aborted: Set::new(),
+            allowed: Map::new(),
         }
     }
 
     /// A record was seen.
     pub(super) fn learn(&mut self, record: &Record) {
         if let Some(spec) = &record.spec {
-            let allowed = self.allowed.entry(record.function).or_default();
+            let allowed = self.allowed.get_or_default(record.function);
             allowed.said_yes |= spec.idempotent == Some(true);
             allowed.unsaid |= spec.idempotent.is_none();
         }
@@ -209,12 +210,7 @@ impl<P: Copy + Ord + Debug> Asks<P> {
         event: &Event<P>,
     ) -> Result<Option<(ItemKey, u64)>, (Law, String)> {
         let of_it = if event.is_final() {
-            let ask = self.open.remove(&ticket);
-            if self.open.is_empty() {
-                // An empty map would keep its node: most peers never ask again.
-                self.open = BTreeMap::new();
-            }
-            ask
+            self.open.remove(&ticket)
         } else {
             return self.hears(ticket, event).map(|()| None);
         };

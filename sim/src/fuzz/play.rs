@@ -173,9 +173,8 @@ impl<'a> Play<'a> {
             return;
         }
         if !disk {
-            let desk = self.world.desk(peer);
-            desk.disk.clear();
-            desk.code.clear();
+            self.world.disks[peer as usize].clear();
+            self.world.desk(peer).code.clear();
             self.wiped.insert(peer);
         }
         self.world.restart(peer);

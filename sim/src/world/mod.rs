@@ -7,8 +7,10 @@ mod perform;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use peerless_core::few::Map;
 use peerless_core::{
-    Config, Core, Effect, Event, Input, Item, Key, Message, Peer, Query, Setup, Tag, Time, Turn,
+    Config, Core, Effect, Event, Input, Item, ItemKey, Key, Message, Peer, Query, Setup, Tag, Time,
+    Turn,
 };
 
 pub use self::peers::owner;
@@ -40,11 +42,9 @@ const WARMED: usize = 16;
 /// The destination of what no peer does; its source is a stream of the workload.
 pub const NOBODY: u32 = u32::MAX;
 
-/// What the agenda holds.
+/// What the agenda holds; an entry that holds nothing is the instant that a core asked for.
 #[derive(Debug)]
 pub(crate) enum Happening {
-    /// The instant that a core asked for.
-    Wake,
     /// A message comes, with its sum.
     Message(Message<Index>, u64),
     /// A peer's own machine has something to say to its core of that incarnation.
@@ -63,7 +63,7 @@ pub(crate) enum Happening {
 #[derive(Debug)]
 pub(crate) enum Disk {
     Keep(Tag, Item),
-    Forget(peerless_core::ItemKey),
+    Forget(ItemKey),
 }
 
 /// What was counted.
@@ -123,6 +123,8 @@ pub struct World {
     /// Happenings until the next are warmed.
     warm: usize,
     pub(crate) desks: Vec<Option<Box<Desk>>>,
+    /// What of each peer survives a crash: most have nothing else beside their core.
+    pub(crate) disks: Vec<Map<ItemKey, Item>>,
     /// What others see of the peers that are gone.
     gone: BTreeMap<u32, Silence>,
     agenda: Agenda<Happening>,
@@ -165,6 +167,7 @@ impl World {
             setup: Arc::new(Setup::default()),
             warm: 0,
             desks: (0..n).map(|_| None).collect(),
+            disks: (0..n).map(|_| Map::new()).collect(),
             gone: BTreeMap::new(),
             agenda: Agenda::new(),
             effects: Vec::new(),
@@ -274,32 +277,34 @@ impl World {
         self.sample(Time(when.time));
         self.now = Time(when.time);
         match happening {
-            Happening::Wake => {
+            None => {
                 let seat = self.seats.get_mut(when.to as usize);
                 if let Some(seat) = seat.filter(|seat| seat.wake == self.now) {
                     seat.wake = Time::NEVER;
                     self.turn(when.to, Input::Wake, 0);
                 }
             }
-            Happening::Message(message, sum) => self.deliver(when.from, when.to, message, sum),
-            Happening::Own(incarnation, input) => {
+            Some(Happening::Message(message, sum)) => {
+                self.deliver(when.from, when.to, message, sum);
+            }
+            Some(Happening::Own(incarnation, input)) => {
                 if self.lives(when.to, incarnation) {
                     self.note_own(when.to, &input);
                     self.turn(when.to, input, 0);
                 }
             }
-            Happening::Disk(incarnation, disk) => {
+            Some(Happening::Disk(incarnation, disk)) => {
                 if self.lives(when.to, incarnation) {
                     self.disk(when.to, disk);
                 }
             }
-            Happening::Ran { incarnation, job, status } => {
+            Some(Happening::Ran { incarnation, job, status }) => {
                 if self.lives(when.to, incarnation) {
                     self.ran(when.to, job, status);
                 }
             }
-            Happening::Call(packet) => self.call_packet(when.from, when.to, packet),
-            Happening::Plan(plan) => self.carry_out(plan),
+            Some(Happening::Call(packet)) => self.call_packet(when.from, when.to, packet),
+            Some(Happening::Plan(plan)) => self.carry_out(plan),
         }
         true
     }
@@ -323,7 +328,7 @@ impl World {
         let mut buckets: [&[Index]; WARMED] = [&[]; WARMED];
         let mut answers = [None; WARMED];
         for (at, (when, happening)) in self.agenda.ahead(WARMED).enumerate() {
-            let Happening::Message(message, _) = happening else { continue };
+            let Some(Happening::Message(message, _)) = happening else { continue };
             let core = self.seats.get(when.to as usize).and_then(|seat| seat.core.as_ref());
             let Some(core) = core else { continue };
             match message {
@@ -402,13 +407,18 @@ impl World {
     }
 
     /// Puts something on the agenda.
-    pub(crate) fn push(&mut self, mut when: When, happening: Happening) {
+    pub(crate) fn push(&mut self, mut when: When, happening: impl Into<Option<Happening>>) {
         when.time += u64::from(self.nudged == Some((when.to, when.from, when.counter)));
         self.agenda.push(when, happening);
     }
 
     /// Puts something on the agenda that a peer does to itself.
-    pub(crate) fn push_own(&mut self, peer: u32, time: Time, happening: Happening) {
+    pub(crate) fn push_own(
+        &mut self,
+        peer: u32,
+        time: Time,
+        happening: impl Into<Option<Happening>>,
+    ) {
         let counter = &mut self.seats[peer as usize].counters.own;
         *counter += 1;
         let when = When { time: time.0, to: peer, from: peer, counter: OWN | *counter };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use peerless_core::few::Map;
 use peerless_core::{Accept, Core, Input, Item, Owner, Setup, Span, Time};
 
 use super::{START, Seat, World};
@@ -25,7 +26,7 @@ impl World {
         }
         if self.config.refresh_period > Span::ZERO || self.scenario.functions.is_some() {
             for peer in 0..self.scenario.first_peers() {
-                self.tell(peer, START, Input::Wake);
+                self.wake_at(peer, START);
             }
         }
     }
@@ -64,6 +65,7 @@ impl World {
         if at >= self.seats.len() {
             self.incarnations.resize(at + 1, 0);
             self.desks.resize_with(at + 1, || None);
+            self.disks.resize_with(at + 1, Map::new);
             while self.seats.len() <= at {
                 push_exact(&mut self.seats, Seat::EMPTY);
             }
@@ -87,7 +89,7 @@ impl World {
         let core = self.make_core(peer);
         self.seats[at].core = Some(core);
         self.oracle.joined(self.now.0, peer);
-        let items: Vec<Item> = self.desk(peer).disk.values().cloned().collect();
+        let items: Vec<Item> = self.disks[at].values().cloned().collect();
         for item in items {
             self.turn(peer, Input::Restored(item), 0);
         }

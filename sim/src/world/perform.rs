@@ -107,10 +107,10 @@ impl World {
         }
     }
 
-    fn wake_at(&mut self, peer: u32, time: Time) {
+    pub(super) fn wake_at(&mut self, peer: u32, time: Time) {
         let time = time.max(self.now);
         self.seats[peer as usize].wake = time;
-        self.push_own(peer, time, Happening::Wake);
+        self.push_own(peer, time, None);
     }
 
     /// Whether what a machine is told to do fails, by chance.
@@ -136,11 +136,11 @@ impl World {
                 self.turn(peer, Input::NotKept { tag }, 0);
             }
             Disk::Keep(tag, item) => {
-                self.desk(peer).disk.insert(item.key(), item);
+                self.disks[peer as usize].insert(item.key(), item);
                 self.turn(peer, Input::Kept { tag }, 0);
             }
             Disk::Forget(key) => {
-                self.desk(peer).disk.remove(&key);
+                self.disks[peer as usize].remove(&key);
             }
         }
     }
