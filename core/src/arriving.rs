@@ -18,6 +18,8 @@ use crate::turn::{Effect, Got, Item, ItemKey, Turn};
 
 /// How long sources that were all busy are left alone.
 const BUSY_PAUSE: Span = Span::ms(500);
+/// Shares of fewer functions are rounded up.
+const FEW: u64 = 8;
 
 /// A function that was confirmed here, but can't be called yet.
 #[derive(Debug)]
@@ -146,7 +148,8 @@ impl<P: Peer> Core<P> {
         if load.hosted >= load.room {
             return Some(Decline::Full);
         }
-        (!waive && self.is_busier(turn)).then_some(Decline::Busier)
+        let compares = !waive && record.is_for_any();
+        (compares && self.is_busier(turn)).then_some(Decline::Busier)
     }
 
     /// Whether a newer version, or a tombstone, is known, served or on its way.
@@ -183,14 +186,20 @@ impl<P: Peer> Core<P> {
     /// with bounded loads (Mirrokni, Thorup, Zadimoghaddam 2018), the mean estimated from what
     /// others said.
     fn is_busier(&self, turn: &Turn<'_, P>) -> bool {
-        if self.loads.len() < usize::from(turn.config.loads_min) {
-            return false;
-        }
-        let load = self.load();
-        let sum: u64 = self.loads.iter().map(|(_, used)| u64::from(*used)).sum();
-        let per_million = sum * u64::from(turn.config.busier_permille) / self.loads.len() as u64;
-        let most = (per_million * u64::from(load.room)).div_ceil(1_000_000).max(1);
-        u64::from(load.hosted) + 1 > most
+        let share = self.share(turn);
+        share > 0 && u64::from(self.load().hosted) + 1 > share
+    }
+
+    /// How many functions this host takes without being asked twice; 0: it knows too little of others.
+    pub(crate) fn share(&self, turn: &Turn<'_, P>) -> u64 {
+        let Some(per_million) = self.mean_use(turn.config.busier_permille, turn) else {
+            return 0;
+        };
+        let millionths = per_million * u64::from(self.setup.room);
+        // To the nearest, since rounded up all would take more than their shares; but a share of a few
+        // functions is rounded up, lest all be full together.
+        let most = (millionths + 500_000) / 1_000_000;
+        if most < FEW { millionths.div_ceil(1_000_000).max(1) } else { most }
     }
 
     /// The placer wants it: the code is fetched. False if it holds no place for it.
@@ -268,11 +277,16 @@ impl<P: Peer> Core<P> {
         let arriving = self.arriving.get_mut(&function).expect("only what arrives is fetched");
         let spec = arriving.record.spec.as_ref().expect("a tombstone does not arrive");
         let version = arriving.record.version;
-        let tag = self.works.insert(Works { function, version, installs: false });
+        let tag = self.works.insert(self.incarnation, Works { function, version, installs: false });
         arriving.work = Some(tag);
         let from = arriving.sources.pop_front();
         arriving.asked = from;
         turn.push(Effect::Fetch { tag, digest: spec.digest, size: spec.size, from });
+    }
+
+    /// The tag of a fetch that no arrival waits for.
+    pub(crate) fn fetch_work(&mut self, function: Name, version: u64) -> Tag {
+        self.works.insert(self.incarnation, Works { function, version, installs: false })
     }
 
     fn work_done(&mut self, tag: Tag, installs: bool) -> Option<Works> {
@@ -284,6 +298,7 @@ impl<P: Peer> Core<P> {
         let Some(Works { function, version, .. }) = self.work_done(tag, false) else {
             return;
         };
+        self.code_fetched(function, got);
         let arriving = self.arriving.get_mut(&function).filter(|a| a.work == Some(tag));
         let Some(arriving) = arriving.filter(|a| a.stage == Stage::Fetching) else {
             return;
@@ -292,7 +307,8 @@ impl<P: Peer> Core<P> {
         let asked = arriving.asked.take();
         arriving.busy.extend(asked.filter(|_| got == Got::Busy));
         if got == Got::Code {
-            let tag = self.works.insert(Works { function, version, installs: true });
+            let tag =
+                self.works.insert(self.incarnation, Works { function, version, installs: true });
             arriving.stage = Stage::Installing;
             arriving.work = Some(tag);
             turn.push(Effect::Install { tag, record: arriving.record.clone() });

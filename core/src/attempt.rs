@@ -5,11 +5,12 @@ use alloc::vec::Vec;
 
 use crate::call::CALL_SEARCHES_MAX;
 use crate::choice::Repeat;
-use crate::key::Peer;
+use crate::key::{Digest, Peer};
 use crate::machine::Core;
 use crate::message::Tag;
 use crate::note::{Note, Reason};
 use crate::planted::{self, Bug};
+use crate::quorum::Heard;
 use crate::record::Load;
 use crate::time::{Span, Time};
 use crate::timers::Timer;
@@ -35,6 +36,13 @@ pub(crate) struct Attempt<P> {
     status: Option<u16>,
 }
 
+impl<P> Attempt<P> {
+    /// Whether its answer has begun.
+    pub(crate) const fn has_head(&self) -> bool {
+        self.status.is_some()
+    }
+}
+
 /// An attempt that is over.
 #[derive(Copy, Clone, Debug)]
 struct Over<P> {
@@ -49,7 +57,9 @@ struct Over<P> {
 impl<P: Peer> Core<P> {
     pub(crate) fn dispatch(&mut self, tag: Tag, item: u64, host: P, turn: &mut Turn<'_, P>) {
         let since = turn.now;
-        let attempt = self.attempts.insert(Attempt { job: tag, item, host, since, status: None });
+        let attempt = self
+            .attempts
+            .insert(self.incarnation, Attempt { job: tag, item, host, since, status: None });
         let job = self.jobs.get_mut(tag).expect("its job dispatches it");
         let reason = job.begin(item, host, attempt, turn.now);
         self.standings.called(host, turn.now, turn.config.standings_max);
@@ -59,6 +69,9 @@ impl<P: Peer> Core<P> {
         }
         let (ticket, function) = (job.ticket, job.function);
         self.timers.add(deadline + OVERTIME, Timer::Attempt(attempt));
+        if job.lacks(item) > 0 {
+            job.again(item, Reason::Quorum);
+        }
         turn.note(|| Note::Attempt { ticket, item, host, reason });
         turn.push(Effect::Dispatch { attempt, ticket, item, to: host, function, deadline });
     }
@@ -77,11 +90,11 @@ impl<P: Peer> Core<P> {
         if attempt.status.replace(status).is_some() {
             return;
         }
-        let (item, host) = (attempt.item, attempt.host);
+        let Attempt { job: of, item, host, .. } = *attempt;
         let took = turn.now.since(attempt.since);
         let way = stay.map(|stay| took.less(stay.waited).less(stay.ran));
         self.standings.heard(host, load, way, turn.now);
-        let Some(job) = self.jobs.get_mut(attempt.job) else {
+        let Some(job) = self.jobs.get_mut(of) else {
             return;
         };
         if let Some(known) = job.host_mut(host) {
@@ -90,6 +103,7 @@ impl<P: Peer> Core<P> {
         if !job.is_many() {
             let attempts = job.open.get(&item).map_or(0, |open| open.attempts);
             turn.tell(job.ticket, Event::Head { attempt: tag, host, attempts });
+            self.outrun(of, item, Some(tag), turn);
         }
         if let Some(load) = load {
             self.hear_load(host, load);
@@ -104,12 +118,20 @@ impl<P: Peer> Core<P> {
         Some((Over { job, item, host, since, other }, status))
     }
 
-    pub(crate) fn ended(&mut self, tag: Tag, how: Ending, turn: &mut Turn<'_, P>) {
+    pub(crate) fn ended(
+        &mut self,
+        tag: Tag,
+        how: Ending,
+        body: Option<Digest>,
+        turn: &mut Turn<'_, P>,
+    ) {
         let Some((over, status)) = self.over(tag, turn) else {
             return;
         };
         match (how, status) {
-            (Ending::Complete, Some(status)) => self.was_answered(over, tag, status, turn),
+            (Ending::Complete, Some(status)) => {
+                self.was_answered(over, tag, (status, body), turn);
+            }
             (Ending::Refused { why, load, spent }, _) => {
                 self.was_refused(over, why, load, spent, turn);
             }
@@ -121,18 +143,31 @@ impl<P: Peer> Core<P> {
         self.pump(over.job, turn);
     }
 
-    fn was_answered(&mut self, over: Over<P>, tag: Tag, status: u16, turn: &mut Turn<'_, P>) {
-        let Over { host, since, .. } = over;
+    fn was_answered(
+        &mut self,
+        over: Over<P>,
+        tag: Tag,
+        (status, body): (u16, Option<Digest>),
+        turn: &mut Turn<'_, P>,
+    ) {
+        let Over { item, host, since, .. } = over;
         let took = turn.now.since(since);
         self.standings.answered(host, took, turn.now);
-        if let Some(job) = self.jobs.get_mut(over.job) {
-            job.took(took);
-            if let Some(known) = job.host_mut(host) {
-                known.answered(&self.standings.get(host));
-            }
-        }
         let answer = Answered { attempt: tag, host, status, took };
-        self.finish_item(over.job, over.item, answer, turn);
+        let Some(job) = self.jobs.get_mut(over.job) else {
+            return;
+        };
+        job.took(took);
+        job.hostless_since = Time::NEVER;
+        if let Some(known) = job.host_mut(host) {
+            known.answered(&self.standings.get(host));
+        }
+        match job.hear(item, &answer, body, &self.groups) {
+            Heard::Agreed => self.finish_item(over.job, item, answer, turn),
+            Heard::Lost => self.abort_item(over.job, item, Failure::NoQuorum, turn),
+            Heard::Open if job.lacks(item) > 0 => job.again(item, Reason::Quorum),
+            Heard::Open => {}
+        }
     }
 
     fn was_refused(
@@ -184,7 +219,7 @@ impl<P: Peer> Core<P> {
             return;
         }
         if late || spent || tired || planted::is(Bug::RefusedForGood) {
-            self.fail_item(tag, item, failure, turn);
+            self.abort_item(tag, item, failure, turn);
         } else {
             job.again(item, Reason::Refused);
         }
@@ -198,8 +233,12 @@ impl<P: Peer> Core<P> {
             return;
         };
         self.standings.failed(host, turn.config.host_pause, since, turn.now);
-        // Found again by the next search, if it still lives.
+        // Found again by the next search, if it still lives. Whoever names ever new ones that do not
+        // is not searched with for ever.
         job.drop_host(host);
+        if !planted::is(Bug::SearchesForEver) {
+            job.hostless_since = job.hostless_since.min(turn.now);
+        }
         self.known.drop_host(job.function, host);
         let may_seek = !job.is_many() && job.searches < CALL_SEARCHES_MAX;
         let is_many = job.is_many();
@@ -210,7 +249,7 @@ impl<P: Peer> Core<P> {
         let forlorn = !is_many && open.unreached >= UNREACHED_MAX;
         job.last_failure.get_or_insert(Failure::NoHost);
         if spent || forlorn || planted::is(Bug::NoSecondHost) {
-            self.fail_item(tag, item, Failure::NoHost, turn);
+            self.abort_item(tag, item, Failure::NoHost, turn);
         } else {
             let misled = open.unreached.is_multiple_of(MISLED_AT);
             job.again(item, Reason::Retry);
@@ -250,10 +289,10 @@ impl<P: Peer> Core<P> {
         if planted::is(Bug::LosesItem) && job.is_many() {
             job.done(item, None);
         } else if begun || !job.may_repeat() || planted::is(Bug::NoSecondHost) {
-            self.fail_item(tag, item, why, turn);
+            self.abort_item(tag, item, why, turn);
         } else if spent {
             let why = if job.is_many() { Failure::OutOfAttempts } else { why };
-            self.fail_item(tag, item, why, turn);
+            self.abort_item(tag, item, why, turn);
         } else {
             job.again(item, Reason::Retry);
             if job.hosts.is_empty() {
@@ -269,22 +308,14 @@ impl<P: Peer> Core<P> {
         mut answer: Answered<P>,
         turn: &mut Turn<'_, P>,
     ) {
-        for slower in self.abort_running(tag, item, turn) {
-            self.standings.lagged(slower.host, turn.now.since(slower.since), turn.now);
-            if let Some(job) = self.jobs.get_mut(tag)
-                && planted::is(Bug::CountsStragglers)
-            {
-                job.summary.items += 1;
-            }
-        }
+        self.outrun(tag, item, None, turn);
         let Some(job) = self.jobs.get_mut(tag) else {
             return;
         };
         if planted::is(Bug::AnswersOfAnother) {
             let other = job.open.values().find_map(|open| open.running.first().copied());
-            answer.attempt = other.unwrap_or(answer.attempt);
+            answer.attempt = other.map_or(answer.attempt, |(attempt, _)| attempt);
         }
-        job.hostless_since = Time::NEVER;
         let ticket = job.ticket;
         let attempts = job.done(item, Some(answer.host));
         if answer.status < 400 {
@@ -304,12 +335,30 @@ impl<P: Peer> Core<P> {
         }
     }
 
-    /// Aborts the attempts of an item that are under way.
-    fn abort_running(&mut self, tag: Tag, item: u64, turn: &mut Turn<'_, P>) -> Vec<Over<P>> {
+    /// Another host was faster than those that are still at an item, but for one attempt.
+    fn outrun(&mut self, tag: Tag, item: u64, but: Option<Tag>, turn: &mut Turn<'_, P>) {
+        for slower in self.abort_running(tag, item, but, turn) {
+            self.standings.lagged(slower.host, turn.now.since(slower.since), turn.now);
+            if let Some(job) = self.jobs.get_mut(tag)
+                && planted::is(Bug::CountsStragglers)
+            {
+                job.summary.items += 1;
+            }
+        }
+    }
+
+    /// Aborts the attempts of an item that are under way, but for one.
+    fn abort_running(
+        &mut self,
+        tag: Tag,
+        item: u64,
+        but: Option<Tag>,
+        turn: &mut Turn<'_, P>,
+    ) -> Vec<Over<P>> {
         let open = self.jobs.get(tag).and_then(|job| job.open.get(&item));
         let running = open.map_or(Vec::new(), |open| open.running.clone());
         let mut aborted = Vec::new();
-        for attempt in running {
+        for (attempt, _) in running.into_iter().filter(|(attempt, _)| Some(*attempt) != but) {
             if let Some((over, _)) = self.over(attempt, turn) {
                 turn.push(Effect::Abort { attempt });
                 aborted.push(over);
@@ -339,7 +388,7 @@ impl<P: Peer> Core<P> {
 
     /// An item that runs is given up.
     pub(crate) fn abort_item(&mut self, tag: Tag, item: u64, why: Failure, turn: &mut Turn<'_, P>) {
-        self.abort_running(tag, item, turn);
+        self.abort_running(tag, item, None, turn);
         self.fail_item(tag, item, why, turn);
     }
 
@@ -349,11 +398,11 @@ impl<P: Peer> Core<P> {
             return;
         };
         let most = if planted::is(Bug::AbortsOnlyFirst) { 1 } else { usize::MAX };
-        for attempt in job.open.values().flat_map(|open| open.running.iter().copied().take(most)) {
-            if let Some(Attempt { host, .. }) = self.attempts.remove(attempt) {
+        for (attempt, _) in job.open.values().flat_map(|open| open.running.iter().take(most)) {
+            if let Some(Attempt { host, .. }) = self.attempts.remove(*attempt) {
                 self.standings.over(host, turn.now, turn.config.standings_max);
                 if !planted::is(Bug::CancelRunsOn) {
-                    turn.push(Effect::Abort { attempt });
+                    turn.push(Effect::Abort { attempt: *attempt });
                 }
             }
         }
@@ -372,7 +421,7 @@ impl<P: Peer> Core<P> {
     /// first answer counts.
     pub(crate) fn repeat_stragglers(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
         while let Some(job) = self.jobs.get(tag) {
-            match job.repeat(turn.now, &self.standings, &mut self.random) {
+            match job.repeat(turn.now, &self.standings, &self.groups, &mut self.random) {
                 Repeat::Now(item, host) => self.dispatch(tag, item, host, turn),
                 Repeat::At(at) => return self.wake_job(tag, at, turn),
                 Repeat::None => return,

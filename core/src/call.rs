@@ -3,6 +3,7 @@
 
 use alloc::vec::Vec;
 
+use crate::choice::Beyond;
 use crate::job::{HOSTLESS_PAUSE, Job, Kind, State};
 use crate::key::{Name, Peer, Target};
 use crate::machine::{Core, Work};
@@ -11,7 +12,7 @@ use crate::planted::{self, Bug};
 use crate::search::{Kind as SearchKind, Outcome, Then};
 use crate::time::{Span, Time};
 use crate::timers::Timer;
-use crate::turn::{Effect, Event, Failure, Ticket, Turn};
+use crate::turn::{Effect, Event, Failure, Quorum, Ticket, Turn};
 
 /// Searches of an anycall for hosts, when those found before are all dead or gone.
 pub(crate) const CALL_SEARCHES_MAX: u32 = 3;
@@ -32,6 +33,7 @@ impl<P: Peer> Core<P> {
             Job::new(ticket, function, Kind::Any { kept, idempotent }, (turn.now, deadline));
         job.retries = turn.config.call_retries;
         (job.came, job.ended, job.wanted) = (1, true, 1);
+        self.standings.hedges.earn();
         self.begin_job(job, turn);
     }
 
@@ -40,18 +42,23 @@ impl<P: Peer> Core<P> {
         ticket: Ticket,
         function: Name,
         deadline: Option<Time>,
-        retries: u8,
+        (retries, quorum): (u8, Option<Quorum>),
         turn: &mut Turn<'_, P>,
     ) {
         let mut job =
             Job::new(ticket, function, Kind::Many, (turn.now, deadline.unwrap_or(Time::NEVER)));
         job.retries = retries;
+        job.quorum = quorum.filter(|quorum| quorum.agree() > 1);
         self.begin_job(job, turn);
     }
 
     fn begin_job(&mut self, job: Job<P>, turn: &mut Turn<'_, P>) {
         let ticket = job.ticket;
-        let tag = self.jobs.insert(job);
+        if self.is_unknown(job.function, turn) {
+            turn.tell(ticket, Event::Failed(Failure::Unknown));
+            return;
+        }
+        let tag = self.jobs.insert(self.incarnation, job);
         self.asks.insert(ticket, Work::Job(tag));
         self.find_hosts_known(tag, turn);
         self.await_deadline(tag);
@@ -139,6 +146,8 @@ impl<P: Peer> Core<P> {
                 }
             }
             None if job.record.is_none() => {
+                let function = job.function;
+                self.note_absence(function, &absence, turn);
                 self.end_job_by(tag, &absence, turn);
                 return;
             }
@@ -205,7 +214,20 @@ impl<P: Peer> Core<P> {
                 }
                 break;
             }
-            let Some((item, host)) = job.pair(turn.now, &self.standings, &mut self.random) else {
+            match job.beyond_quorum(turn.now, &self.groups) {
+                Beyond::Item(item) => {
+                    self.abort_item(tag, item, Failure::NoQuorum, turn);
+                    continue;
+                }
+                Beyond::Unless(at) if turn.now >= at => self.seek(tag, turn),
+                Beyond::Unless(at) => self.wake_job(tag, at, turn),
+                Beyond::None => {}
+            }
+            let Some(job) = self.jobs.get_mut(tag) else {
+                return;
+            };
+            let pair = job.pair(turn.now, &self.standings, &self.groups, &mut self.random);
+            let Some((item, host)) = pair else {
                 if let Some(at) = job.next_chance(turn.now) {
                     self.wake_job(tag, at, turn);
                 }
@@ -214,6 +236,7 @@ impl<P: Peer> Core<P> {
             self.dispatch(tag, item, host, turn);
         }
         self.repeat_stragglers(tag, turn);
+        self.hedge(tag, turn);
         self.give_credit(tag, turn);
         if self.jobs.get(tag).is_some_and(|job| job.is_many() && job.is_finished()) {
             let job = self.jobs.remove(tag).expect("it was just found");
@@ -272,7 +295,7 @@ impl<P: Peer> Core<P> {
                 // Why another item failed says nothing of one that was never begun.
                 let of_another = !started && matches!(why, Failure::MayHaveStarted | Failure::Cut);
                 let why = if of_another { Failure::NoHost } else { why.clone() };
-                self.fail_item(tag, item, why, turn);
+                self.abort_item(tag, item, why, turn);
             }
             if let Some(job) = self.jobs.get_mut(tag) {
                 job.hostless_since = Time::NEVER;

@@ -38,7 +38,7 @@ impl<P: Peer> Core<P> {
             census.hosts.push((self.me, Some(self.load())));
         }
         census.waiting = others.len();
-        let tag = self.censuses.insert(census);
+        let tag = self.censuses.insert(self.incarnation, census);
         if let Some(work) = self.asks.get_mut(&ticket) {
             *work = Work::Census(tag);
         }

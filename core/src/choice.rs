@@ -1,6 +1,9 @@
 //! Which item goes to which host: the better of two drawn at random, within each one's window.
 
-use crate::job::Job;
+use alloc::vec::Vec;
+
+use crate::groups::Groups;
+use crate::job::{HOSTLESS_PAUSE, Job};
 use crate::key::Peer;
 use crate::planted::{self, Bug};
 use crate::random::Random;
@@ -92,7 +95,7 @@ impl<P: Peer> Host<P> {
         self.paused_until = now + pause;
     }
 
-    fn is_able(&self, now: Time) -> bool {
+    pub(crate) fn is_able(&self, now: Time) -> bool {
         self.in_flight < self.window && self.paused_until <= now
     }
 
@@ -122,14 +125,66 @@ impl<P: Peer> Job<P> {
         }
     }
 
-    /// The first item whose turn has come and a host for it.
+    /// An item whose turn has come and a host for it: the first there is one for, or for a quorum the
+    /// first of those that were drawn.
     pub(crate) fn pair(
-        &self,
+        &mut self,
         now: Time,
         standings: &Standings<P>,
+        groups: &Groups<P>,
         random: &mut Random,
     ) -> Option<(u64, P)> {
-        self.ready().find_map(|item| Some((item, self.choose(item, now, standings, random)?)))
+        let draws = self.quorum.is_some() && !planted::is(Bug::PairsInOrder);
+        let drawn = draws.then(|| self.draw(random));
+        let choose = |item| Some((item, self.choose(item, now, standings, groups, random)?));
+        match drawn {
+            Some(items) => items.into_iter().find_map(choose),
+            None => self.ready().find_map(choose),
+        }
+    }
+
+    /// The items that wait for a host, from one drawn at random on; or before all the next one, until
+    /// there are enough to draw from.
+    ///
+    /// Which item a host gets must not follow from what it answered: one that was alone with its answer,
+    /// so that its item waits for another voice, would rather be a second voice than a first.
+    fn draw(&mut self, random: &mut Random) -> Vec<u64> {
+        let gathers = self.gathers();
+        let mut ready: Vec<u64> = self.ready().collect();
+        let next = ready.pop_if(|item| self.is_new(*item));
+        let first = gathers && next.is_some();
+        if !first && !ready.is_empty() {
+            let at = random.below(ready.len() as u64) as usize;
+            ready.rotate_left(at);
+        }
+        ready.extend(next);
+        ready.rotate_right(usize::from(first));
+        ready
+    }
+
+    /// An item whose turn has come and that there can be no quorum for: every host was heard, or one
+    /// of its group, also after a search since then, and none is at it; or it must not be run twice.
+    pub(crate) fn beyond_quorum(&self, now: Time, groups: &Groups<P>) -> Beyond {
+        if self.quorum.is_none() || self.searching || self.partial {
+            return Beyond::None;
+        }
+        let mut beyond = Beyond::None;
+        for item in self.ready() {
+            if !self.may_repeat() {
+                return Beyond::Item(item);
+            }
+            let Some(open) = self.open.get(&item).filter(|open| open.running.is_empty()) else {
+                continue;
+            };
+            if self.hosts.iter().any(|host| !open.has_voice(host.peer, groups)) {
+                continue;
+            }
+            if self.searched_at > open.since {
+                return Beyond::Item(item);
+            }
+            beyond = Beyond::Unless(now.max(self.searched_at + HOSTLESS_PAUSE));
+        }
+        beyond
     }
 
     /// A host for an item: one that had it before only where every other host is out of order, and for
@@ -139,12 +194,17 @@ impl<P: Peer> Job<P> {
         item: u64,
         now: Time,
         standings: &Standings<P>,
+        groups: &Groups<P>,
         random: &mut Random,
     ) -> Option<P> {
-        let tried = self.open.get(&item).map_or(&[][..], |open| &open.tried);
-        let fresh = |host: &Host<P>| !tried.contains(&host.peer);
+        let open = self.open.get(&item);
+        let tried = open.map_or(&[][..], |open| &open.tried);
+        // Of a quorum each host, and each group of them, is one voice.
+        let heard = open.filter(|_| self.quorum.is_some());
+        let new = |host: &Host<P>| heard.is_none_or(|open| !open.has_voice(host.peer, groups));
+        let fresh = |host: &Host<P>| !tried.contains(&host.peer) && new(host);
         let any_fresh = self.hosts.iter().any(|host| host.paused_until <= now && fresh(host));
-        let able = |host: &Host<P>| host.is_able(now) && (fresh(host) || !any_fresh);
+        let able = |host: &Host<P>| host.is_able(now) && (fresh(host) || !any_fresh && new(host));
         // A job of many items finds out for itself, and pauses.
         if self.is_many() {
             return self.better_of_two(able, now, standings, random);
@@ -175,6 +235,7 @@ impl<P: Peer> Job<P> {
         &self,
         now: Time,
         standings: &Standings<P>,
+        groups: &Groups<P>,
         random: &mut Random,
     ) -> Repeat<P> {
         let after = self.straggles_after().filter(|_| !planted::is(Bug::NoStragglers));
@@ -185,8 +246,14 @@ impl<P: Peer> Job<P> {
             if now < since + after {
                 return Repeat::At(since + after);
             }
-            let tried = self.open.get(&item).map_or(&[][..], |open| &open.tried);
-            let idle = |host: &Host<P>| host.is_idle(now) && !tried.contains(&host.peer);
+            let Some(open) = self.open.get(&item) else {
+                continue;
+            };
+            let new = |host: &Host<P>| {
+                let heard = self.quorum.is_some() && open.has_voice(host.peer, groups);
+                !heard && !open.tried.contains(&host.peer)
+            };
+            let idle = |host: &Host<P>| host.is_idle(now) && new(host);
             if let Some(host) = self.better_of_two(idle, now, standings, random) {
                 return Repeat::Now(item, host);
             }
@@ -196,7 +263,7 @@ impl<P: Peer> Job<P> {
 
     /// The better of two hosts drawn at random (Mitzenmacher 2001, "The power of two choices in
     /// randomized load balancing"), without replacement: of two hosts it is always the better one.
-    fn better_of_two(
+    pub(crate) fn better_of_two(
         &self,
         able: impl Fn(&Host<P>) -> bool,
         now: Time,
@@ -219,6 +286,17 @@ impl<P: Peer> Job<P> {
         let paused = self.hosts.iter().filter(|host| host.paused_until > now);
         paused.map(|host| host.paused_until).min()
     }
+}
+
+/// Whether there can be no quorum for an item.
+#[derive(Debug)]
+pub(crate) enum Beyond {
+    /// Not for this one.
+    Item(u64),
+    /// Not for some, unless a search finds further hosts, from then on.
+    Unless(Time),
+    /// There may be.
+    None,
 }
 
 /// Whether an item is to be repeated.

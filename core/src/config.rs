@@ -57,7 +57,8 @@ pub struct Config {
     pub loads_min: u16,
     /// Permille of the mean use beyond which a peer declines: 1250 is 1.25 times.
     pub busier_permille: u32,
-    /// Offers declined as busier after which the placer asks again, waiving it.
+    /// Offers declined as busier after which the placer asks again, waiving it: so many that it has looked
+    /// far beyond a neighbourhood that is full before it makes that fuller.
     pub busier_max: u16,
     /// From confirming to serving: fetching, compiling, announcing.
     pub install_timeout: Span,
@@ -76,8 +77,11 @@ pub struct Config {
     pub repair_backoff: Span,
     /// How long there must be too many hosts before the farthest retires.
     pub retire_after: Span,
-    /// Whether hosts repair at all.
+    /// Whether hosts and holders repair at all.
     pub repair: bool,
+    /// How often the closest holder of a record asks the function's hosts whether they live; the
+    /// next one half as often, and so on.
+    pub guard_period: Span,
 
     /// How often the nodes of one owner compare their sets.
     pub sync_period: Span,
@@ -163,6 +167,7 @@ impl Config {
             ("probe_period", period(self.probe_period), PERIOD),
             ("probes_missed_max", self.probes_missed_max >= 1, SOME),
             ("repair_backoff", period(self.repair_backoff), PERIOD),
+            ("guard_period", period(self.guard_period), PERIOD),
             ("sync_period", period(self.sync_period), PERIOD),
             ("sync_have_max", (1..=512).contains(&self.sync_have_max), "from 1 to 512"),
             ("sync_records_max", (1..=8).contains(&self.sync_records_max), "from 1 to 8"),
@@ -197,7 +202,7 @@ impl Config {
             reserve_life: Span::secs(30),
             loads_min: 32,
             busier_permille: 1250,
-            busier_max: 40,
+            busier_max: 100,
             install_timeout: Span::secs(150),
             deploy_grace: Span::secs(2),
             place_timeout: Span::secs(28),
@@ -207,6 +212,7 @@ impl Config {
             repair_backoff: Span::secs(30),
             retire_after: Span::secs(60),
             repair: true,
+            guard_period: Span::secs(30),
             sync_period: Span::secs(60),
             siblings_max: 64,
             sync_have_max: 256,
@@ -224,6 +230,9 @@ impl Config {
     }
 }
 
+/// Labels by which a host is found: the first of its setup.
+pub const LABELS_MAX: usize = 16;
+
 /// What one peer is: the part of its configuration that differs between peers.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -238,7 +247,7 @@ pub struct Setup {
     pub room: u16,
     /// Whose functions may be installed.
     pub accept: Accept,
-    /// This node's labels, each as SHA-256 of `label/KEY=VALUE`.
+    /// This node's labels, each as SHA-256 of `label/KEY=VALUE`; at most [`LABELS_MAX`].
     pub labels: Box<[Name]>,
 }
 
@@ -280,6 +289,7 @@ mod tests {
             ("busier_permille", Config { busier_permille: u32::MAX, ..standard() }),
             ("probe_period", Config { probe_period: Span::ZERO, ..standard() }),
             ("repair_backoff", Config { repair_backoff: Span::ZERO, ..standard() }),
+            ("guard_period", Config { guard_period: Span::ZERO, ..standard() }),
             ("sync_period", Config { sync_period: Span::ZERO, ..standard() }),
             ("sync_have_max", Config { sync_have_max: 0, ..standard() }),
             ("sync_records_max", Config { sync_records_max: 9, ..standard() }),

@@ -33,8 +33,7 @@ pub(crate) struct Ways<P> {
 }
 
 impl<P: Peer> Ways<P> {
-    const NONE: Self =
-        Self { contacts: Vec::new(), next: 0, dials: Slab::new(0), gone: Gone::NONE };
+    const NONE: Self = Self { contacts: Vec::new(), next: 0, dials: Slab::new(), gone: Gone::NONE };
 }
 
 impl<P: Peer> Empty for Ways<P> {
@@ -60,16 +59,16 @@ impl<P: Peer> Core<P> {
         if self.ways.contacts.iter().all(|(other, _)| *other != contact) {
             self.remember(contact);
         }
-        let tag = self.ways.dials.insert(Dial { contact, ticket: Some(ticket), refused: 0 });
+        let tag = self
+            .ways
+            .dials
+            .insert(self.incarnation, Dial { contact, ticket: Some(ticket), refused: 0 });
         self.asks.insert(ticket, Work::Dial(tag));
         turn.push(Effect::Dial { tag, contact });
     }
 
     fn remember(&mut self, contact: Contact) {
         let ways = &mut *self.ways;
-        if ways.contacts.is_empty() {
-            ways.dials = self.searches.sibling();
-        }
         if ways.contacts.len() >= CONTACTS_MAX {
             // The oldest where nobody was ever met gives way, else the oldest.
             let met_nobody = ways.contacts.iter().position(|(_, met)| met.is_none());
@@ -98,7 +97,7 @@ impl<P: Peer> Core<P> {
             (Dialled::Met(peer), _) => self.conclude(ticket, Event::Met(peer), turn),
             (Dialled::Busy, Some(wait)) if !planted::is(Bug::DialsOnce) => {
                 let next = Dial { contact, ticket: Some(ticket), refused: refused + 1 };
-                let tag = self.ways.dials.insert(next);
+                let tag = self.ways.dials.insert(self.incarnation, next);
                 self.asks.insert(ticket, Work::Dial(tag));
                 self.timers.add(turn.now + *wait, Timer::Dial(tag));
             }
@@ -133,7 +132,10 @@ impl<P: Peer> Core<P> {
                 continue;
             }
             left -= 1;
-            let tag = self.ways.dials.insert(Dial { contact, ticket: None, refused: 0 });
+            let tag = self
+                .ways
+                .dials
+                .insert(self.incarnation, Dial { contact, ticket: None, refused: 0 });
             turn.push(Effect::Dial { tag, contact });
         }
     }

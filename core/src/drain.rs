@@ -14,6 +14,7 @@ const HANDED_MAX: usize = 2;
 impl<P: Peer> Core<P> {
     /// A user wants this node to leave.
     pub(crate) fn drain(&mut self, ticket: Ticket, turn: &mut Turn<'_, P>) {
+        self.withdraw_labels(turn);
         self.drains = true;
         self.asks.insert(ticket, Work::Drain);
         self.hand_over(turn);
@@ -37,6 +38,13 @@ impl<P: Peer> Core<P> {
                 self.place_lacking(function, 1, turn);
             }
         }
+    }
+
+    /// What was given up is not taken back, but this node hosts again, unless another request wants it
+    /// to leave.
+    pub(crate) fn drain_cancelled(&mut self, turn: &mut Turn<'_, P>) {
+        self.drains = self.asks.values().any(|it| *it == Work::Drain);
+        self.tell_labels(turn);
     }
 
     /// Another host was found, or there is none: either way this one goes.

@@ -1,9 +1,9 @@
 //! Address groups of peers that were met: so that whoever has many names at few addresses gets few of
 //! the places in a bucket, a search or a list of hosts.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use crate::few::Map;
 use crate::idle::Empty;
 use crate::key::Peer;
 use crate::planted::{self, Bug};
@@ -19,7 +19,7 @@ const NOT_MET: Group = Group(u64::MAX);
 #[derive(Debug)]
 pub(crate) struct Groups<P> {
     /// Each with its group, and when it was met last.
-    met: BTreeMap<P, (Option<Group>, u64)>,
+    met: Map<P, (Option<Group>, u64)>,
     /// How many meetings there were.
     meetings: u64,
 }
@@ -34,7 +34,7 @@ impl<P: Peer> Empty for Groups<P> {
 
 impl<P: Peer> Groups<P> {
     pub(crate) const fn new() -> Self {
-        Self { met: BTreeMap::new(), meetings: 0 }
+        Self { met: Map::new(), meetings: 0 }
     }
 
     /// Whether nobody has a group.
@@ -47,7 +47,7 @@ impl<P: Peer> Groups<P> {
     /// are `in_use`.
     pub(crate) fn met(&mut self, peer: P, group: Option<Group>, in_use: impl Fn(P) -> bool) {
         self.meetings += 1;
-        let met = self.met.entry(peer).or_default();
+        let met = self.met.get_or_default(peer);
         *met = (group.or(met.0), self.meetings);
         if self.met.len() < MET_MAX {
             return;
@@ -78,14 +78,20 @@ impl<P: Peer> Groups<P> {
         self.of(a).is_some_and(|group| self.of(b) == Some(group))
     }
 
+    /// Whether two peers are known to be of one group: nothing is known of those that were not met.
+    pub(crate) fn share_one(&self, a: P, b: P) -> bool {
+        let known = |peer| self.met.get(&peer).and_then(|(group, _)| *group);
+        known(a).is_some_and(|group| known(b) == Some(group))
+    }
+
     /// Of these at most `most` of one group, in their order.
     pub(crate) fn few_of_each(&self, peers: impl Iterator<Item = P>, most: u16) -> Vec<P> {
-        let mut taken: BTreeMap<Group, u16> = BTreeMap::new();
+        let mut taken: Map<Group, u16> = Map::new();
         let fits = |peer: &P| {
             let Some(group) = self.of(*peer) else {
                 return true;
             };
-            let taken = taken.entry(group).or_default();
+            let taken = taken.get_or_default(group);
             *taken += 1;
             *taken <= most
         };

@@ -269,7 +269,10 @@ impl<P: Peer> Core<P> {
         let bounds = Bounds { entries: most * PROVIDERS_A_RECORD, of_peer: quota(most), of_name };
         let until = turn.now + turn.config.host_life;
         let bounds = (bounds, &*self.groups);
-        self.providers.add(self.me, peer, worth, (turn.now, until), bounds)
+        let noted = self.providers.add(self.me, peer, worth, (turn.now, until), bounds);
+        self.start_guarding(turn);
+        self.seen_to_serve(name, turn);
+        noted
     }
 
     pub(crate) fn start_sweeping(&mut self, turn: &Turn<'_, P>) {
@@ -292,6 +295,7 @@ impl<P: Peer> Core<P> {
         }
         self.providers.sweep(now);
         self.repeat_tombstones(turn);
+        self.renew_records(turn);
         self.records.sweeping = false;
         let idle = self.records.is_empty() && self.providers.is_empty();
         if !(idle && self.hosting.is_empty()) {

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use crate::arriving::{Arriving, Stage};
 use crate::key::{Name, Peer};
+use crate::leasing::Lease;
 use crate::machine::Core;
 use crate::planted::{self, Bug};
 use crate::probing::Mate;
@@ -26,6 +27,8 @@ pub(crate) struct Hosting<P> {
     pub(crate) heal_at: Time,
     /// Replacements that this host is placing.
     pub(crate) healing: u16,
+    /// How many hosts are wanted for a time, if that is more than the owner wants at least.
+    pub(crate) lease: Lease,
     /// When the holders are told again.
     renew_at: Time,
     /// When a newer version is asked for again.
@@ -44,6 +47,7 @@ impl<P> Hosting<P> {
             mates,
             heal_at: Time::NEVER,
             healing: 0,
+            lease: Lease::NONE,
             renew_at: Time::NEVER,
             update_at: Time::NEVER,
             updates_failed: 0,
@@ -69,8 +73,12 @@ impl<P: Peer> Core<P> {
         let expected = if hearsay { Span::ZERO } else { turn.config.install_timeout };
         mates.truncate(usize::from(if hearsay { turn.config.k } else { turn.config.hosts_max }));
         let until = turn.now + expected;
+        let told = if hearsay { Lease::NONE } else { Lease::told(mates.len(), turn) };
         let mates = mates.into_iter().map(|mate| Mate::expected(mate, until)).collect();
-        let old = self.hosting.insert(function, Hosting::new(record.clone(), mates));
+        // A newer version is as busy as the one before.
+        let lease = self.hosting.get(&function).map_or(told, |old| old.lease);
+        let new = Hosting { lease, ..Hosting::new(record.clone(), mates) };
+        let old = self.hosting.insert(function, new);
         if let Some(old) = old
             && old.record.version != version
         {

@@ -1,9 +1,10 @@
 //! What most peers of a large network never use costs each of them a pointer.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::ops::{Deref, DerefMut};
+
+use crate::few::{Map, Set};
 
 /// A value that is empty to begin with, and shared by all that still are.
 pub(crate) trait Empty: 'static {
@@ -22,7 +23,7 @@ impl<T: 'static> Empty for Vec<T> {
     }
 }
 
-impl<T: 'static> Empty for BTreeSet<T> {
+impl<T: 'static> Empty for Set<T> {
     const EMPTY: &'static Self = &Self::new();
 
     fn empty() -> Self {
@@ -30,7 +31,7 @@ impl<T: 'static> Empty for BTreeSet<T> {
     }
 }
 
-impl<K: 'static, V: 'static> Empty for BTreeMap<K, V> {
+impl<K: 'static, V: 'static> Empty for Map<K, V> {
     const EMPTY: &'static Self = &Self::new();
 
     fn empty() -> Self {

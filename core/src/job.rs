@@ -6,19 +6,24 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::choice::Host;
-use crate::key::{Name, Peer};
+use crate::groups::Groups;
+use crate::key::{Digest, Name, Peer};
 use crate::message::Tag;
 use crate::note::Reason;
 use crate::planted::{self, Bug};
+use crate::quorum::{self, Heard, Voices};
 use crate::record::Record;
 use crate::standing::average;
 use crate::time::{Span, Time};
-use crate::turn::{Failure, Summary, Ticket};
+use crate::turn::{Answered, Failure, Quorum, Summary, Ticket};
 
 /// How long a job without a host waits before it searches again.
 pub(crate) const HOSTLESS_PAUSE: Span = Span::ms(500);
 /// Items that failed which are looked at to find one that a host can take.
 const AGAIN_LOOKED_AT: usize = 16;
+/// Items that wait for further voices before no more are begun, until so few wait as are looked at.
+const GATHERED: usize = 64;
+const _: () = assert!(AGAIN_LOOKED_AT < GATHERED);
 /// Items that run which are looked at to find one that an idle host can repeat.
 const STRAGGLERS_LOOKED_AT: usize = 16;
 /// Hosts that had an item before which are remembered: more than it is tried on by any right host.
@@ -38,6 +43,8 @@ pub(crate) struct Job<P> {
     pub(crate) timeout: Span,
     /// Further attempts an item after failures of the system.
     pub(crate) retries: u8,
+    /// How many hosts have to give an item the same answer, where it is more than one.
+    pub(crate) quorum: Option<Quorum>,
     pub(crate) record: Option<Arc<Record>>,
     /// At most [`HOSTS_MAX`](crate::choice::HOSTS_MAX).
     pub(crate) hosts: Vec<Host<P>>,
@@ -76,7 +83,9 @@ pub(crate) struct Job<P> {
     pub(crate) open: BTreeMap<u64, Open<P>>,
     /// Of these, those that wait for another attempt, in the order of their turns.
     again: BTreeMap<u64, u64>,
-    /// Of these, those with one attempt under way, by when it began.
+    /// Whether there are too few of them to draw from.
+    gathers: bool,
+    /// Of these, those with just as many attempts under way as they need, by when the last began.
     alone: BTreeSet<(Time, u64)>,
     /// The last turn.
     turns: u64,
@@ -118,14 +127,24 @@ pub(crate) struct Open<P> {
     /// Attempts that reached no host.
     pub(crate) unreached: u16,
     reason: Reason,
-    /// The attempts under way: at most one, and one that repeats it.
-    pub(crate) running: Vec<Tag>,
-    /// When the one that runs alone began.
-    since: Time,
+    /// Answers that wait for others like them.
+    pub(crate) voices: Voices<P>,
+    /// The attempts under way, and where: one, or as many as a quorum lacks; and one that repeats one.
+    pub(crate) running: Vec<(Tag, P)>,
+    /// When the last of them began.
+    pub(crate) since: Time,
     /// Its turn among those that wait.
     waits: Option<u64>,
     /// Hosts that had their chance.
     pub(crate) tried: Vec<P>,
+}
+
+impl<P: Peer> Open<P> {
+    /// Whether a host, or one of its group, has answered the item or is at it.
+    pub(crate) fn has_voice(&self, host: P, groups: &Groups<P>) -> bool {
+        let runs = |(_, at): &(Tag, P)| quorum::are_one(*at, host, groups);
+        self.voices.heard_of(host, groups) || self.running.iter().any(runs)
+    }
 }
 
 impl<P: Peer> Job<P> {
@@ -143,6 +162,7 @@ impl<P: Peer> Job<P> {
             deadline,
             timeout: Span::ZERO,
             retries: 0,
+            quorum: None,
             record: None,
             hosts: Vec::new(),
             gone: Vec::new(),
@@ -162,6 +182,7 @@ impl<P: Peer> Job<P> {
             next: 0,
             open: BTreeMap::new(),
             again: BTreeMap::new(),
+            gathers: true,
             alone: BTreeSet::new(),
             turns: 0,
             took: Span::ZERO,
@@ -212,6 +233,21 @@ impl<P: Peer> Job<P> {
         again.chain((self.next < self.came).then_some(self.next))
     }
 
+    /// Whether further items are begun, rather than those that wait for another voice.
+    pub(crate) fn gathers(&mut self) -> bool {
+        self.gathers = match self.again.len() {
+            few if few < AGAIN_LOOKED_AT => true,
+            many if many >= GATHERED => false,
+            _ => self.gathers,
+        };
+        self.gathers
+    }
+
+    /// Whether an item was never begun.
+    pub(crate) fn is_new(&self, item: u64) -> bool {
+        item == self.next
+    }
+
     /// Whether items wait and no host is known.
     pub(crate) fn is_stranded(&self) -> bool {
         self.hosts.is_empty() && self.ready().next().is_some()
@@ -225,8 +261,8 @@ impl<P: Peer> Job<P> {
         self.searched_at + HOSTLESS_PAUSE
     }
 
-    /// The items that run on one host, the oldest first, and since when; none while any waits for a
-    /// host, or may still come.
+    /// The items that nobody repeats yet, the oldest first, and since when they run; none while any
+    /// waits for a host, or may still come.
     pub(crate) fn stragglers(&self) -> impl Iterator<Item = (Time, u64)> + '_ {
         let near_end = self.ended && self.next == self.came && self.again.is_empty();
         let may = near_end && self.is_many() && self.may_repeat() && self.state == State::Running;
@@ -243,6 +279,7 @@ impl<P: Peer> Job<P> {
         if item == self.next {
             self.next += 1;
         }
+        let needed = self.needed();
         let open = self.open.entry(item).or_insert_with(|| Open {
             attempts: 0,
             failures: 0,
@@ -250,6 +287,7 @@ impl<P: Peer> Job<P> {
             refusals: 0,
             unreached: 0,
             reason: Reason::First,
+            voices: Voices::new(),
             running: Vec::new(),
             since: now,
             waits: None,
@@ -258,15 +296,16 @@ impl<P: Peer> Job<P> {
         if let Some(turn) = open.waits.take() {
             self.again.remove(&turn);
         }
-        let reason = if open.running.is_empty() { open.reason } else { Reason::Straggler };
+        let agreed = open.voices.agreed();
+        let reason = match open.running.len() + agreed {
+            enough if enough >= needed && self.kind == Kind::Many => Reason::Straggler,
+            enough if enough >= needed => Reason::Hedge,
+            _ => open.reason,
+        };
         open.attempts = open.attempts.saturating_add(1);
-        open.running.push(attempt);
-        if open.running.len() == 1 {
-            open.since = now;
-            self.alone.insert((now, item));
-        } else {
-            self.alone.remove(&(open.since, item));
-        }
+        open.running.push((attempt, host));
+        self.alone.remove(&(open.since, item));
+        open.since = now;
         if !open.tried.contains(&host) {
             if open.tried.len() == TRIED_MAX {
                 open.tried.remove(0);
@@ -274,10 +313,11 @@ impl<P: Peer> Job<P> {
             open.tried.push(host);
         }
         self.summary.attempts += 1;
-        self.summary.hedged += u64::from(reason == Reason::Straggler);
+        self.summary.hedged += u64::from(matches!(reason, Reason::Straggler | Reason::Hedge));
         if let Some(host) = self.host_mut(host) {
             host.in_flight += 1;
         }
+        self.file(item);
         reason
     }
 
@@ -290,14 +330,59 @@ impl<P: Peer> Job<P> {
         let Some(open) = self.open.get_mut(&item) else {
             return false;
         };
-        self.alone.remove(&(open.since, item));
-        open.running.retain(|other| *other != attempt);
-        !open.running.is_empty()
+        open.running.retain(|(other, _)| *other != attempt);
+        let runs = !open.running.is_empty();
+        self.file(item);
+        runs && self.lacks(item) == 0
+    }
+
+    /// Files an item among those that may be repeated, if it is one: what is left of two that ran for
+    /// one may be repeated in its turn.
+    fn file(&mut self, item: u64) {
+        let needed = self.needed();
+        if let Some(open) = self.open.get(&item) {
+            let runs = open.running.len();
+            if runs > 0 && runs + open.voices.agreed() == needed {
+                self.alone.insert((open.since, item));
+            } else {
+                self.alone.remove(&(open.since, item));
+            }
+        }
+    }
+
+    /// How many hosts have to give an item the same answer.
+    fn needed(&self) -> usize {
+        self.quorum.map_or(1, |quorum| usize::from(quorum.agree()))
+    }
+
+    /// How many more attempts of an item there should be.
+    pub(crate) fn lacks(&self, item: u64) -> usize {
+        let Some(open) = self.open.get(&item) else {
+            return 0;
+        };
+        self.needed().saturating_sub(open.voices.agreed() + open.running.len())
+    }
+
+    /// One host has answered an item: what comes of it.
+    pub(crate) fn hear(
+        &mut self,
+        item: u64,
+        answer: &Answered<P>,
+        body: Option<Digest>,
+        groups: &Groups<P>,
+    ) -> Heard {
+        let open = self.open.get_mut(&item);
+        let (Some(quorum), Some(open)) = (self.quorum, open) else {
+            return Heard::Agreed;
+        };
+        let heard = open.voices.hear(quorum, answer, body, groups);
+        self.file(item);
+        heard
     }
 
     /// The item waits for another attempt.
     pub(crate) fn again(&mut self, item: u64, reason: Reason) {
-        if let Some(open) = self.open.get_mut(&item) {
+        if let Some(open) = self.open.get_mut(&item).filter(|open| open.waits.is_none()) {
             self.turns += 1;
             (open.reason, open.waits) = (reason, Some(self.turns));
             self.again.insert(self.turns, item);

@@ -1,14 +1,22 @@
-//! The hosts of functions as lately found, so that not every call begins with a search.
+//! The hosts of functions as lately found, so that not every call begins with a search; and the names
+//! that nobody knew.
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::few::Map;
 use crate::idle::Empty;
 use crate::key::{Name, Peer};
+use crate::planted::{self, Bug};
 use crate::record::Record;
-use crate::time::Time;
+use crate::time::{Span, Time};
 use crate::turn::Turn;
+
+/// How long a name that nobody knew counts as unknown without another search. The own owner's
+/// functions are known wherever its nodes are, and are looked for there first.
+const UNKNOWN_LIFE: Span = Span::secs(1);
+/// Such names at once.
+const UNKNOWN_MAX: usize = 64;
 
 /// What was found of one function.
 #[derive(Clone, Debug)]
@@ -23,7 +31,9 @@ pub(crate) struct Found<P> {
 /// A bounded memory of finds.
 #[derive(Debug)]
 pub(crate) struct Known<P> {
-    found: BTreeMap<Name, Found<P>>,
+    found: Map<Name, Found<P>>,
+    /// Those of longest ago first.
+    unknown: Vec<(Name, Time)>,
 }
 
 impl<P: Peer> Empty for Known<P> {
@@ -36,7 +46,7 @@ impl<P: Peer> Empty for Known<P> {
 
 impl<P: Peer> Known<P> {
     pub(crate) const fn new() -> Self {
-        Self { found: BTreeMap::new() }
+        Self { found: Map::new(), unknown: Vec::new() }
     }
 
     /// What was found lately enough to be used, if it names a host.
@@ -54,12 +64,28 @@ impl<P: Peer> Known<P> {
         turn: &Turn<'_, P>,
     ) {
         let function = record.function;
+        self.unknown.retain(|(name, _)| *name != function);
         self.found.insert(function, Found { record, hosts, of_all, at: turn.now });
         if self.found.len() > usize::from(turn.config.known_max) {
             let oldest = self.found.iter().min_by_key(|(_, found)| found.at);
             let oldest = *oldest.expect("there are more than the maximum").0;
             self.found.remove(&oldest);
         }
+    }
+
+    /// Nobody knew this name.
+    pub(crate) fn put_unknown(&mut self, name: Name, now: Time) {
+        self.unknown.retain(|(other, at)| *other != name && now.since(*at) < UNKNOWN_LIFE);
+        if self.unknown.len() == UNKNOWN_MAX {
+            self.unknown.remove(0);
+        }
+        self.unknown.push((name, now));
+    }
+
+    /// Whether nobody knew it just now.
+    pub(crate) fn is_unknown(&self, name: Name, now: Time) -> bool {
+        let lately = |at| now.since(at) < UNKNOWN_LIFE && !planted::is(Bug::SearchesAgain);
+        self.unknown.iter().any(|(other, at)| *other == name && lately(*at))
     }
 
     pub(crate) fn drop_host(&mut self, function: Name, host: P) {

@@ -21,19 +21,26 @@ mod choice;
 pub mod config;
 mod contacts;
 mod drain;
+pub mod few;
 mod groups;
+mod guarding;
+mod handing;
 mod hearsay;
+mod hedge;
 mod holder;
 mod hosting;
 mod idle;
 mod job;
 pub mod key;
 mod known;
+mod labels;
 pub mod laws;
+mod leasing;
 mod lookup;
 pub mod machine;
 mod membership;
 pub mod message;
+mod narrow;
 pub mod note;
 mod owner;
 mod paths;
@@ -45,6 +52,7 @@ mod providers;
 mod publish;
 mod queries;
 mod queue;
+mod quorum;
 pub mod random;
 pub mod record;
 mod records;
@@ -73,5 +81,5 @@ pub use record::{Content, Load, Rank, Record, Runtime, Spec};
 pub use time::{Span, Time};
 pub use turn::{
     Answered, Call, Contact, Cost, Dialled, Effect, Ending, Event, Failure, Got, Group, Input,
-    Item, ItemKey, Refusal, Request, Stay, Summary, Ticket, Turn,
+    Item, ItemKey, Quorum, Refusal, Request, Stay, Summary, Ticket, Turn,
 };

@@ -2,7 +2,6 @@
 //! here is what all rules share: deadlines, and what is being kept.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -12,7 +11,9 @@ use crate::attempt::Attempt;
 use crate::census::Census;
 use crate::config::Setup;
 use crate::contacts::Ways;
+use crate::few::Map;
 use crate::groups::Groups;
+use crate::guarding::Guard;
 use crate::hosting::Hosting;
 use crate::idle::{Empty, Idle};
 use crate::job::Job;
@@ -49,14 +50,16 @@ pub struct Core<P: Peer> {
     pub(crate) table: Table<P>,
     pub(crate) admission: Admission<P>,
     /// Functions that can be called here.
-    pub(crate) hosting: Idle<BTreeMap<Name, Hosting<P>>>,
+    pub(crate) hosting: Map<Name, Hosting<P>>,
     /// Functions that have been confirmed here and are on their way.
-    pub(crate) arriving: Idle<BTreeMap<Name, Arriving<P>>>,
+    pub(crate) arriving: Map<Name, Arriving<P>>,
     /// Places that are promised and not confirmed yet.
     pub(crate) places: Idle<Places<P>>,
     /// The address groups of those that were met.
     pub(crate) groups: Idle<Groups<P>>,
     pub(crate) me: P,
+    /// Differs from that of any earlier start whose answers could still come.
+    pub(crate) incarnation: u32,
     /// How far the joining of the network has come.
     pub(crate) join: crate::membership::Join,
     /// Whether what is done from time to time in a network has begun.
@@ -74,7 +77,7 @@ pub struct Core<P: Peer> {
     /// Peers that just failed, and when.
     pub(crate) missed: Idle<Vec<(P, Time)>>,
     /// How full other peers are, permille, as lately heard.
-    pub(crate) loads: Idle<Vec<(P, u32)>>,
+    pub(crate) loads: Idle<Vec<(P, crate::membership::Used)>>,
 
     pub(crate) random: Random,
     /// Ways into the network, and back into it.
@@ -82,7 +85,7 @@ pub struct Core<P: Peer> {
     /// What follows when something is kept.
     keeps: Slab<Keeping<P>>,
     /// What each user's request has become.
-    pub(crate) asks: Idle<BTreeMap<Ticket, Work>>,
+    pub(crate) asks: Map<Ticket, Work>,
     pub(crate) publishes: Slab<Publish<P>>,
     pub(crate) censuses: Slab<Census<P>>,
     pub(crate) placements: Slab<Placement<P>>,
@@ -100,6 +103,8 @@ pub struct Core<P: Peer> {
     pub(crate) probes: Slab<ProbeAsked>,
     pub(crate) suspicion: Suspicion,
     pub(crate) lately: Idle<Lately>,
+    /// The watch over functions of which this peer is a holder.
+    pub(crate) guard: Idle<Guard<P>>,
     /// Hosts of functions, as lately found.
     pub(crate) known: Idle<Known<P>>,
     /// What was seen of hosts.
@@ -113,13 +118,19 @@ pub(crate) struct Lately {
     pub(crate) owner_told_at: Time,
     /// This host gave a function up because there were too many hosts.
     pub(crate) retired_at: Time,
+    /// A function whose place is being handed on to another peer.
+    pub(crate) handing: Option<Name>,
+}
+
+impl Lately {
+    const NEVER: Self = Self { owner_told_at: Time(0), retired_at: Time(0), handing: None };
 }
 
 impl Empty for Lately {
-    const EMPTY: &'static Self = &Self { owner_told_at: Time(0), retired_at: Time(0) };
+    const EMPTY: &'static Self = &Self::NEVER;
 
     fn empty() -> Self {
-        Self { owner_told_at: Time(0), retired_at: Time(0) }
+        Self::NEVER
     }
 }
 
@@ -184,6 +195,7 @@ impl<P: Peer> Core<P> {
     pub fn new(me: P, setup: impl Into<Arc<Setup>>, seed: u64, incarnation: u32) -> Self {
         Self {
             me,
+            incarnation,
             setup: setup.into(),
             random: Random::new(seed),
             table: Table::new(),
@@ -196,28 +208,29 @@ impl<P: Peer> Core<P> {
             ways: Idle::new(),
             timers: Timers::new(),
             wake: Time::NEVER,
-            queries: Slab::new(incarnation),
-            keeps: Slab::new(incarnation),
-            asks: Idle::new(),
-            searches: Slab::new(incarnation),
-            publishes: Slab::new(incarnation),
-            censuses: Slab::new(incarnation),
-            placements: Slab::new(incarnation),
-            jobs: Slab::new(incarnation),
-            attempts: Slab::new(incarnation),
+            queries: Slab::new(),
+            keeps: Slab::new(),
+            asks: Map::new(),
+            searches: Slab::new(),
+            publishes: Slab::new(),
+            censuses: Slab::new(),
+            placements: Slab::new(),
+            jobs: Slab::new(),
+            attempts: Slab::new(),
             records: Idle::new(),
             providers: crate::providers::Providers::new(Random::new(!seed).bits()),
             siblings: Idle::new(),
-            hosting: Idle::new(),
-            arriving: Idle::new(),
+            hosting: Map::new(),
+            arriving: Map::new(),
             places: Idle::new(),
-            works: Slab::new(incarnation),
+            works: Slab::new(),
             probing: false,
             drains: false,
-            probes: Slab::new(incarnation),
-            suspicion: Suspicion::default(),
+            probes: Slab::new(),
+            suspicion: Suspicion::new(),
             lately: Idle::new(),
-            admission: Admission::new(incarnation),
+            guard: Idle::new(),
+            admission: Admission::new(),
             known: Idle::new(),
             standings: Idle::new(),
             loads: Idle::new(),
@@ -246,7 +259,7 @@ impl<P: Peer> Core<P> {
             Input::Head { attempt, status, load, stay } => {
                 self.head(attempt, status, load, stay, turn);
             }
-            Input::Ended { attempt, how } => self.ended(attempt, how, turn),
+            Input::Ended { attempt, how, body } => self.ended(attempt, how, body, turn),
             Input::Arrived { call, from, function, left } => {
                 self.arrived(call, from, function, left, turn);
             }
@@ -286,8 +299,8 @@ impl<P: Peer> Core<P> {
             Request::Call { function, deadline, kept, idempotent } => {
                 self.call(ticket, function, deadline, kept, idempotent, turn);
             }
-            Request::Many { function, deadline, retries } => {
-                self.many(ticket, function, deadline, retries, turn);
+            Request::Many { function, deadline, retries, quorum } => {
+                self.many(ticket, function, deadline, (retries, quorum), turn);
             }
             Request::Cancel(other) => self.cancel(ticket, other, turn),
         }
@@ -302,8 +315,7 @@ impl<P: Peer> Core<P> {
             Some(Work::Census(tag)) => drop(self.censuses.remove(tag)),
             Some(Work::Placement(tag)) => self.drop_placement(tag, turn),
             Some(Work::Job(tag)) => self.drop_job(tag, turn),
-            // What was given up is not taken back, but this node hosts again.
-            Some(Work::Drain) => self.drains = self.asks.values().any(|it| *it == Work::Drain),
+            Some(Work::Drain) => self.drain_cancelled(turn),
             Some(Work::Keep) | None => {}
         }
         if work.is_some() {
@@ -319,9 +331,6 @@ impl<P: Peer> Core<P> {
             return;
         }
         self.asks.remove(&ticket);
-        if self.asks.is_empty() {
-            self.asks.release();
-        }
         turn.tell(ticket, event);
     }
 
@@ -331,7 +340,7 @@ impl<P: Peer> Core<P> {
             Item::Record(record) => Some(record.clone()),
             Item::Hosting(_) => None,
         };
-        let tag = self.keeps.insert(Keeping { record, after });
+        let tag = self.keeps.insert(self.incarnation, Keeping { record, after });
         turn.push(Effect::Keep { tag, item });
     }
 
@@ -401,13 +410,16 @@ impl<P: Peer> Core<P> {
             Timer::Places => self.places_due(turn),
             Timer::Arrival(function) => self.arrival_due(function, turn),
             Timer::Heal(function) => self.heal(function, turn),
+            Timer::Watch(function) => self.watch_due(function, turn),
             Timer::Renew(function) => self.renew(function, turn),
+            Timer::Labels => self.labels_due(turn),
             Timer::Update(function) => self.update_due(function, turn),
             Timer::Leave(function) => self.leave_if_idle(function, turn),
             Timer::Dial(tag) => self.dial_due(tag, turn),
             Timer::Regain => self.regain(turn),
             Timer::Refresh => self.refresh(turn),
             Timer::Probe => self.probe(turn),
+            Timer::Guard => self.guard_round(turn),
             Timer::Sync => self.sync(turn),
             Timer::Sweep => self.sweep(turn),
         }
@@ -427,10 +439,13 @@ impl<P: Peer> Core<P> {
             Timer::Heal(name) | Timer::Renew(name) | Timer::Update(name) | Timer::Leave(name) => {
                 !self.hosting.contains_key(&name)
             }
+            Timer::Watch(function) => !self.guard.watches.contains_key(&function),
             Timer::Regain
+            | Timer::Labels
             | Timer::Places
             | Timer::Refresh
             | Timer::Probe
+            | Timer::Guard
             | Timer::Sync
             | Timer::Sweep => false,
         }

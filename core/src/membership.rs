@@ -1,5 +1,8 @@
 //! Joining the network, and keeping the table true: who enters it, and how it is refreshed.
 
+use alloc::vec::Vec;
+
+use crate::few::push_exact;
 use crate::key::{Name, Peer, Target};
 use crate::machine::Core;
 use crate::message::Query;
@@ -18,6 +21,10 @@ const CHECKS_MAX: usize = 8;
 const MUTE_MAX: usize = 16;
 /// Loads of other peers that are remembered.
 pub(crate) const LOADS_MAX: usize = 64;
+/// Equal parts of the key space, whose peers' loads are heard of evenly.
+pub(crate) const PARTS: usize = 16;
+/// How many times as many as of another part are remembered of a peer's own.
+const OWN_PART: u64 = 4;
 /// Failures of one peer so close together are one: a dial that fails ends all that waited for it,
 /// and the host tells of the dial and of each.
 const MISS_SPAN: Span = Span::ms(500);
@@ -54,13 +61,16 @@ impl<P: Peer> Core<P> {
     ) {
         self.standings.met(peer);
         self.file_group(peer, group, turn);
-        if !serves || peer == self.me {
+        if peer == self.me {
             return;
         }
         let lost = self.table.is_lost();
-        self.known_to_live(peer, turn);
+        // Among clients only a peer is the whole network, and joins it.
+        if serves {
+            self.known_to_live(peer, turn);
+        }
         // If everybody was lost, the network is joined again through this one.
-        if self.join == Join::Alone || self.join == Join::Joined && lost {
+        if self.join == Join::Alone || self.join == Join::Joined && lost && serves {
             self.join = Join::Looking;
             self.search(Target::Peer(self.me), Kind::Find, Then::Join, turn);
         }
@@ -176,6 +186,10 @@ impl<P: Peer> Core<P> {
     /// The neighbourhood is known: what needs a network begins.
     fn enter(&mut self, turn: &mut Turn<'_, P>) {
         self.settle_all(turn);
+        self.tell_labels(turn);
+        if !self.settled {
+            self.renew_labels(turn);
+        }
         if self.setup.owner.is_some() {
             self.announce_owner(turn);
             if !self.settled {
@@ -229,19 +243,49 @@ impl<P: Peer> Core<P> {
         best
     }
 
-    /// Remembers how full a peer that hosts functions is, in place of what it said before.
+    /// Remembers how full a peer that hosts functions is, in place of what it said before. Where too
+    /// many are remembered, one of that part of the key space gives way of which most are, this peer's
+    /// own part counting for four.
     pub(crate) fn hear_load(&mut self, peer: P, load: Load) {
         if load.room == 0 || peer == self.me {
             return;
         }
-        let used = load.used_permille();
+        let Load { hosted, room, .. } = load;
+        let used = Used { hosted, room };
         if let Some((_, known)) = self.loads.iter_mut().find(|(other, _)| *other == peer) {
             *known = used;
         } else if self.loads.len() < LOADS_MAX {
-            self.loads.push((peer, used));
+            push_exact(&mut *self.loads, (peer, used));
         } else {
-            let at = self.random.below(LOADS_MAX as u64) as usize;
+            let mut heard = [0_u64; PARTS];
+            for (other, _) in self.loads.iter().chain([&(peer, used)]) {
+                heard[part_of(*other)] += OWN_PART;
+            }
+            heard[part_of(self.me)] /= OWN_PART;
+            let most = (0..PARTS).max_by_key(|part| heard[*part]).expect("there are parts");
+            let one_of =
+                |(at, (other, _)): (usize, &(P, Used))| (part_of(*other) == most).then_some(at);
+            let crowd: Vec<usize> = self.loads.iter().enumerate().filter_map(one_of).collect();
+            let at = crowd[self.random.below(crowd.len() as u64) as usize];
             self.loads[at] = (peer, used);
         }
     }
+}
+
+/// What a host said of its room.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Used {
+    pub(crate) hosted: u16,
+    pub(crate) room: u16,
+}
+
+impl Used {
+    pub(crate) fn permille(self) -> u32 {
+        u32::from(self.hosted) * 1000 / u32::from(self.room)
+    }
+}
+
+/// The part of the key space in which a peer is.
+pub(crate) fn part_of<P: Peer>(peer: P) -> usize {
+    (peer.key().0[0] >> (u64::BITS - PARTS.ilog2())) as usize
 }

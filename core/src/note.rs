@@ -65,6 +65,20 @@ pub enum Note<P> {
         /// Of how many.
         asked: u16,
     },
+    /// This host looks for another one to take a function's place here.
+    HandsOn {
+        /// Which function.
+        function: Name,
+        /// Whether this host is fuller than its share; else it knows an emptier peer that is closer.
+        full: bool,
+    },
+    /// Another peer serves a function now, and this host leaves.
+    HandedOn {
+        /// Which function.
+        function: Name,
+        /// Who.
+        to: P,
+    },
     /// This host gives a function up, since there are more hosts than wanted.
     Retire {
         /// Which function.
@@ -86,4 +100,8 @@ pub enum Reason {
     Retry,
     /// The one before takes long, and goes on; the first answer counts.
     Straggler,
+    /// No answer of the one before has begun for long; the first that begins counts.
+    Hedge,
+    /// Another host has to give the same answer.
+    Quorum,
 }

@@ -18,6 +18,12 @@ use crate::time::Span;
 use crate::timers::Timer;
 use crate::turn::{Effect, Event, Failure, Item, ItemKey, Ticket, Turn};
 
+/// So long before a record expires one of the owner's nodes signs it again: whichever first draws
+/// that it is to do so, in one of [`RENEWAL_ODDS`] sweeps, which is within a day.
+const RENEWED_BEFORE: Span = Span::minutes(30 * 24 * 60);
+const RENEWAL_ODDS: u64 = 256;
+/// And from then on each does.
+const RENEWED_SURELY: Span = Span::minutes(10 * 24 * 60);
 /// Messages of records in answer to what a sibling wants, in one comparison.
 const PUSHES_MAX: usize = 4;
 
@@ -96,6 +102,21 @@ impl<P: Peer> Core<P> {
                 turn.push(Effect::Forget(ItemKey::Record(record.function)));
             }
             Item::Hosting(record) => self.hosted_before(record, turn),
+        }
+    }
+
+    /// Has those records signed again that would expire: a function lives until its owner removes it.
+    pub(crate) fn renew_records(&mut self, turn: &mut Turn<'_, P>) {
+        let Some(owner) = self.setup.owner.filter(|_| !planted::is(Bug::LetsExpire)) else {
+            return;
+        };
+        let due = self.records.renewals_due(owner, turn.now + RENEWED_BEFORE, turn.now);
+        for record in due {
+            let soon = record.expires <= turn.now + RENEWED_SURELY;
+            if soon || self.random.below(RENEWAL_ODDS) == 0 {
+                self.records.renewing(record.function, turn.now);
+                turn.push(Effect::Renew(record));
+            }
         }
     }
 

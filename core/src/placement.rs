@@ -8,8 +8,10 @@ use alloc::vec::Vec;
 
 use confirm::Confirmed;
 
+use crate::handing::OFFERS_MAX;
 use crate::holder::Learned;
 use crate::key::{Key, Name, Peer, Target};
+use crate::labels::Carriers;
 use crate::machine::{AfterKeep, Core, Work};
 use crate::message::{Decline, Query, Tag};
 use crate::note::Note;
@@ -29,14 +31,20 @@ const SPARE_OFFERS: usize = 2;
 /// Finding hosts for a function.
 #[derive(Debug)]
 pub(crate) struct Placement<P> {
-    record: Arc<Record>,
+    pub(crate) record: Arc<Record>,
     /// How many new hosts.
     wanted: usize,
     purpose: Purposed,
+    /// Those that carry the labels it asks for.
+    pub(crate) carriers: Carriers<P>,
     /// Hosts that need no offer.
     mates: Vec<P>,
-    /// Hosts of any version, as the holders knew them.
+    /// Hosts of any version, as the holders knew them; others that may have the code.
     before: Vec<P>,
+    /// Whether the placer has the code.
+    gives: bool,
+    /// Offers that are made at most, beside the limit for all.
+    offers_max: usize,
     /// Whom to offer it to, in this order.
     queue: Vec<P>,
     /// Everyone who was ever in the queue.
@@ -62,6 +70,10 @@ pub(crate) struct Placement<P> {
 enum Purposed {
     Deploy(Ticket),
     Repair,
+    /// By a holder, for a function that has lost all hosts.
+    Anew,
+    /// By a host that is to leave for another one.
+    Instead,
 }
 
 impl<P: Peer> Core<P> {
@@ -74,7 +86,9 @@ impl<P: Peer> Core<P> {
         }
         let wanted = record.spec.as_ref().map_or(0, |spec| usize::from(spec.replicas.0));
         let purpose = Purposed::Deploy(ticket);
-        let tag = self.placements.insert(Placement::new(record, wanted.max(1), purpose));
+        let tag = self
+            .placements
+            .insert(self.incarnation, Placement::new(record, wanted.max(1), purpose));
         self.asks.insert(ticket, Work::Placement(tag));
         self.place(tag, turn);
     }
@@ -92,7 +106,56 @@ impl<P: Peer> Core<P> {
         let mut placement = Placement::new(record, usize::from(n), Purposed::Repair);
         placement.seen = seen;
         placement.mates = mates;
-        let tag = self.placements.insert(placement);
+        let tag = self.placements.insert(self.incarnation, placement);
+        self.place(tag, turn);
+    }
+
+    /// This host looks for another one in its place: any that is closest, or one of these.
+    pub(crate) fn place_instead(
+        &mut self,
+        function: Name,
+        to: Option<Vec<P>>,
+        turn: &mut Turn<'_, P>,
+    ) {
+        let hosting = self.hosting.get(&function).expect("only a host hands on");
+        let mut hosts: Vec<P> = hosting.mates.iter().map(|mate| mate.peer).collect();
+        hosts.push(self.me);
+        let mut placement = Placement::new(hosting.record.clone(), 1, Purposed::Instead);
+        placement.seen.clone_from(&hosts);
+        // This host is left out: it is no mate for long.
+        hosts.pop();
+        placement.mates = hosts;
+        placement.offers_max = OFFERS_MAX;
+        let Some(to) = to else {
+            let tag = self.placements.insert(self.incarnation, placement);
+            return self.place(tag, turn);
+        };
+        placement.offers_max = to.len();
+        placement.line_up(&mut to.clone(), P::position(&function));
+        placement.until = turn.now + turn.config.place_timeout;
+        let until = placement.until;
+        let tag = self.placements.insert(self.incarnation, placement);
+        self.timers.add(until, Timer::Placement(tag));
+        self.offer_on(tag, turn);
+    }
+
+    /// This holder found that none of the hosts lives: it places the function anew, but not on
+    /// `dead` ones. `sources` may have the code; whether this peer has it itself, `gives` says.
+    pub(crate) fn place_anew(
+        &mut self,
+        record: Arc<Record>,
+        n: u16,
+        dead: Vec<P>,
+        (sources, gives): (Vec<P>, bool),
+        turn: &mut Turn<'_, P>,
+    ) {
+        let mut placement = Placement::new(record, usize::from(n), Purposed::Anew);
+        placement.seen = dead;
+        placement.before = sources;
+        placement.gives = gives;
+        // Any host is better than none.
+        placement.waive = true;
+        let tag = self.placements.insert(self.incarnation, placement);
         self.place(tag, turn);
     }
 
@@ -102,8 +165,17 @@ impl<P: Peer> Core<P> {
         };
         placement.until = turn.now + turn.config.place_timeout;
         self.timers.add(placement.until, Timer::Placement(tag));
-        let target = Target::Name(placement.record.function);
-        self.search(target, Kind::Hosts, Then::Place(tag), turn);
+        if !self.seek_carriers(tag, turn) {
+            self.search_holders(tag, turn);
+        }
+    }
+
+    /// Searches for those that know of the function's hosts, which are the first to be offered it.
+    pub(crate) fn search_holders(&mut self, tag: Tag, turn: &mut Turn<'_, P>) {
+        if let Some(placement) = self.placements.get(tag) {
+            let target = Target::Name(placement.record.function);
+            self.search(target, Kind::Hosts, Then::Place(tag), turn);
+        }
     }
 
     pub(crate) fn placement_searched(
@@ -115,25 +187,55 @@ impl<P: Peer> Core<P> {
         let Some(placement) = self.placements.get_mut(tag) else {
             return;
         };
-        if let Some(known) = outcome.record.filter(|known| known.supersedes(&placement.record)) {
+        let newer = outcome.record.as_ref().filter(|known| known.supersedes(&placement.record));
+        if let Some(known) = newer {
             let version = known.version;
             self.fail_placement(tag, Failure::Superseded { version }, turn);
-            self.learn_if_concerned(&known, turn);
+            self.learn_if_concerned(known, turn);
             return;
         }
+        let first = placement.purpose == Purposed::Anew && placement.cursors.is_empty();
+        if first && self.calls_off(tag, &outcome, turn) {
+            return;
+        }
+        let Some(placement) = self.placements.get_mut(tag) else {
+            return;
+        };
         let position = P::position(&placement.record.function);
-        let mut found: Vec<P> = outcome.closest.into_iter().map(|(peer, _)| peer).collect();
-        found.push(self.me);
+        let mut carriers = placement.carriers.found().to_vec();
+        let mut found: Vec<P> = Vec::from([self.me]);
+        // Others would only say that they do not carry what it asks for.
+        if carriers.is_empty() || placement.widened {
+            found.extend(outcome.closest.into_iter().map(|(peer, _)| peer));
+        }
         // Sticky: who hosts an earlier version is asked first, but no more of them than are wanted.
         // Some may be a liar's inventions; these come last among the hosts, and then in XOR order.
         let (ahead, others) = outcome.hosts.split_at(placement.wanted.min(outcome.hosts.len()));
         placement.line_up(&mut ahead.to_vec(), position);
+        placement.line_up(&mut carriers, position);
         found.extend(others);
         placement.line_up(&mut found, position);
         if placement.before.is_empty() {
             placement.before = outcome.hosts;
         }
         self.offer_on(tag, turn);
+    }
+
+    /// Whether a holder does not place a function anew after all: hosts were found that it did not
+    /// know, or too few of the closest peers answered to say that there are none.
+    fn calls_off(&mut self, tag: Tag, outcome: &Outcome<P>, turn: &mut Turn<'_, P>) -> bool {
+        let Some(placement) = self.placements.get(tag) else {
+            return true;
+        };
+        let function = placement.record.function;
+        let unknown = |host: &&P| **host != self.me && !placement.seen.contains(host);
+        let unknown: Vec<P> = outcome.hosts.iter().filter(unknown).copied().collect();
+        let off = self.doubts_loss(function, &unknown, outcome, turn);
+        if off {
+            self.placements.remove(tag);
+            self.waiting_go_on(turn);
+        }
+        off
     }
 
     /// Makes the next batch of offers, or ends the offering.
@@ -157,7 +259,12 @@ impl<P: Peer> Core<P> {
         if busier >= usize::from(turn.config.busier_max) {
             placement.waive_busier();
         }
-        let left = usize::from(turn.config.offers_max).saturating_sub(placement.offers);
+        let carried = !placement.carriers.found().is_empty();
+        if placement.queue.is_empty() && carried {
+            placement.waive_busier();
+        }
+        let most = usize::from(turn.config.offers_max).min(placement.offers_max);
+        let left = most.saturating_sub(placement.offers);
         if placement.queue.is_empty() && left > 0 && self.widen(tag, turn) {
             return;
         }
@@ -194,6 +301,10 @@ impl<P: Peer> Core<P> {
         let Some(placement) = self.placements.get_mut(tag) else {
             return false;
         };
+        // If none of the carriers that were named takes it, liars may have named them.
+        if !placement.carriers.found().is_empty() && !placement.accepted.is_empty() {
+            return false;
+        }
         let position = P::position(&placement.record.function);
         let owner = placement.record.owner;
         if !placement.widened {
@@ -285,6 +396,11 @@ impl<P: Peer> Core<P> {
                 placement.placed.extend(confirmed);
                 self.healed(record.function, &placement.placed, turn);
             }
+            Purposed::Anew => {
+                // Whoever was confirmed and has not reported yet may still come to serve it.
+                self.placed_anew(record.function, &placement.placed, turn);
+            }
+            Purposed::Instead => self.handed_on(record.function, &placement.placed, turn),
             Purposed::Deploy(ticket) if placement.placed.is_empty() => {
                 placement.declined.extend(silent.into_iter().map(|peer| (peer, Decline::Silent)));
                 self.conclude(ticket, Event::NotPlaced(placement.declined), turn);
@@ -345,6 +461,8 @@ impl<P: Peer> Core<P> {
         match purpose {
             Purposed::Deploy(ticket) => self.conclude(ticket, Event::Failed(why), turn),
             Purposed::Repair => self.healed(function, &[], turn),
+            Purposed::Anew => self.placed_anew(function, &[], turn),
+            Purposed::Instead => self.handed_on(function, &[], turn),
         }
     }
 
@@ -381,8 +499,11 @@ impl<P: Peer> Placement<P> {
             record,
             wanted,
             purpose,
+            carriers: Carriers::default(),
             mates: Vec::new(),
             before: Vec::new(),
+            gives: true,
+            offers_max: usize::MAX,
             queue: Vec::new(),
             seen: Vec::new(),
             offers: 0,
@@ -415,7 +536,8 @@ impl<P: Peer> Placement<P> {
 
     /// Those that declined as busier are asked again, the first first, and may not say so again.
     fn waive_busier(&mut self) {
-        if self.waive {
+        // What need not be moved is moved to nobody who is busier.
+        if self.waive || self.purpose == Purposed::Instead {
             return;
         }
         self.waive = true;

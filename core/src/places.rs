@@ -1,9 +1,9 @@
 //! Places that a host promised to placers, each until its placer confirms or releases it, or its
 //! time is up. A place belongs to the placer that asked for it: nobody else can take it away.
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
+use crate::few::Map;
 use crate::idle::Empty;
 use crate::key::{Name, Peer};
 use crate::message::Decline;
@@ -19,7 +19,7 @@ const HELD_MAX: u16 = 32;
 /// The places, by function and placer.
 #[derive(Debug)]
 pub(crate) struct Places<P> {
-    promised: BTreeMap<(Name, P), Promise>,
+    promised: Map<(Name, P), Promise>,
     /// For when the one deadline of all of them stands; `NEVER`: there is none.
     due: Time,
 }
@@ -40,7 +40,7 @@ struct Promise {
 
 impl<P: Peer> Places<P> {
     pub(crate) const fn new() -> Self {
-        Self { promised: BTreeMap::new(), due: Time::NEVER }
+        Self { promised: Map::new(), due: Time::NEVER }
     }
 
     /// The functions that have a place, each once.

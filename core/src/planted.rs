@@ -183,15 +183,49 @@ pub enum Bug {
     KnowsFew = 65,
     /// A host that leaves looks for no other host first.
     DrainsAtOnce = 66,
+    /// Holders do not make up for the loss of all hosts.
+    NeverGuards = 56,
+    /// A holder takes hosts for dead at the first question that they leave unanswered.
+    GuardsInHaste = 57,
+    /// No host hands a function on.
+    NeverHandsOn = 58,
+    /// What a holder's installs kept from being repaired is not begun when they have ended.
+    HostsWaitForever = 83,
+    /// The first answer counts, however many hosts should agree.
+    TrustsOne = 67,
+    /// Hosts of one address group have each a voice.
+    VoicesOfAGroup = 90,
+    /// Voices go to items in the order of their turns.
+    PairsInOrder = 91,
+    /// A manycall goes on searching while it is told of hosts that cannot be reached.
+    SearchesForEver = 92,
+    /// A caller may have all places in the queue but one.
+    OneCallersQueue = 93,
+    /// An owner's functions may have all places in the queue.
+    OneOwnersQueue = 94,
+    /// However long a host is silent, no other one is called.
+    NeverHedges = 95,
+    /// What must not be run twice is sent to another host while one is silent.
+    HedgesAnything = 96,
     /// Who left the table is never asked again, and who is alone stays so.
     NeverRegains = 81,
     /// A contact that has no room is not dialled again.
     DialsOnce = 82,
+    /// No host tells that it carries a label.
+    LabelsUntold = 120,
+    /// Nobody has its owner's records signed again.
+    LetsExpire = 121,
+    /// A name that nobody knew is searched for again at once.
+    SearchesAgain = 122,
+    /// However busy its hosts are, a function never gets more.
+    NeverLeases = 84,
+    /// What was leased for a busy time is wanted for ever.
+    LeaseNeverLapses = 85,
 }
 
 impl Bug {
     /// Every bug but those of order and timing, by number.
-    pub const ALL: [Self; 61] = [
+    pub const ALL: [Self; 78] = [
         Self::LookupFarthest,
         Self::LookupEndsEarly,
         Self::NeverEvict,
@@ -251,8 +285,25 @@ impl Bug {
         Self::LastForAnyone,
         Self::KnowsFew,
         Self::DrainsAtOnce,
+        Self::NeverGuards,
+        Self::GuardsInHaste,
+        Self::NeverHandsOn,
+        Self::HostsWaitForever,
+        Self::TrustsOne,
+        Self::VoicesOfAGroup,
+        Self::PairsInOrder,
+        Self::SearchesForEver,
+        Self::OneCallersQueue,
+        Self::OneOwnersQueue,
+        Self::NeverHedges,
+        Self::HedgesAnything,
         Self::NeverRegains,
         Self::DialsOnce,
+        Self::LabelsUntold,
+        Self::LetsExpire,
+        Self::SearchesAgain,
+        Self::NeverLeases,
+        Self::LeaseNeverLapses,
     ];
 
     /// Bugs of order and timing, for fuzzing: none of them shows where all goes as it mostly does.
@@ -305,8 +356,23 @@ impl Bug {
                 | Self::LastForAnyone
                 | Self::KnowsFew
                 | Self::DrainsAtOnce
+                | Self::GuardsInHaste
+                | Self::NeverHandsOn
+                | Self::HostsWaitForever
+                | Self::TrustsOne
+                | Self::VoicesOfAGroup
+                | Self::PairsInOrder
+                | Self::SearchesForEver
+                | Self::OneCallersQueue
+                | Self::OneOwnersQueue
+                | Self::NeverHedges
+                | Self::HedgesAnything
                 | Self::NeverRegains
                 | Self::DialsOnce
+                | Self::LetsExpire
+                | Self::SearchesAgain
+                | Self::NeverLeases
+                | Self::LeaseNeverLapses
         )
     }
 }

@@ -10,12 +10,13 @@ use crate::message::{Answer, Query, Tag};
 use crate::note::Note;
 use crate::planted::{self, Bug};
 use crate::queries::Purpose;
+use crate::record::Load;
 use crate::time::{Span, Time};
 use crate::timers::Timer;
 use crate::turn::Turn;
 
 /// Functions in one probe; more are asked about in further ones.
-const PROBED_MAX: usize = 256;
+pub(crate) const PROBED_MAX: usize = 256;
 /// Peers that must have been probed in a period before their silence can be one's own fault.
 const SUSPECT_MIN: u16 = 8;
 /// A wake that comes so late says that this node stood still.
@@ -24,13 +25,13 @@ const LATE_WAKE: Span = Span::secs(10);
 /// One probe under way.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    versions: Vec<(Name, u64)>,
+    pub(crate) versions: Vec<(Name, u64)>,
     /// Whether it is the first of its peer in this period: peers are counted, not probes.
-    first: bool,
+    pub(crate) first: bool,
 }
 
 /// Whether what is seen of others may be one's own fault.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Suspicion {
     /// Peers that were probed in this period; `u16::MAX`: none since the suspicion arose.
     asked: u16,
@@ -40,13 +41,48 @@ pub(crate) struct Suspicion {
 }
 
 impl Suspicion {
+    pub(crate) const fn new() -> Self {
+        Self { asked: 0, answered: 0, failed: 0, suspected: false }
+    }
+
     /// No verdicts and no repairs.
     pub(crate) const fn is_on(&self) -> bool {
         self.suspected
     }
 
+    /// A period begins, in which so many peers are probed.
+    pub(crate) fn begin(&mut self, asked: usize) {
+        self.asked = u16::try_from(asked).unwrap_or(u16::MAX - 1);
+        (self.answered, self.failed) = (0, 0);
+    }
+
+    pub(crate) fn hear(&mut self, asked: &Asked) {
+        self.answered += u16::from(asked.first);
+    }
+
+    /// A probe failed: how many peers did not answer, of how many, where these are so many that the
+    /// fault may be one's own.
+    pub(crate) fn miss(&mut self, asked: &Asked) -> Option<(u16, u16)> {
+        self.failed += u16::from(asked.first);
+        let most = self.asked != u16::MAX
+            && self.asked >= SUSPECT_MIN
+            && self.failed > self.asked / 2
+            && !planted::is(Bug::NeverSuspectsItself);
+        most.then_some((self.failed, self.asked))
+    }
+
+    /// True if it was not so before.
+    pub(crate) fn suspect(&mut self) -> bool {
+        !core::mem::replace(&mut self.suspected, true)
+    }
+
+    /// Whoever was asked before a pause has long answered to nobody.
+    pub(crate) const fn forget(&mut self) {
+        self.asked = u16::MAX;
+    }
+
     /// Half of those who were asked answer: it ends. True if it did.
-    fn clear(&mut self) -> bool {
+    pub(crate) fn clear(&mut self) -> bool {
         let enough = u32::from(self.answered) * 2 >= u32::from(self.asked);
         self.suspected && core::mem::replace(&mut self.suspected, !enough) && enough
     }
@@ -69,20 +105,19 @@ impl<P: Peer> Core<P> {
             return;
         }
         self.timers.add(turn.now + turn.config.probe_period, Timer::Probe);
+        self.lease_hosts(turn);
         let mut pairs: BTreeMap<P, Vec<(Name, u64)>> = BTreeMap::new();
         for (name, hosting) in self.hosting.iter().filter(|(_, hosting)| !hosting.is_leaving()) {
             for mate in &hosting.mates {
                 pairs.entry(mate.peer).or_default().push((*name, hosting.record.version));
             }
         }
-        let suspicion = &mut self.suspicion;
-        suspicion.asked = u16::try_from(pairs.len()).unwrap_or(u16::MAX - 1);
-        (suspicion.answered, suspicion.failed) = (0, 0);
+        self.suspicion.begin(pairs.len());
         self.trust_again(turn);
         for (mate, versions) in pairs {
             for (at, page) in versions.chunks(PROBED_MAX).enumerate() {
                 let asked = Asked { versions: page.to_vec(), first: at == 0 };
-                let tag = self.probes.insert(asked);
+                let tag = self.probes.insert(self.incarnation, asked);
                 self.query(mate, Query::Probe(page.to_vec()), Purpose::Probe(tag), turn);
             }
         }
@@ -115,16 +150,17 @@ impl<P: Peer> Core<P> {
         tag: Tag,
         from: P,
         serving: &[(Name, u64)],
+        load: Load,
         turn: &mut Turn<'_, P>,
     ) {
         let Some(asked) = self.probes.remove(tag) else {
             return;
         };
-        self.suspicion.answered += u16::from(asked.first);
+        self.suspicion.hear(&asked);
         self.trust_again(turn);
         for (function, version) in asked.versions {
             if serving.iter().any(|(name, v)| *name == function && *v >= version) {
-                self.prove_mate(function, from, turn);
+                self.prove_mate(function, from, load, turn);
             } else {
                 self.doubt_mate(function, from, turn);
             }
@@ -135,10 +171,7 @@ impl<P: Peer> Core<P> {
         let Some(asked) = self.probes.remove(tag) else {
             return;
         };
-        self.suspicion.failed += u16::from(asked.first);
-        let Suspicion { asked: peers, failed, .. } = self.suspicion;
-        let most_fail = peers != u16::MAX && peers >= SUSPECT_MIN && failed > peers / 2;
-        if most_fail {
+        if let Some((failed, peers)) = self.suspicion.miss(&asked) {
             self.suspect_myself(failed, peers, turn);
         }
         if self.suspicion.is_on() {
@@ -151,7 +184,7 @@ impl<P: Peer> Core<P> {
 
     fn suspect_myself(&mut self, failed: u16, asked: u16, turn: &mut Turn<'_, P>) {
         let alone = self.hosting.is_empty() || planted::is(Bug::NeverSuspectsItself);
-        if !alone && !core::mem::replace(&mut self.suspicion.suspected, true) {
+        if !alone && self.suspicion.suspect() {
             turn.note(|| Note::Suspects { failed, asked });
         }
     }
@@ -160,8 +193,8 @@ impl<P: Peer> Core<P> {
     pub(crate) fn suspect_late_wake(&mut self, late: Span, turn: &mut Turn<'_, P>) {
         if late >= LATE_WAKE {
             self.suspect_myself(0, 0, turn);
-            // Whoever was asked before has long answered to nobody.
-            self.suspicion.asked = u16::MAX;
+            self.suspicion.forget();
+            self.stop_watching();
         }
     }
 
@@ -184,6 +217,8 @@ pub(crate) struct Mate<P> {
     pub(crate) proven_at: Option<Time>,
     /// Until when it may still be on its way to hosting the function.
     pub(crate) expected_until: Time,
+    /// Percent of its slots that were taken when it last answered.
+    pub(crate) busy: u8,
 }
 
 impl<P> Mate<P> {
@@ -199,6 +234,6 @@ impl<P> Mate<P> {
 
     /// Its placer told it to host the function.
     pub(crate) const fn expected(peer: P, until: Time) -> Self {
-        Self { peer, missed: 0, proven_at: None, expected_until: until }
+        Self { peer, missed: 0, proven_at: None, expected_until: until, busy: 0 }
     }
 }

@@ -9,8 +9,8 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
+use crate::few::{Map, push_exact};
 use crate::groups::Groups;
-use crate::idle::Idle;
 use crate::key::{Distance, Key, Name, Peer};
 use crate::random::Random;
 use crate::time::{Span, Time};
@@ -22,7 +22,7 @@ const DAY: Span = Span::secs(24 * 60 * 60);
 /// The peers that said they provide a name, each until its word lapses.
 #[derive(Debug)]
 pub(crate) struct Providers<P> {
-    by_name: Idle<BTreeMap<Name, Named<P>>>,
+    by_name: Map<Name, Named<P>>,
     index: Option<Box<Index<P>>>,
     entries: usize,
     /// What the draw depends on.
@@ -37,7 +37,25 @@ struct Named<P> {
     /// Whether it has no record here.
     bare: bool,
     /// The latest to say so last.
-    peers: Vec<(P, Time)>,
+    peers: Vec<Provider<P>>,
+}
+
+#[derive(Debug)]
+struct Provider<P> {
+    peer: P,
+    until: Time,
+    /// How often in a row it did not say so when it was asked.
+    missed: u8,
+}
+
+/// How many of a name's providers, as far as they were asked lately.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Standing {
+    /// Missed nothing.
+    pub(crate) live: u16,
+    /// Missed so much that they count as dead.
+    pub(crate) dead: u16,
+    pub(crate) all: u16,
 }
 
 /// What a scan would find as well.
@@ -66,18 +84,51 @@ pub(crate) struct Bounds {
 
 impl<P: Peer> Providers<P> {
     pub(crate) const fn new(secret: u64) -> Self {
-        Self { by_name: Idle::new(), index: None, entries: 0, secret }
+        Self { by_name: Map::new(), index: None, entries: 0, secret }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.by_name.is_empty()
     }
 
-    /// Those of a name at `now`, without `except`.
+    /// Those of a name at `now`, without `except`; who missed nothing first.
     pub(crate) fn of(&self, name: Name, except: P, now: Time) -> impl Iterator<Item = P> + '_ {
+        let sure = self.noted(name, now).filter(|one| one.missed == 0);
+        let unsure = self.noted(name, now).filter(|one| one.missed > 0);
+        sure.chain(unsure).map(|one| one.peer).filter(move |peer| *peer != except)
+    }
+
+    fn noted(&self, name: Name, now: Time) -> impl Iterator<Item = &Provider<P>> {
         let all = self.by_name.get(&name).into_iter().flat_map(|named| &named.peers);
-        let live = all.filter(move |(peer, until)| *until > now && *peer != except);
-        live.map(|(peer, _)| *peer)
+        all.filter(move |one| one.until > now)
+    }
+
+    /// The names that anyone provides, ascending.
+    pub(crate) fn names(&self) -> impl Iterator<Item = Name> + '_ {
+        self.by_name.keys().copied()
+    }
+
+    /// A provider was asked whether it is one: whether it said so. False if it is not noted here.
+    pub(crate) fn asked(&mut self, name: Name, peer: P, serves: bool) -> bool {
+        let Some(named) = self.by_name.get_mut(&name) else {
+            return false;
+        };
+        let Some(one) = named.peers.iter_mut().find(|one| one.peer == peer) else {
+            return false;
+        };
+        one.missed = if serves { 0 } else { one.missed.saturating_add(1) };
+        true
+    }
+
+    /// How a name's providers stand; who missed `missed_max` in a row is dead.
+    pub(crate) fn standing(&self, name: Name, missed_max: u8, now: Time) -> Standing {
+        let mut standing = Standing::default();
+        for one in self.noted(name, now) {
+            standing.all += 1;
+            standing.live += u16::from(one.missed == 0);
+            standing.dead += u16::from(one.missed >= missed_max);
+        }
+        standing
     }
 
     /// A peer provides a name until then; `me` has no bound. Whether that is noted.
@@ -91,18 +142,17 @@ impl<P: Peer> Providers<P> {
     ) -> bool {
         let name = worth.2;
         let expired = self.by_name.get(&name).into_iter().flat_map(|named| &named.peers);
-        let expired: Vec<P> =
-            expired.filter(|(_, until)| *until <= now).map(|(peer, _)| *peer).collect();
+        let expired: Vec<P> = expired.filter(|one| one.until <= now).map(|one| one.peer).collect();
         for gone in expired {
             self.drop_one(name, gone);
         }
         // First of all: else the name might give way to itself.
         self.appraise(worth);
         if let Some(named) = self.by_name.get_mut(&name)
-            && let Some(at) = named.peers.iter().position(|(other, _)| *other == peer)
+            && let Some(at) = named.peers.iter().position(|one| one.peer == peer)
         {
             named.peers.remove(at);
-            named.peers.push((peer, until));
+            named.peers.push(Provider { peer, until, missed: 0 });
             return true;
         }
         let provides = self.provided_by(peer);
@@ -115,7 +165,8 @@ impl<P: Peer> Providers<P> {
             return false;
         }
         let (bare, peers) = (worth.0, Vec::new());
-        self.by_name.entry(name).or_insert(Named { bare, peers }).peers.push((peer, until));
+        let named = self.by_name.get_or_insert_with(name, || Named { bare, peers });
+        push_exact(&mut named.peers, Provider { peer, until, missed: 0 });
         self.entries += 1;
         self.appraise(worth);
         if let Some(index) = &mut self.index {
@@ -142,7 +193,7 @@ impl<P: Peer> Providers<P> {
             words.fold(self.secret, |drawn, word| Random::new(drawn ^ word).bits())
         };
         let others = self.by_name.get(&name).into_iter().flat_map(|named| &named.peers);
-        let others = others.map(|(peer, _)| *peer).filter(|peer| *peer != me);
+        let others = others.map(|one| one.peer).filter(|peer| *peer != me);
         let mut sizes: BTreeMap<Group, usize> = BTreeMap::new();
         for group in others.clone().chain([new]).filter_map(|peer| groups.of(peer)) {
             *sizes.entry(group).or_default() += 1;
@@ -160,8 +211,8 @@ impl<P: Peer> Providers<P> {
         let (mut worth, mut by_peer) = (BTreeSet::new(), BTreeMap::<P, u32>::new());
         for (name, named) in self.by_name.iter() {
             worth.insert(worth_of::<P>(me, *name, named.bare));
-            for (peer, _) in &named.peers {
-                *by_peer.entry(*peer).or_default() += 1;
+            for one in &named.peers {
+                *by_peer.entry(one.peer).or_default() += 1;
             }
         }
         self.index = Some(Box::new(Index { me, worth, by_peer }));
@@ -176,7 +227,7 @@ impl<P: Peer> Providers<P> {
         if let Some(index) = &self.index {
             return index.by_peer.get(&peer).map_or(0, |names| *names as usize);
         }
-        let provides = |named: &&Named<P>| named.peers.iter().any(|(other, _)| *other == peer);
+        let provides = |named: &&Named<P>| named.peers.iter().any(|one| one.peer == peer);
         self.by_name.values().filter(provides).count()
     }
 
@@ -212,7 +263,7 @@ impl<P: Peer> Providers<P> {
         let Some(named) = self.by_name.get_mut(&name) else {
             return false;
         };
-        let Some(at) = named.peers.iter().position(|(other, _)| *other == peer) else {
+        let Some(at) = named.peers.iter().position(|one| one.peer == peer) else {
             return false;
         };
         named.peers.remove(at);
@@ -240,7 +291,7 @@ impl<P: Peer> Providers<P> {
 
     pub(crate) fn drop_all(&mut self, name: Name) {
         let peers = self.by_name.get(&name).into_iter().flat_map(|named| &named.peers);
-        let peers: Vec<P> = peers.map(|(peer, _)| *peer).collect();
+        let peers: Vec<P> = peers.map(|one| one.peer).collect();
         for peer in peers {
             self.drop_one(name, peer);
         }
@@ -249,8 +300,8 @@ impl<P: Peer> Providers<P> {
     /// Drops what has lapsed.
     pub(crate) fn sweep(&mut self, now: Time) {
         let all = self.by_name.iter().flat_map(|(name, named)| {
-            let lapsed = named.peers.iter().filter(|(_, until)| *until <= now);
-            lapsed.map(|(peer, _)| (*name, *peer))
+            let lapsed = named.peers.iter().filter(|one| one.until <= now);
+            lapsed.map(|one| (*name, one.peer))
         });
         let lapsed: Vec<(Name, P)> = all.collect();
         for (name, peer) in lapsed {

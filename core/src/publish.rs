@@ -79,7 +79,9 @@ impl<P: Peer> Core<P> {
             _ => None,
         };
         let (told, waiting, kept, again) = (0, 0, 0, false);
-        let tag = self.publishes.insert(Publish { what, told, waiting, kept, again, then });
+        let tag = self
+            .publishes
+            .insert(self.incarnation, Publish { what, told, waiting, kept, again, then });
         // Unless the user has cancelled it meanwhile: then it ends without another word.
         if let Some(work) = ticket.and_then(|ticket| self.asks.get_mut(&ticket)) {
             *work = Work::Publish(tag);
@@ -222,6 +224,9 @@ impl<P: Peer> Core<P> {
             self.records.untold(name, turn.now);
         }
         match then {
+            AfterPublish::Nothing if matches!(what, What::Provide(_, Some(_))) => {
+                self.hand_on(name, turn);
+            }
             AfterPublish::Nothing => {}
             AfterPublish::Placed { version, placers } => {
                 let serves = self.serves(name, version);

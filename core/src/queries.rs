@@ -32,6 +32,8 @@ pub(crate) enum Purpose {
     Tell,
     /// To see whether fellow hosts live.
     Probe(Tag),
+    /// To see whether hosts live whose record is kept here.
+    Guard(Tag),
     /// To see whether the hosts that were found live, for a user.
     Census(Tag),
     /// To compare the owner's sets.
@@ -83,7 +85,7 @@ impl<P: Peer> Core<P> {
         turn: &mut Turn<'_, P>,
     ) {
         debug_assert!(peer != self.me, "a core does not send to itself");
-        let tag = self.queries.insert(Asked { peer, purpose });
+        let tag = self.queries.insert(self.incarnation, Asked { peer, purpose });
         self.timers.add(turn.now + turn.config.reply_timeout, Timer::Query(tag));
         turn.send(peer, Message::Query(tag, query));
     }
@@ -127,8 +129,11 @@ impl<P: Peer> Core<P> {
             (Purpose::Confirm(placement), Answer::Noted(known)) => {
                 self.confirm_answered(placement, from, known, turn);
             }
-            (Purpose::Probe(probe), Answer::Probed { serving, .. }) => {
-                self.probe_answered(probe, from, &serving, turn);
+            (Purpose::Probe(probe), Answer::Probed { serving, load }) => {
+                self.probe_answered(probe, from, &serving, load, turn);
+            }
+            (Purpose::Guard(probe), Answer::Probed { serving, .. }) => {
+                self.guard_answered(probe, from, &serving, turn);
             }
             (Purpose::Census(census), Answer::Probed { serving, load }) => {
                 self.counted(census, from, &serving, Some(load), turn);
@@ -149,6 +154,10 @@ impl<P: Peer> Core<P> {
             return;
         };
         self.missed(peer, turn);
+        if !self.loads.is_empty() {
+            // Who cannot be reached takes nothing: its load says nothing of the mean.
+            self.loads.retain(|(other, _)| *other != peer);
+        }
         self.without_answer(peer, purpose, turn);
     }
 
@@ -164,6 +173,7 @@ impl<P: Peer> Core<P> {
             }
             Purpose::Confirm(placement) => self.confirm_missed(placement, peer, turn),
             Purpose::Probe(probe) => self.probe_missed(probe, peer, turn),
+            Purpose::Guard(probe) => self.guard_missed(probe, peer, turn),
             Purpose::Census(census) => self.counted(census, peer, &[], None, turn),
             Purpose::Check => self.checked(peer, false),
             Purpose::Compare | Purpose::Push => self.sibling_missed(peer, turn),

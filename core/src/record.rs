@@ -93,6 +93,11 @@ impl Record {
         self.spec.as_ref().map_or(cap, |spec| spec.timeout.min(cap))
     }
 
+    /// Whether it asks its hosts for no label. Else how full others are says nothing: few may host it.
+    pub(crate) fn is_for_any(&self) -> bool {
+        self.spec.as_ref().is_none_or(|spec| spec.constraints.is_empty())
+    }
+
     /// Whether it can still be kept at `now`.
     pub fn lives(&self, now: Time) -> bool {
         now < self.expires
@@ -123,11 +128,9 @@ impl Load {
         u32::from(self.running) + u32::from(self.queued)
     }
 
-    /// Installed functions per thousand that there is room for; 1000 where there is no room at all.
-    pub fn used_permille(self) -> u32 {
-        match self.room {
-            0 => 1000,
-            room => u32::from(self.hosted) * 1000 / u32::from(room),
-        }
+    /// Percent of its slots that are taken, also by what waits, at most 100.
+    pub(crate) fn busy(self) -> u8 {
+        let percent = (self.taken() * 100).checked_div(u32::from(self.slots)).unwrap_or(0);
+        percent.min(100) as u8
     }
 }

@@ -5,6 +5,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::few::{Map, Set};
 use crate::idle::Empty;
 use crate::key::{Distance, Key, Name, Owner, Peer};
 use crate::planted::{self, Bug};
@@ -16,6 +17,8 @@ use crate::time::{Span, Time};
 const REPEAT_PERIOD: Span = Span::minutes(60);
 /// Tombstones told again at each sweep.
 const REPEATS_MAX: usize = 4;
+/// How long a renewal may take.
+const RENEWAL_PERIOD: Span = Span::minutes(24 * 60);
 /// New records and versions that one peer may bring in each window of time; each is written to disk.
 const BROUGHT_MAX: u32 = 1024;
 /// How long such a window is.
@@ -27,12 +30,12 @@ const INDEXED_FROM: usize = 64;
 /// Records by name, with what has to be known to keep them within bounds.
 #[derive(Debug)]
 pub(crate) struct Records<P> {
-    by_name: BTreeMap<Name, Kept<P>>,
+    by_name: Map<Name, Kept<P>>,
     /// Of these, those that are not known to be kept through a crash.
-    unkept: BTreeSet<Name>,
+    unkept: Set<Name>,
     index: Option<Box<Index<P>>>,
     /// What each peer brought in the window of time that began then.
-    brought: Option<Box<(Time, BTreeMap<P, u32>)>>,
+    brought: (Time, Map<P, u32>),
     pub(crate) sweeping: bool,
 }
 
@@ -49,8 +52,8 @@ struct Kept<P> {
     record: Arc<Record>,
     /// Who brought its first version; `None`: it is the own owner's.
     from: Option<P>,
-    /// From when on its holders are to be told of it, if it is a tombstone. That a sibling has it says
-    /// nothing of them.
+    /// From when on its holders are to be told of it, if it is a tombstone; that a sibling has it says
+    /// nothing of them. From when on it may be renewed, if it is not.
     due_at: Time,
 }
 
@@ -105,10 +108,10 @@ pub(crate) fn distance<P: Peer>(me: Key, name: Name) -> Distance {
 impl<P: Peer> Records<P> {
     pub(crate) const fn new() -> Self {
         Self {
-            by_name: BTreeMap::new(),
-            unkept: BTreeSet::new(),
+            by_name: Map::new(),
+            unkept: Set::new(),
             index: None,
-            brought: None,
+            brought: (Time(0), Map::new()),
             sweeping: false,
         }
     }
@@ -156,18 +159,17 @@ impl<P: Peer> Records<P> {
 
     /// Whether a peer may bring one more now.
     pub(crate) fn may_bring(&self, from: P, now: Time) -> bool {
-        let window = self.brought.as_ref().filter(|window| now.since(window.0) < BROUGHT_WINDOW);
-        let brought = window.and_then(|window| window.1.get(&from));
+        let (began, brought) = &self.brought;
+        let brought = brought.get(&from).filter(|_| now.since(*began) < BROUGHT_WINDOW);
         brought.is_none_or(|brought| *brought < BROUGHT_MAX)
     }
 
     /// A peer brings one more.
     pub(crate) fn brings(&mut self, from: P, now: Time) {
-        let window = self.brought.get_or_insert_with(|| Box::new((now, BTreeMap::new())));
-        if now.since(window.0) >= BROUGHT_WINDOW {
-            **window = (now, BTreeMap::new());
+        if self.brought.1.is_empty() || now.since(self.brought.0) >= BROUGHT_WINDOW {
+            self.brought = (now, Map::new());
         }
-        *window.1.entry(from).or_default() += 1;
+        *self.brought.1.get_or_default(from) += 1;
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -184,7 +186,7 @@ impl<P: Peer> Records<P> {
 
     /// Drops what has expired; its names.
     pub(crate) fn drop_expired(&mut self, now: Time) -> Vec<Name> {
-        self.brought = None;
+        self.brought.1.clear();
         let expired = self.by_name.values().filter(|kept| !kept.record.lives(now));
         let expired: Vec<Name> = expired.map(|kept| kept.record.function).collect();
         for name in &expired {
@@ -254,6 +256,20 @@ impl<P: Peer> Records<P> {
     /// after those that have waited for longer.
     pub(crate) fn untold(&mut self, name: Name, now: Time) {
         self.due_from(name, now);
+    }
+
+    /// A few records of an owner that live at most until `expire`, and are not being renewed: each is to
+    /// be signed again.
+    pub(crate) fn renewals_due(&self, owner: Owner, expire: Time, now: Time) -> Vec<Arc<Record>> {
+        let all = self.of(owner, Name::ENDS).filter(|record| record.spec.is_some());
+        let due = all.filter(|record| record.lives(now) && record.expires <= expire);
+        let due = due.filter(|record| self.by_name[&record.function].due_at <= now);
+        due.take(REPEATS_MAX).cloned().collect()
+    }
+
+    /// A record is being renewed: if nothing comes of it, again tomorrow.
+    pub(crate) fn renewing(&mut self, name: Name, now: Time) {
+        self.due_from(name, now + RENEWAL_PERIOD);
     }
 
     fn due_from(&mut self, name: Name, due_at: Time) {

@@ -8,12 +8,13 @@ use crate::machine::Core;
 use crate::note::Note;
 use crate::planted::{self, Bug};
 use crate::probing::Mate;
+use crate::record::Load;
 use crate::time::Time;
 use crate::timers::Timer;
 use crate::turn::Turn;
 
-/// Installs that one host has others make at once.
-const INSTALLS_MAX: u16 = 2;
+/// Installs that one host or holder has others make at once.
+pub(crate) const INSTALLS_MAX: u16 = 2;
 /// Probe periods for which a fellow host must have answered before it makes another one needless.
 const STEADY_PERIODS: u64 = 3;
 
@@ -23,19 +24,18 @@ struct Count {
     live: u16,
     /// How many of them are closer to the function than this one.
     rank: u16,
-    least: u16,
-    most: u16,
+    wanted: u16,
 }
 
 impl Count {
     const fn is_lacking(self) -> bool {
-        self.live < self.least
+        self.live < self.wanted
     }
 
     /// Whether there are more than wanted, and this is the farthest.
     fn is_surplus(self) -> bool {
         let farthest = self.rank + 1 == self.live || planted::is(Bug::RetiresOutOfTurn);
-        self.live > self.most.max(self.least) && farthest
+        self.live > self.wanted && farthest
     }
 }
 
@@ -73,10 +73,11 @@ impl<P: Peer> Core<P> {
         hosting.mates.iter_mut().find(|mate| mate.peer == peer)
     }
 
-    /// A fellow host answered that it serves the function.
-    pub(crate) fn prove_mate(&mut self, function: Name, peer: P, turn: &Turn<'_, P>) {
+    /// A fellow host answered that it serves the function, and how busy it is.
+    pub(crate) fn prove_mate(&mut self, function: Name, peer: P, load: Load, turn: &Turn<'_, P>) {
         if let Some(mate) = self.mate(function, peer) {
             mate.missed = 0;
+            mate.busy = load.busy();
             if mate.proven_at.is_none() {
                 mate.proven_at = Some(turn.now);
                 self.look_after(function, turn);
@@ -114,6 +115,7 @@ impl<P: Peer> Core<P> {
             return;
         };
         hosting.mates.retain(|mate| mate.peer != peer);
+        hosting.lower_lease();
         self.known.drop_host(function, peer);
         turn.note(|| Note::Lost { function, peer });
         self.look_after(function, turn);
@@ -123,14 +125,14 @@ impl<P: Peer> Core<P> {
     /// a while makes another one needless.
     fn count(&self, function: Name, turn: &Turn<'_, P>) -> Option<Count> {
         let hosting = self.hosting.get(&function).filter(|hosting| !hosting.is_leaving())?;
-        let (least, most) = hosting.record.spec.as_ref()?.replicas;
+        let wanted = hosting.wanted()?;
         let position = P::position(&function);
         let mine = self.me.key().distance(position);
         let closer = |mate: &&Mate<P>| mate.peer.key().distance(position) < mine;
         let heard_of = hosting.mates.len() as u16 + 1;
-        if heard_of < least {
+        if heard_of < wanted {
             let rank = hosting.mates.iter().filter(closer).count() as u16;
-            return Some(Count { live: heard_of, rank, least, most });
+            return Some(Count { live: heard_of, rank, wanted });
         }
         let least_proven = turn.config.probe_period.times(STEADY_PERIODS);
         let long = |at| turn.now.since(at) >= least_proven || planted::is(Bug::RetiresAtOnce);
@@ -140,13 +142,26 @@ impl<P: Peer> Core<P> {
         let proven = || hosting.mates.iter().filter(|mate| mate.proven_at.is_some());
         let farthest = proven().all(|mate| closer(&mate));
         let rank = if farthest { live - 1 } else { 0 };
-        Some(Count { live: live.max(least), rank, least, most })
+        Some(Count { live: live.max(wanted), rank, wanted })
     }
 
     /// Whether there are enough hosts without this one.
     pub(crate) fn is_needless(&self, function: Name, turn: &Turn<'_, P>) -> bool {
         !turn.config.repair
-            || self.count(function, turn).is_none_or(|count| count.live > count.least)
+            || self.count(function, turn).is_none_or(|count| count.live > count.wanted)
+    }
+
+    /// Whether a function that is hosted here has as many hosts as are wanted, each of which answers,
+    /// and nothing is being done about it.
+    pub(crate) fn has_enough_hosts(&self, function: Name, turn: &Turn<'_, P>) -> bool {
+        let Some(hosting) = self.hosting.get(&function) else {
+            return false;
+        };
+        let proven =
+            hosting.mates.iter().filter(|mate| mate.proven_at.is_some() && mate.missed == 0);
+        let proven = proven.count() as u16 + 1;
+        hosting.healing == 0
+            && self.count(function, turn).is_some_and(|it| !it.is_lacking() && proven >= it.wanted)
     }
 
     /// Whether hosts are lacking, or too many; if so, when this one will act. The closest acts
@@ -161,7 +176,7 @@ impl<P: Peer> Core<P> {
             let rank = if planted::is(Bug::NoRank) { 0 } else { count.rank };
             let rank = rank.saturating_sub(u16::from(planted::is(Bug::RanksOffByOne)));
             turn.config.rank_delay.times(u64::from(rank))
-        } else if proven + 1 > count.most.max(count.least) {
+        } else if proven + 1 > count.wanted {
             turn.config.retire_after
         } else {
             hosting.heal_at = Time::NEVER;
@@ -205,7 +220,7 @@ impl<P: Peer> Core<P> {
         if self.suspicion.is_on() {
             self.heal_at(function, soon);
         } else if count.is_lacking() {
-            self.heal_next(turn);
+            self.install_next(turn);
         } else if count.is_surplus() {
             let again = turn.now.since(self.lately.retired_at) < turn.config.probe_period;
             if again || self.arriving.contains_key(&function) {
@@ -220,11 +235,23 @@ impl<P: Peer> Core<P> {
         }
     }
 
+    /// Installs that this peer, as a host or as a holder, has others make now.
+    pub(crate) fn installs_under_way(&self) -> u16 {
+        let watches = self.guard.watches.values().map(|watch| watch.installs);
+        self.hosting.values().map(|hosting| hosting.healing).chain(watches).sum()
+    }
+
+    /// Installs may have ended: what waited for that goes on, first the functions that have no host.
+    pub(crate) fn install_next(&mut self, turn: &mut Turn<'_, P>) {
+        self.heal_lost(turn);
+        self.heal_next(turn);
+    }
+
     /// Repairs what is due, the functions with the fewest hosts first, as far as installs are free;
     /// the others wait until some have ended.
     fn heal_next(&mut self, turn: &mut Turn<'_, P>) {
         while turn.config.repair && !self.suspicion.is_on() {
-            let busy: u16 = self.hosting.values().map(|hosting| hosting.healing).sum();
+            let busy = self.installs_under_way();
             let due = self.hosting.iter().filter(|(_, h)| h.heal_at <= turn.now && h.healing == 0);
             let due = due.filter_map(|(name, _)| Some((*name, self.count(*name, turn)?)));
             let due = due.filter(|(_, count)| count.is_lacking());
@@ -234,12 +261,12 @@ impl<P: Peer> Core<P> {
             let Some((function, count)) = neediest.filter(|_| free > 0) else {
                 return;
             };
-            let Count { live, rank, least, .. } = count;
-            let installs = free.min(least - live);
+            let Count { live, rank, wanted } = count;
+            let installs = free.min(wanted - live);
             let hosting = self.hosting.get_mut(&function).expect("it was counted");
             hosting.heal_at = Time::NEVER;
             hosting.healing = installs;
-            turn.note(|| Note::Repair { function, rank, live, wanted: least });
+            turn.note(|| Note::Repair { function, rank, live, wanted });
             self.place_lacking(function, installs, turn);
         }
     }
@@ -253,6 +280,12 @@ impl<P: Peer> Core<P> {
             for peer in placed {
                 self.add_mate(function, Mate::expected(*peer, until), turn);
             }
+            // Where there is no place for more than the owner wants at least, that has to do.
+            if placed.is_empty()
+                && let Some(hosting) = self.hosting.get_mut(&function)
+            {
+                hosting.lower_lease();
+            }
             if self.drains {
                 return self.handed_over(function, turn);
             }
@@ -264,6 +297,6 @@ impl<P: Peer> Core<P> {
                 }
             }
         }
-        self.heal_next(turn);
+        self.install_next(turn);
     }
 }

@@ -52,9 +52,11 @@ pub(crate) enum Then {
     TellHosts(Ticket),
     Publish(Tag),
     Place(Tag),
+    Carriers(Tag),
     Job(Tag),
     Settle(Name),
     Update(Name),
+    Guard(Name),
     Siblings,
 }
 
@@ -63,7 +65,9 @@ impl Then {
     /// what is told to liars alone is lost. Elsewhere records are signed and hosts prove themselves.
     fn paths(self, config: &Config) -> u16 {
         match self {
-            Self::Publish(_) | Self::Place(_) => config.store_paths,
+            Self::Publish(_) | Self::Place(_) | Self::Carriers(_) | Self::Guard(_) => {
+                config.store_paths
+            }
             Self::Tell(_) | Self::TellHosts(_) | Self::Job(_) => config.user_paths,
             Self::Nothing | Self::Join | Self::Settle(_) | Self::Update(_) | Self::Siblings => 1,
         }
@@ -102,6 +106,10 @@ impl<P: Peer> Core<P> {
     }
 
     pub(crate) fn find_hosts(&mut self, ticket: Ticket, name: Name, turn: &mut Turn<'_, P>) {
+        if self.is_unknown(name, turn) {
+            turn.tell(ticket, Event::Failed(Failure::Unknown));
+            return;
+        }
         let then = Then::TellHosts(ticket);
         self.ask_search(ticket, Target::Name(name), Kind::Hosts, then, turn);
     }
@@ -159,7 +167,7 @@ impl<P: Peer> Core<P> {
         hosts.retain(|host| !avoid.contains(host));
         let hosts = Hearsay::new(hosts);
         let search = Search { target, kind, paths, avoid, hosts, record, then };
-        let tag = self.searches.insert(Box::new(search));
+        let tag = self.searches.insert(self.incarnation, Box::new(search));
         self.timers.add(turn.now + turn.config.search_timeout, Timer::Search(tag));
         tag
     }
@@ -276,23 +284,50 @@ impl<P: Peer> Core<P> {
                 let event = Event::Found { peers: outcome.closest, cost: outcome.cost };
                 self.conclude(ticket, event, turn);
             }
-            Then::TellHosts(ticket) => self.tell_hosts(ticket, outcome, turn),
+            Then::TellHosts(ticket) => self.tell_hosts(ticket, search.target, outcome, turn),
             Then::Publish(publish) => self.publish_targets(publish, &outcome, turn),
             Then::Place(placement) => self.placement_searched(placement, outcome, turn),
+            Then::Carriers(placement) => self.carriers_found(placement, outcome.hosts, turn),
             Then::Job(job) => self.job_searched(job, outcome, turn),
             Then::Settle(function) => self.settle(function, outcome, turn),
             Then::Update(function) => self.update_found(function, outcome, turn),
+            Then::Guard(function) => self.guard_sourced(function, outcome.hosts, turn),
             Then::Siblings => self.siblings_found(&outcome.hosts, turn),
         }
     }
 
-    fn tell_hosts(&mut self, ticket: Ticket, outcome: Outcome<P>, turn: &mut Turn<'_, P>) {
+    /// Whether nobody knew this name just now, and nothing was heard of it since.
+    pub(crate) fn is_unknown(&self, name: Name, turn: &Turn<'_, P>) -> bool {
+        let known = self.records.get(name).is_some() || self.hosting.contains_key(&name);
+        !known && self.known.is_unknown(name, turn.now)
+    }
+
+    /// A search found nothing of a name: those who ask for it again at once need not wait for another.
+    pub(crate) fn note_absence(&mut self, name: Name, why: &Failure, turn: &Turn<'_, P>) {
+        if *why == Failure::Unknown {
+            self.known.put_unknown(name, turn.now);
+        }
+    }
+
+    fn tell_hosts(
+        &mut self,
+        ticket: Ticket,
+        target: Target<P>,
+        outcome: Outcome<P>,
+        turn: &mut Turn<'_, P>,
+    ) {
         let event = match outcome.record {
             Some(record) if record.spec.is_some() => {
                 return self.take_census(ticket, record, &outcome.hosts, outcome.cost, turn);
             }
             Some(_) => Event::Failed(Failure::Unknown),
-            None => Event::Failed(outcome.absence()),
+            None => {
+                let absence = outcome.absence();
+                if let Target::Name(name) = target {
+                    self.note_absence(name, &absence, turn);
+                }
+                Event::Failed(absence)
+            }
         };
         self.conclude(ticket, event, turn);
     }

@@ -27,11 +27,11 @@ impl Peer for Index {
 #[expect(clippy::print_stdout, reason = "the sizes are for people")]
 fn idle_features_cost_a_pointer() {
     let sizes = [
-        ("core", size_of::<Core<Index>>(), 488),
+        ("core", size_of::<Core<Index>>(), 416),
         ("table", size_of::<table::Table<Index>>(), 88),
-        ("slab", size_of::<slab::Slab<Index>>(), 16),
+        ("slab", size_of::<slab::Slab<Index>>(), 8),
         ("timers", size_of::<timers::Timers>(), 8),
-        ("admission", size_of::<admission::Admission<Index>>(), 32),
+        ("admission", size_of::<admission::Admission<Index>>(), 24),
         ("idle feature", size_of::<idle::Idle<records::Records<Index>>>(), 8),
         ("search", size_of::<search::Search<Index>>(), 264),
         ("laws", size_of::<laws::Laws<Index>>(), 64),

@@ -1,8 +1,8 @@
 //! What this core holds against the hosts that it calls: what it saw itself, in a bounded table that
 //! all its requests share.
 
-use alloc::collections::{BTreeMap, BTreeSet};
-
+use crate::few::{Map, Set};
+use crate::hedge::Hedges;
 use crate::idle::Empty;
 use crate::key::Peer;
 use crate::record::Load;
@@ -53,7 +53,7 @@ impl Standing {
     }
 
     /// What it is believed to take now: what it took, less with every while that it was not asked.
-    fn took(&self, now: Time) -> Span {
+    pub(crate) fn took(&self, now: Time) -> Span {
         let halvings = now.since(self.answered).0 / TOOK_HALVED.0;
         Span(self.took.0 >> halvings.min(63))
     }
@@ -78,9 +78,11 @@ impl Standing {
 /// has calls in flight is not.
 #[derive(Debug)]
 pub(crate) struct Standings<P> {
-    hosts: BTreeMap<P, Standing>,
+    hosts: Map<P, Standing>,
     /// Those without calls in flight, by their last use.
-    idle: BTreeSet<(Time, P)>,
+    idle: Set<(Time, P)>,
+    /// How many more attempts may be made of calls that hosts are silent about.
+    pub(crate) hedges: Hedges,
 }
 
 impl<P: Peer> Empty for Standings<P> {
@@ -93,7 +95,7 @@ impl<P: Peer> Empty for Standings<P> {
 
 impl<P: Peer> Standings<P> {
     pub(crate) const fn new() -> Self {
-        Self { hosts: BTreeMap::new(), idle: BTreeSet::new() }
+        Self { hosts: Map::new(), idle: Set::new(), hedges: Hedges::FULL }
     }
 
     pub(crate) fn get(&self, host: P) -> Standing {
@@ -112,7 +114,7 @@ impl<P: Peer> Standings<P> {
     }
 
     fn update(&mut self, host: P, now: Time, change: impl FnOnce(&mut Standing)) -> Standing {
-        let standing = self.hosts.entry(host).or_default();
+        let standing = self.hosts.get_or_default(host);
         self.idle.remove(&(standing.used, host));
         change(standing);
         standing.used = now;
@@ -219,9 +221,9 @@ impl<P: Peer> Standings<P> {
 
     /// Whether the calls in flight to each host are `attempts`, and every other host can be forgotten.
     pub(crate) fn check(&self, attempts: impl Iterator<Item = P>) -> bool {
-        let mut in_flight: BTreeMap<P, u32> = BTreeMap::new();
+        let mut in_flight: Map<P, u32> = Map::new();
         for host in attempts {
-            *in_flight.entry(host).or_default() += 1;
+            *in_flight.get_or_default(host) += 1;
         }
         self.hosts.iter().all(|(host, standing)| {
             let calls = in_flight.remove(host).unwrap_or(0);

@@ -124,6 +124,9 @@ pub enum Input<P> {
         attempt: Tag,
         /// How.
         how: Ending,
+        /// What its whole body is, where its request wants a quorum. If this turn does not tell it as
+        /// its item's answer, it is never told, and the host need not keep it.
+        body: Option<Digest>,
     },
 
     /// A peer (or this node itself) wants a function run here.
@@ -315,6 +318,10 @@ pub enum Effect<P> {
     /// It need not be kept any longer.
     Forget(ItemKey),
 
+    /// This record of the own owner expires before long: sign it again, with the version that follows
+    /// on its own, and ask for its deployment. Whatever its owner does meanwhile has a higher version.
+    Renew(Arc<Record>),
+
     /// Say [`Input::Wake`] at this instant. It is not past, and earlier than what was asked for
     /// before and has not come yet, which it replaces.
     WakeAt(Time),
@@ -359,6 +366,8 @@ pub enum Request<P> {
         deadline: Option<Time>,
         /// Further attempts an item after failures of the system.
         retries: u8,
+        /// How many hosts have to give an item the same answer; `None`: one.
+        quorum: Option<Quorum>,
     },
     /// End another request of this node early; that one ends in [`Failure::Cancelled`] where it
     /// had not ended. This one ends in [`Event::Cancelled`].
@@ -367,6 +376,38 @@ pub enum Request<P> {
     /// Ends in [`Event::Drained`], when nothing else is under way; other requests go on, so that a
     /// host that wants an end takes no more of them. Whoever cancels it hosts again.
     Drain,
+}
+
+/// An item's answer counts when so many hosts gave it, of so many that are heard at most: hosts of
+/// distinct address groups, where those are known. Two answers are equal where status and body are.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Quorum {
+    agree: u8,
+    of: u8,
+}
+
+impl Quorum {
+    /// Most hosts that are heard of one item.
+    pub const OF_MAX: u8 = 31;
+
+    /// `agree` equal answers of at most `of` hosts; `None` where that can never be, or is too many.
+    pub const fn new(agree: u8, of: u8) -> Option<Self> {
+        if agree == 0 || agree > of || of > Self::OF_MAX {
+            return None;
+        }
+        Some(Self { agree, of })
+    }
+
+    /// Hosts that have to give the same answer.
+    pub const fn agree(self) -> u8 {
+        self.agree
+    }
+
+    /// Hosts that are heard at most.
+    pub const fn of(self) -> u8 {
+        self.of
+    }
 }
 
 /// What a user is told.
@@ -527,6 +568,8 @@ pub enum Failure {
     NoHolder,
     /// A limit of this node: too many requests at once.
     TooMany,
+    /// Too few hosts gave an item the same answer, or there are too few; or it must not be run twice.
+    NoQuorum,
 }
 
 impl Failure {

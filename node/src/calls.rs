@@ -12,12 +12,15 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use peerless_core::{Ending, Input, Load, Name, Refusal, Stay, Tag, Ticket, Time};
+use peerless_core::{
+    Digest, Effect, Ending, Event, Input, Load, Name, Refusal, Stay, Tag, Ticket, Time,
+};
 use peerless_net::{Body, BoxError, CallError};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use crate::budget::{Budget, Share};
+use crate::bytes32::sha256;
 use crate::headers;
 use crate::id::NodeId;
 use crate::node::Node;
@@ -49,6 +52,8 @@ pub(crate) enum Source {
 /// A manycall's bodies, and how much its answers may take until they are written.
 pub(crate) struct Items {
     pub(crate) bodies: Mutex<HashMap<u64, Bytes>>,
+    /// Whether the core compares the answers of an item.
+    pub(crate) compared: bool,
     pub(crate) results: Budget,
 }
 
@@ -148,6 +153,18 @@ impl Calls {
         lock(&self.attempts).remove(&attempt);
     }
 
+    /// The core has heard an answer that it compares with others: what it does not tell now it never
+    /// does, and what waits for others takes no room.
+    pub(crate) fn compared(&self, attempt: Tag, effects: &[Effect<NodeId>]) {
+        let tells = |effect: &Effect<NodeId>| {
+            matches!(effect, Effect::Tell(_, Event::Item { result: Ok(answered), .. })
+                if answered.attempt == attempt)
+        };
+        if !effects.iter().any(tells) {
+            self.done(attempt);
+        }
+    }
+
     /// The core gave an attempt up: its task ends, its stream is reset.
     pub(crate) fn abort(&self, attempt: Tag) {
         if let Some(Attempt { task: Some(task), .. }) = lock(&self.attempts).remove(&attempt) {
@@ -209,13 +226,14 @@ pub(crate) fn dispatch(node: &Arc<Node>, dispatch: Dispatch) {
 
 async fn run(node: Arc<Node>, dispatch: Dispatch, outgoing: Option<Arc<Outgoing>>) {
     let attempt = dispatch.attempt;
+    let mut body = None;
     let how = match outgoing.as_ref().and_then(|out| Some((out, request(&node, &dispatch, out)?))) {
-        Some((outgoing, request)) => make(&node, &dispatch, outgoing, request).await,
+        Some((outgoing, request)) => make(&node, &dispatch, outgoing, request, &mut body).await,
         // The user left in the meantime.
         None => Ending::NotSent { spent: false },
     };
     node.calls.ended(attempt, how);
-    node.tell(Input::Ended { attempt, how }).await;
+    node.tell(Input::Ended { attempt, how, body }).await;
 }
 
 fn request(node: &Node, dispatch: &Dispatch, out: &Outgoing) -> Option<http::Request<Body>> {
@@ -240,6 +258,7 @@ async fn make(
     dispatch: &Dispatch,
     outgoing: &Outgoing,
     request: http::Request<Body>,
+    digest: &mut Option<Digest>,
 ) -> Ending {
     let spent = || matches!(&outgoing.source, Source::Once(once) if once.is_spent());
     let called = if dispatch.to == node.me {
@@ -270,7 +289,9 @@ async fn make(
     }
     match &outgoing.source {
         Source::Items(items) => {
-            collect(node, dispatch.attempt, &items.results, response, (load, stay)).await
+            let collected = collect(node, dispatch.attempt, items, response, (load, stay)).await;
+            *digest = collected.1;
+            collected.0
         }
         Source::Kept(_) | Source::Once(_) => {
             stream(node, dispatch.attempt, response, (load, stay)).await
@@ -308,21 +329,21 @@ async fn stream(
     }
 }
 
-/// Takes the whole answer to an item, then reports it. While the job's user reads slowly it is read
+/// Takes the whole answer to an item, then reports it, and what it is where that is compared. While the job's user reads slowly it is read
 /// slowly, too, which in the end holds up the host.
 async fn collect(
     node: &Node,
     attempt: Tag,
-    budget: &Budget,
+    items: &Items,
     response: http::Response<Body>,
     (load, stay): (Option<Load>, Option<Stay>),
-) -> Ending {
+) -> (Ending, Option<Digest>) {
     let (parts, mut body) = response.into_parts();
     let (mut status, mut whole) = (parts.status.as_u16(), BytesMut::new());
-    let mut share = budget.share();
+    let mut share = items.results.share();
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
-            return Ending::Cut;
+            return (Ending::Cut, None);
         };
         let Some(data) = frame.data_ref() else {
             continue;
@@ -336,9 +357,10 @@ async fn collect(
         share.grow(data.len()).await;
         whole.extend_from_slice(data);
     }
+    let digest = items.compared.then(|| Digest(sha256(&whole)));
     node.calls.put(attempt, Answer::Whole(whole.freeze(), share));
     node.tell(Input::Head { attempt, status, load, stay }).await;
-    Ending::Complete
+    (Ending::Complete, digest)
 }
 
 /// What goes from an attempt's task to the user's body.

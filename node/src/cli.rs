@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
+use peerless_core::Quorum;
+
 use crate::units;
 
 /// Serverless functions on machines that people own.
@@ -276,6 +278,9 @@ pub(crate) struct ManycallArgs {
     /// When the whole job is too late.
     #[arg(long, value_name = "D", value_parser = units::parse_duration)]
     pub(crate) deadline: Option<Duration>,
+    /// An item's answer counts when K hosts, of N that are heard at most, gave the same.
+    #[arg(long, value_name = "K/N", value_parser = units::parse_quorum)]
+    pub(crate) quorum: Option<Quorum>,
     #[command(flatten)]
     pub(crate) gateway: GatewayArg,
 }

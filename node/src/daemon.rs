@@ -16,6 +16,7 @@ use crate::journal::Journal;
 use crate::node::Node;
 use crate::notes;
 use crate::peers;
+use crate::renewal;
 use crate::serve;
 
 /// Inputs taken at once.
@@ -75,12 +76,19 @@ impl Daemon {
     }
 
     fn step(&mut self, now: Time, input: Input<NodeId>) {
+        let compared = match input {
+            Input::Ended { attempt, body: Some(_), .. } => Some(attempt),
+            _ => None,
+        };
         let recorded = self.journal.is_some().then(|| input.clone());
         self.core.handle(input, &mut Turn::new(now, &self.config, &mut self.effects));
         if let (Some(journal), Some(input)) = (&mut self.journal, recorded) {
             journal.step(now, &input, &self.effects);
         }
         peers::learn_noted(&self.node, &self.effects);
+        if let Some(attempt) = compared {
+            self.node.calls.compared(attempt, &self.effects);
+        }
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
             self.perform(effect);
@@ -108,6 +116,7 @@ impl Daemon {
             Effect::Respond { call, load, stay } => node.served.respond(call, &load, stay),
             Effect::Cancel { job } => node.served.cancel(job),
             Effect::Install { tag, record } => functions::install(node, tag, record),
+            Effect::Renew(record) => renewal::renew(node, record),
             Effect::Uninstall { function, version } => {
                 node.functions.uninstall(function, version);
             }

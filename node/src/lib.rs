@@ -10,6 +10,7 @@
 //! functions Install, Uninstall ⇄ Installed                fetch  Fetch ⇄ Fetched     modules  files
 //! store     Keep, Forget ⇄ Kept, NotKept, Restored        journal  every input, for `replay`
 //! asks      Tell, Want ⇄ Ask, Items, Taken                api  the HTTP that they come from
+//! renewal   Renew: the owner's records signed again
 //! notes     Note                                          clock  the only file that reads one
 //! ```
 //!
@@ -43,6 +44,7 @@ mod notes;
 mod peers;
 mod proto;
 mod quota;
+mod renewal;
 mod serve;
 mod settings;
 mod store;

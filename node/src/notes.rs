@@ -39,6 +39,12 @@ fn object(note: &Note<NodeId>) -> Value {
         Note::Suspects { failed, asked } => json!({
             "event": "suspects-itself", "failed": failed, "asked": asked,
         }),
+        Note::HandsOn { function, full } => json!({
+            "event": "hands-on", "function": name_text(function), "full": full,
+        }),
+        Note::HandedOn { function, to } => json!({
+            "event": "handed-on", "function": name_text(function), "peer_id": to.to_string(),
+        }),
         Note::Retire { function, live } => json!({
             "event": "retire", "function": name_text(function), "live": live,
         }),

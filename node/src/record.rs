@@ -29,6 +29,10 @@ const DOMAIN: &[u8] = b"peerless/record/1\0";
 pub const NAME_BYTES_MAX: usize = 63;
 /// Most hosts an owner can want.
 pub const REPLICAS_MAX: u16 = 1000;
+/// How long a record lives that is signed now, in milliseconds: 90 days.
+pub(crate) const LIFE_MS: u64 = 90 * 86_400_000;
+/// Most labels of one node.
+pub const LABELS_MAX: usize = peerless_core::config::LABELS_MAX;
 /// Most constraints of one function.
 pub const CONSTRAINTS_MAX: usize = 16;
 /// Most entries of env, labels and annotations each.
@@ -117,12 +121,39 @@ pub fn is_label(label: &str) -> bool {
 
 /// Signs a record with its owner's key, whatever owner it names.
 pub fn sign(details: &Details, owner: &Keypair) -> Result<Arc<Record>, RecordError> {
-    let payload = payload(details);
-    let signature = owner.sign(&[DOMAIN, &payload].concat()).expect("Ed25519 signs anything");
+    signed(&payload(details), owner)
+}
+
+fn signed(payload: &[u8], owner: &Keypair) -> Result<Arc<Record>, RecordError> {
+    let signature = owner.sign(&[DOMAIN, payload].concat()).expect("Ed25519 signs anything");
     let mut signed = Writer::default();
-    signed.bytes(1, &payload);
+    signed.bytes(1, payload);
     signed.bytes(2, &signature);
     verify(&signed.finish())
+}
+
+/// Signs a record again, to live until `expires_ms`, with the version that follows on its own: all
+/// that its owner did since has a higher one. What this version of the program does not know stays in
+/// it.
+pub fn renew(
+    record: &Record,
+    expires_ms: u64,
+    owner: &Keypair,
+) -> Result<Arc<Record>, RecordError> {
+    let (payload, _) = open(&record.bytes)?;
+    let mut renewed = Writer::default();
+    let mut reader = Reader(payload);
+    let mut rest = payload;
+    while let Some((field, _)) = reader.field()? {
+        let (raw, after) = rest.split_at(rest.len() - reader.0.len());
+        rest = after;
+        match field {
+            3 => renewed.uint(3, record.version + 1),
+            4 => renewed.uint(4, expires_ms),
+            _ => renewed.append(raw),
+        }
+    }
+    signed(&renewed.finish(), owner)
 }
 
 fn payload(details: &Details) -> Vec<u8> {
@@ -385,6 +416,30 @@ pub(crate) mod tests {
         fn any_bytes_are_judged(bytes: Vec<u8>) {
             let _ = verify(&bytes);
         }
+    }
+
+    #[test]
+    fn a_renewed_record_says_the_same_for_longer() {
+        let old = Details {
+            name: "echo".into(),
+            owner: keys::owner(&a_key()),
+            version: 5,
+            expires_ms: 70,
+            what: None,
+        };
+        let mut payload = payload(&old);
+        let mut more = Writer::default();
+        more.bytes(900, b"from a later version");
+        payload.extend(more.finish());
+        let old = signed(&payload, &a_key()).unwrap();
+        let new = renew(&old, 90, &a_key()).unwrap();
+        assert_eq!((new.version, new.expires), (6, Time(90 * 1_000_000)));
+        assert_eq!(details(&new).name, "echo");
+        let bytes = |record: &Record| String::from_utf8_lossy(&record.bytes).into_owned();
+        assert!(bytes(&new).contains("from a later version"), "what is not known here stays");
+        assert_eq!(verify(&new.bytes).unwrap(), new);
+        let another = Keypair::ed25519_from_bytes([8; 32]).unwrap();
+        assert!(renew(&new, 80, &another).is_err(), "only its owner's key signs it");
     }
 
     #[test]

@@ -120,6 +120,10 @@ impl Settings {
         let insecure = args.insecure_http.or(file.insecure_http).unwrap_or(false);
         let http = http_address(&http, insecure)?;
         let labels = list(args.label, file.label, text);
+        if labels.value.len() > record::LABELS_MAX {
+            let (n, most) = (labels.value.len(), record::LABELS_MAX);
+            return Err(labels.wrong(&format!("label: there are {n}, expected at most {most}")));
+        }
         for label in &labels.value {
             if !record::is_label(label) {
                 return Err(labels.wrong(&format!("label: {label:?} is not KEY=VALUE")));

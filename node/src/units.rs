@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use peerless_core::Quorum;
+
 /// `10s`, `250ms`, `1m30s`: what Go and OpenFaaS write, too.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is not a duration such as 10s, 250ms or 1m30s");
@@ -49,6 +51,16 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     };
     let bytes = scaled(number, unit).ok_or_else(wrong)?;
     u64::try_from(bytes).map_err(|_| wrong())
+}
+
+/// `2/3`: K equal answers of at most N hosts.
+pub(crate) fn parse_quorum(text: &str) -> Result<Quorum, String> {
+    let numbers = text.split_once('/');
+    let both = numbers.and_then(|(agree, of)| Some((agree.parse().ok()?, of.parse().ok()?)));
+    both.and_then(|(agree, of)| Quorum::new(agree, of)).ok_or_else(|| {
+        let most = Quorum::OF_MAX;
+        format!("{text:?} is not K/N such as 2/3, with 1 ≤ K ≤ N ≤ {most}")
+    })
 }
 
 /// A decimal number times a unit, without floating point.
@@ -135,6 +147,17 @@ mod tests {
             (4_102_444_799_000, "2099-12-31T23:59:59Z"),
         ] {
             assert_eq!(rfc3339(ms), text);
+        }
+    }
+
+    #[test]
+    fn quorums() {
+        let read = |text| parse_quorum(text).map(|quorum| (quorum.agree(), quorum.of()));
+        assert_eq!(read("2/3"), Ok((2, 3)));
+        assert_eq!(read("31/31"), Ok((31, 31)));
+        for text in ["", "2", "0/3", "4/3", "2/32", "2/3/4", "-1/3", "2/300", "a/b"] {
+            let why = parse_quorum(text).unwrap_err();
+            assert_eq!(why, format!("{text:?} is not K/N such as 2/3, with 1 ≤ K ≤ N ≤ 31"));
         }
     }
 }

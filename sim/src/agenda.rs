@@ -2,7 +2,8 @@
 //!
 //! No global sequence takes part, so the order does not depend on who was stepped first. Entries of
 //! 65.5 µs share a bucket that is sorted when its turn comes; those beyond the current second wait
-//! unsorted in their own second. What is to happen lies in a slab, so that sorting moves 32 bytes.
+//! unsorted in their own second. What is to happen lies in a slab, so that sorting moves 32 bytes;
+//! of a million peers each waits for its own next wake, which is nothing but an entry.
 
 use std::collections::BTreeMap;
 
@@ -22,8 +23,15 @@ pub struct When {
 #[derive(Copy, Clone)]
 struct Entry {
     when: When,
+    /// Where what happens lies; `BARE`: the entry is all.
     slot: u32,
 }
+
+/// The slot of an entry that says when and where, and no more.
+const BARE: u32 = u32::MAX;
+
+/// Room of an emptied bucket that is kept, in entries: the instant at which all peers start takes more.
+const SPARE_MAX: usize = 1 << 12;
 
 const BUCKET_BITS: u32 = 16;
 const BUCKETS_LOG2: u32 = 14;
@@ -47,6 +55,8 @@ pub struct Agenda<T> {
     far: BTreeMap<u64, Vec<Entry>>,
     slab: Vec<Option<T>>,
     free: Vec<u32>,
+    /// How many entries wait.
+    waiting: usize,
 }
 
 impl<T> Default for Agenda<T> {
@@ -68,12 +78,13 @@ impl<T> Agenda<T> {
             far: BTreeMap::new(),
             slab: Vec::new(),
             free: Vec::new(),
+            waiting: 0,
         }
     }
 
     /// How many entries wait.
     pub fn len(&self) -> usize {
-        self.slab.len() - self.free.len()
+        self.waiting
     }
 
     /// Whether nothing waits.
@@ -81,9 +92,11 @@ impl<T> Agenda<T> {
         self.len() == 0
     }
 
-    /// Adds an entry, which must not lie before the last one popped.
-    pub fn push(&mut self, when: When, what: T) {
-        let slot = self.store(what);
+    /// Adds an entry, which must not lie before the last one popped. Without a `what` it takes little
+    /// memory.
+    pub fn push(&mut self, when: When, what: impl Into<Option<T>>) {
+        let slot = what.into().map_or(BARE, |what| self.store(what));
+        self.waiting += 1;
         let entry = Entry { when, slot };
         let bucket = when.time >> BUCKET_BITS;
         if bucket <= self.current {
@@ -98,18 +111,27 @@ impl<T> Agenda<T> {
         } else if bucket >> BUCKETS_LOG2 == self.current >> BUCKETS_LOG2 {
             self.put(entry);
         } else {
-            self.far.entry(when.time >> ERA_BITS).or_default().push(entry);
+            let era = self.far.entry(when.time >> ERA_BITS).or_default();
+            if era.len() == era.capacity() {
+                era.reserve_exact(4 + era.len() / 4);
+            }
+            era.push(entry);
         }
     }
 
     /// Takes the earliest entry.
-    pub fn pop(&mut self) -> Option<(When, T)> {
+    pub fn pop(&mut self) -> Option<(When, Option<T>)> {
         self.advance()?;
         let Entry { when, slot } = self.ready[self.head];
         self.head += 1;
+        self.waiting -= 1;
+        if slot == BARE {
+            return Some((when, None));
+        }
         self.free.push(slot);
         let what = self.slab[slot as usize].take();
-        Some((when, what.expect("an entry's slot is full until it is popped")))
+        assert!(what.is_some(), "an entry's slot is full until it is popped");
+        Some((when, what))
     }
 
     /// When the earliest entry is due.
@@ -125,9 +147,10 @@ impl<T> Agenda<T> {
     }
 
     /// Some of what comes next, at most `n`, without disturbing the order.
-    pub fn ahead(&self, n: usize) -> impl Iterator<Item = (When, &T)> {
+    pub fn ahead(&self, n: usize) -> impl Iterator<Item = (When, Option<&T>)> {
         let entries = self.ready[self.head..].iter().take(n);
-        entries.filter_map(|entry| Some((entry.when, self.slab[entry.slot as usize].as_ref()?)))
+        entries
+            .map(|entry| (entry.when, self.slab.get(entry.slot as usize).and_then(Option::as_ref)))
     }
 
     fn store(&mut self, what: T) -> u32 {
@@ -136,7 +159,8 @@ impl<T> Agenda<T> {
             return slot;
         }
         self.slab.push(Some(what));
-        u32::try_from(self.slab.len() - 1).expect("fewer than 2³² entries wait")
+        let slot = u32::try_from(self.slab.len() - 1).ok().filter(|slot| *slot != BARE);
+        slot.expect("fewer than 2³² entries wait")
     }
 
     fn put(&mut self, entry: Entry) {
@@ -164,7 +188,10 @@ impl<T> Agenda<T> {
             None => self.next_era()?,
         };
         let ready = std::mem::take(&mut self.buckets[bucket]);
-        self.spare.push(std::mem::replace(&mut self.ready, ready));
+        let emptied = std::mem::replace(&mut self.ready, ready);
+        if emptied.capacity() <= SPARE_MAX {
+            self.spare.push(emptied);
+        }
         self.filled[bucket / 64] &= !(1 << (bucket % 64));
         self.current = (self.current >> BUCKETS_LOG2 << BUCKETS_LOG2) + bucket as u64;
         self.ready.sort_by_key(|entry| entry.when);

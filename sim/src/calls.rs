@@ -1,14 +1,14 @@
 //! Calls between machines: a reliable transport that loses time instead of packets, and what either
 //! end sees when the other one dies.
 
-use peerless_core::{Ending, Input, Load, Name, Refusal, Span, Stay, Tag, Time};
+use peerless_core::{Digest, Ending, Got, Input, Load, Name, Refusal, Span, Stay, Tag, Time};
 
 use crate::agenda::When;
 use crate::desk::{Incoming, Outgoing};
-use crate::network::Passage;
+use crate::network::{Class, Links, Passage};
 use crate::peer::Index;
 use crate::scenario::{Scenario, Silence};
-use crate::world::{Happening, PACKET, World};
+use crate::world::{Entry, Happening, PACKET, World};
 
 /// What crosses the network for calls, or is seen of a connection that breaks.
 #[derive(Copy, Clone, Debug)]
@@ -31,6 +31,12 @@ pub(crate) enum Packet {
     Head { attempt: Tag, status: u16, load: Load, stay: Stay },
     /// The call is over.
     Ended { attempt: Tag, how: Ending },
+    /// The host could not be dialled.
+    Undialled { attempt: Tag, host: u32 },
+    /// A machine of that incarnation wants code, of so many bytes; and what it will get.
+    Want { tag: Tag, digest: Digest, size: u64, incarnation: u32, got: Got },
+    /// That comes.
+    Code { tag: Tag, digest: Digest, size: u64, incarnation: u32, got: Got },
 }
 
 /// Bodies are kept here, so that none is ever spent.
@@ -39,8 +45,26 @@ const NOT_SENT: Ending = Ending::NotSent { spent: false };
 /// The status with which a runtime ends a run at its deadline.
 const TIMED_OUT: u16 = 504;
 
-/// About how long a packet of a call is: its headers. Bodies are not simulated.
+/// About how long a packet of a call is without its body.
 const PACKET_BYTES: u64 = 256;
+
+impl Packet {
+    /// What gives way to it, and to what it does.
+    pub(crate) fn class(&self) -> Class {
+        if matches!(self, Self::Code { .. }) { Class::Code } else { Class::Calls }
+    }
+
+    /// How long it is, with what it brings.
+    pub(crate) fn bytes(&self, links: &Links) -> u64 {
+        let body = match self {
+            Self::Dial { .. } => links.request.0,
+            Self::Ended { how: Ending::Complete, .. } => links.response.0,
+            Self::Code { size, got: Got::Code, .. } => *size,
+            _ => 0,
+        };
+        PACKET_BYTES + body
+    }
+}
 
 impl World {
     /// How many calls ever came to a peer.
@@ -48,11 +72,38 @@ impl World {
         self.desks[peer as usize].as_ref().map_or(0, |desk| desk.next_call)
     }
 
-    /// How long the next packet of a call takes if it leaves now.
-    fn ride(&mut self, from: u32, to: u32) -> Span {
+    /// How long the next packet of a call takes if it is sent now; a call under way holds its
+    /// connection, and what begins one may have to dial: `None` if the host can't be reached.
+    fn ride(&mut self, from: u32, to: u32, packet: &Packet) -> Option<Span> {
+        let (class, bytes) = match &self.scenario.links {
+            Some(links) => (packet.class(), packet.bytes(links)),
+            None => (Class::Calls, PACKET_BYTES),
+        };
+        let entry = if from == to {
+            Entry { time: self.now, detour: Span::ZERO }
+        } else if matches!(packet, Packet::Dial { .. } | Packet::Want { .. }) {
+            self.enter(from, to, class, bytes)?
+        } else {
+            self.follow(from, to, class, bytes)
+        };
         let counter = self.desk(from).packets + 1;
-        let passage = Passage { from, to, counter, time: self.now, bytes: PACKET_BYTES };
-        self.network.reliable(&passage) + self.stalled(from, to)
+        let passage = Passage { from, to, counter, time: entry.time, bytes };
+        let waits = entry.time.since(self.now) + entry.detour;
+        Some(waits + self.network.reliable(&passage) + self.stalled(from, to))
+    }
+
+    /// When a packet of a call that is under way comes if it is sent now.
+    fn comes(&mut self, from: u32, to: u32, packet: &Packet) -> Time {
+        let ride = self.ride(from, to, packet);
+        self.now + ride.expect("who is called holds the connection")
+    }
+
+    /// Sends what is no call and comes in any case, if late.
+    pub(crate) fn send_on(&mut self, from: u32, to: u32, packet: Packet) {
+        match self.ride(from, to, &packet) {
+            Some(ride) => self.push_packet(from, to, self.now + ride, packet),
+            None => self.not_dialled(from, packet),
+        }
     }
 
     /// Puts a packet of a call on the agenda, if its connection lives.
@@ -63,7 +114,7 @@ impl World {
     }
 
     /// Puts on the agenda what comes of a call, or is seen of its connection.
-    fn push_packet(&mut self, from: u32, to: u32, time: Time, packet: Packet) {
+    pub(crate) fn push_packet(&mut self, from: u32, to: u32, time: Time, packet: Packet) {
         let packets = &mut self.desk(from).packets;
         *packets += 1;
         let when = When { time: time.0, to, from, counter: PACKET | *packets };
@@ -80,18 +131,26 @@ impl World {
         deadline: Time,
     ) {
         self.attempted(me, ticket);
-        let arrives = self.now + self.ride(me, to);
-        let outgoing = Outgoing { to, arrives, status: None };
-        self.desk(me).attempts.insert(attempt, outgoing);
+        let connected =
+            self.is_connected(me, to) && self.is_up(to) && !self.is_known_broken(me, to);
         let packet = Packet::Dial {
             attempt,
             ticket,
             item,
             function,
-            left: deadline.since(self.now),
+            left: deadline.since(self.shown(me)),
             sent: self.now,
-            connected: self.is_up(to) && !self.is_known_broken(me, to),
+            connected,
         };
+        let Some(ride) = self.ride(me, to, &packet) else {
+            let arrives = Time::NEVER;
+            self.desk(me).attempts.insert(attempt, Outgoing { to, arrives, status: None });
+            let given_up = self.now + self.network.settings().connect_timeout;
+            let packet = Packet::Undialled { attempt, host: to };
+            return self.push_packet(me, me, given_up, packet);
+        };
+        let arrives = self.now + ride;
+        self.desk(me).attempts.insert(attempt, Outgoing { to, arrives, status: None });
         self.push_packet(me, to, arrives, packet);
     }
 
@@ -103,16 +162,36 @@ impl World {
 
     /// Lets the host know, not before the call itself comes there.
     fn hang_up(&mut self, me: u32, attempt: Tag, outgoing: Outgoing, after: Span) {
-        let time = self.now + after + self.ride(me, outgoing.to);
-        let time = time.max(outgoing.arrives);
-        self.send_packet(me, outgoing.to, time, Packet::Hangup { attempt });
+        // Nothing ever goes to a host that could not be dialled.
+        if outgoing.arrives == Time::NEVER {
+            return;
+        }
+        let packet = Packet::Hangup { attempt };
+        let time = self.comes(me, outgoing.to, &packet) + after;
+        self.send_packet(me, outgoing.to, time.max(outgoing.arrives), packet);
     }
 
     pub(crate) fn call_packet(&mut self, from: u32, to: u32, packet: Packet) {
         if Scenario::is_sybil(to) {
             return self.sybil_is_called(from, to, packet);
         }
+        if from != to
+            && matches!(packet, Packet::Dial { .. })
+            && self.scenario.connections.is_some()
+        {
+            self.accept(to, from);
+        }
         match packet {
+            Packet::Want { .. } => self.wanted_code(to, from, packet),
+            Packet::Code { tag, digest, incarnation, got, .. } => {
+                self.got_code(to, tag, digest, (incarnation, got));
+            }
+            Packet::Undialled { attempt, host } => {
+                if self.desk(to).attempts.remove(&attempt).is_some() {
+                    self.turn(to, Input::Ended { attempt, how: NOT_SENT, body: None }, 0);
+                    self.turn(to, Input::Unreached { peer: Index(host) }, 0);
+                }
+            }
             Packet::Dial { attempt, sent, connected, .. } if self.is_broken(sent, from, to) => {
                 self.not_arrived(from, to, attempt, sent, connected, Silence::Machine);
             }
@@ -149,7 +228,8 @@ impl World {
             }
             Packet::Ended { attempt, how } => {
                 if self.desk(to).attempts.remove(&attempt).is_some() {
-                    self.turn(to, Input::Ended { attempt, how }, 0);
+                    let body = self.body_of(from, how);
+                    self.turn(to, Input::Ended { attempt, how, body }, 0);
                     if matches!(how, Ending::NotSent { .. }) {
                         self.turn(to, Input::Unreached { peer: Index(from) }, 0);
                     }
@@ -187,13 +267,18 @@ impl World {
     }
 
     fn end_at_caller(&mut self, me: u32, incoming: Incoming, how: Ending) {
+        let packet = Packet::Ended { attempt: incoming.attempt, how };
         let time = match incoming.head_at {
             // A short answer's head and end are one packet.
-            Some(head_at) if head_at > self.now => head_at,
-            _ => self.now + self.ride(me, incoming.from),
+            Some(head_at) if head_at > self.now && !self.has_body(&packet) => head_at,
+            head_at => self.comes(me, incoming.from, &packet).max(head_at.unwrap_or(self.now)),
         };
-        let attempt = incoming.attempt;
-        self.send_packet(me, incoming.from, time, Packet::Ended { attempt, how });
+        self.send_packet(me, incoming.from, time, packet);
+    }
+
+    fn has_body(&self, packet: &Packet) -> bool {
+        let links = self.scenario.links.as_ref();
+        links.is_some_and(|links| packet.bytes(links) > PACKET_BYTES)
     }
 
     pub(crate) fn begin_run(
@@ -214,6 +299,7 @@ impl World {
         let service = self.service(number, incoming.from, incoming.ticket, incoming.item);
         let ends = self.now + service.times(self.slowness(me));
         let incarnation = self.incarnations[me as usize];
+        let deadline = self.when_shown(me, deadline);
         let status = Some(if ends > deadline { TIMED_OUT } else { 200 });
         let happening = Happening::Ran { incarnation, job, status };
         self.push_own(me, ends.min(deadline).max(self.now), happening);
@@ -242,12 +328,13 @@ impl World {
 
     pub(crate) fn respond(&mut self, me: u32, call: u64, load: Load, stay: Stay) {
         let Some(incoming) = self.desk(me).calls.get(&call).copied() else { return };
-        let time = self.now + self.ride(me, incoming.from);
+        let Incoming { from, attempt, status, .. } = incoming;
+        let packet = Packet::Head { attempt, status, load, stay };
+        let time = self.comes(me, from, &packet);
         if let Some(incoming) = self.desk(me).calls.get_mut(&call) {
             incoming.head_at = Some(time);
         }
-        let Incoming { from, attempt, status, .. } = incoming;
-        self.send_packet(me, from, time, Packet::Head { attempt, status, load, stay });
+        self.send_packet(me, from, time, packet);
     }
 
     /// A peer is gone: those who call it and those whom it calls notice by and by.
@@ -261,7 +348,7 @@ impl World {
         desk.by_attempt.clear();
         let calls = std::mem::take(&mut desk.calls);
         let attempts = std::mem::take(&mut desk.attempts);
-        for incoming in calls.into_values() {
+        for incoming in calls.values() {
             let latency = self.network.latency(me, incoming.from);
             let time = self.now + after + latency;
             let head = incoming.head_at.is_some_and(|at| at <= time);
@@ -269,8 +356,8 @@ impl World {
             let attempt = incoming.attempt;
             self.push_packet(me, incoming.from, time, Packet::Ended { attempt, how });
         }
-        for (attempt, outgoing) in attempts {
-            self.hang_up(me, attempt, outgoing, after);
+        for (attempt, outgoing) in attempts.iter() {
+            self.hang_up(me, *attempt, *outgoing, after);
         }
     }
 }

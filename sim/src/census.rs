@@ -26,12 +26,25 @@ pub struct Function {
     pub repairs: Vec<u64>,
     /// Hosts that it lost to crashes and leaves after it had had enough.
     pub lost: u64,
-    /// Hosts that it got after it had had enough.
+    /// Hosts that it got after it had had enough, without those that took another's place.
     pub gained: u64,
-    /// Hosts that it got among newcomers while it was not short, and for which no older one gave up.
-    handed: u64,
+    /// Hosts that it got while it was not short, and for which no other one gave up.
+    spares: Vec<Spare>,
     placed: bool,
 }
+
+/// A host that a function got while it was not short.
+#[derive(Copy, Clone, Debug)]
+struct Spare {
+    peer: u32,
+    at: u64,
+    /// Whether it counts as moved on a leave.
+    on_leave: bool,
+}
+
+/// Who gives a function up so soon after another peer has installed it handed its place on to that
+/// one: a surplus is seen for longer before one retires.
+const HANDING: u64 = 30_000_000_000;
 
 /// All functions' hosts.
 #[derive(Clone, Debug, Default)]
@@ -42,11 +55,17 @@ pub struct Census {
     hosted: BTreeMap<u32, BTreeSet<usize>>,
     newcomers: BTreeSet<u32>,
     left: bool,
+    /// Offers that had been made before any host was lost.
+    offers_before: Option<u64>,
+    /// Hosts that functions ever got.
+    pub installs: u64,
     /// Hosts that functions got, once some peer had gone, of which no peer that is gone was a host:
     /// a leave should move nothing but what the leaver hosted.
     pub moved_on_leave: u64,
     /// Hosts that gave a function up for a newcomer, which had installed it before.
     pub moved_on_join: u64,
+    /// Hosts that gave a function up for any other peer so.
+    pub moved: u64,
 }
 
 impl Census {
@@ -63,7 +82,7 @@ impl Census {
             repairs: Vec::new(),
             lost: 0,
             gained: 0,
-            handed: 0,
+            spares: Vec::new(),
             placed: false,
         });
     }
@@ -74,40 +93,57 @@ impl Census {
     }
 
     /// A peer can be called for a version of a function from now on.
-    pub fn installed(&mut self, time: u64, peer: u32, name: &Name, version: u64) {
-        let Some(&at) = self.by_name.get(name) else { return };
+    /// The function's number, if it is a host more.
+    pub fn installed(&mut self, time: u64, peer: u32, name: &Name, version: u64) -> Option<usize> {
+        let at = *self.by_name.get(name)?;
         let function = &mut self.functions[at];
         function.versions.insert((peer, version));
         if !function.hosts.insert(peer) {
-            return;
+            return None;
         }
+        self.installs += 1;
         self.hosted.entry(peer).or_default().insert(at);
         if function.placed {
             function.gained += 1;
-            self.moved_on_leave += u64::from(self.left && function.lost == 0);
-            let is_spare = function.short_since.is_none() && self.newcomers.contains(&peer);
-            function.handed += u64::from(is_spare);
+            let on_leave = self.left && function.lost == 0;
+            self.moved_on_leave += u64::from(on_leave);
+            if function.short_since.is_none() {
+                function.spares.push(Spare { peer, at: time, on_leave });
+            }
         }
         function.changed(time, peer);
+        Some(at)
     }
 
     /// A peer can't be called for a version of a function any more.
-    pub fn uninstalled(&mut self, time: u64, peer: u32, name: &Name, version: u64) {
-        let Some(&at) = self.by_name.get(name) else { return };
+    /// The function's number, if it is a host less.
+    pub fn uninstalled(
+        &mut self,
+        time: u64,
+        peer: u32,
+        name: &Name,
+        version: u64,
+    ) -> Option<usize> {
+        let at = *self.by_name.get(name)?;
         let function = &mut self.functions[at];
         function.versions.remove(&(peer, version));
         let serves_another = function.versions.range((peer, 0)..=(peer, u64::MAX)).next().is_some();
         if serves_another || !function.hosts.remove(&peer) {
-            return;
+            return None;
         }
         if let Some(hosted) = self.hosted.get_mut(&peer) {
             hosted.remove(&at);
         }
-        if function.handed > 0 && !self.newcomers.contains(&peer) {
-            function.handed -= 1;
-            self.moved_on_join += 1;
+        function.spares.retain(|spare| spare.peer != peer && time - spare.at <= HANDING);
+        if !function.spares.is_empty() {
+            let to = function.spares.remove(0);
+            function.gained -= 1;
+            self.moved += 1;
+            self.moved_on_join += u64::from(self.newcomers.contains(&to.peer));
+            self.moved_on_leave -= u64::from(to.on_leave);
         }
         function.changed(time, peer);
+        Some(at)
     }
 
     /// A new peer is there.
@@ -115,16 +151,18 @@ impl Census {
         self.newcomers.insert(peer);
     }
 
-    /// A peer is gone.
-    pub fn left(&mut self, time: u64, peer: u32) {
+    /// A peer is gone. The functions that it hosted.
+    pub fn left(&mut self, time: u64, peer: u32) -> BTreeSet<usize> {
         self.left = true;
-        for at in self.hosted.remove(&peer).unwrap_or_default() {
-            let function = &mut self.functions[at];
+        let hosted = self.hosted.remove(&peer).unwrap_or_default();
+        for at in &hosted {
+            let function = &mut self.functions[*at];
             function.hosts.remove(&peer);
             function.versions.retain(|(host, _)| *host != peer);
             function.lost += u64::from(function.placed);
             function.changed(time, peer);
         }
+        hosted
     }
 
     /// Hosts that functions got after they had had enough, over the hosts that they lost; `None`
@@ -133,6 +171,21 @@ impl Census {
         let lost: u64 = self.functions.iter().map(|function| function.lost).sum();
         let gained: u64 = self.functions.iter().map(|function| function.gained).sum();
         (lost > 0).then(|| gained as f64 / lost as f64)
+    }
+
+    /// A peer is going, and so many offers were made so far.
+    pub fn leaving(&mut self, peer: u32, offers: u64) {
+        let hosts = self.hosted.get(&peer).is_some_and(|functions| !functions.is_empty());
+        if hosts && self.offers_before.is_none() {
+            self.offers_before = Some(offers);
+        }
+    }
+
+    /// Offers made from the first loss of a host on for each that was lost, of so many in all.
+    pub fn offers_over_lost(&self, offers: u64) -> Option<f64> {
+        let lost: u64 = self.functions.iter().map(|function| function.lost).sum();
+        let since = offers - self.offers_before?;
+        (lost > 0).then(|| since as f64 / lost as f64)
     }
 
     /// The peers that host anything, ascending.
@@ -166,22 +219,36 @@ impl Census {
         most as f64 * f64::from(peers) / all as f64
     }
 
+    /// The new peers, ascending.
+    pub fn newcomers(&self) -> impl Iterator<Item = u32> + '_ {
+        self.newcomers.iter().copied()
+    }
+
+    /// How long functions were without any host, each time, those that still are until `end`.
+    pub fn hostless(&self, end: u64) -> Vec<u64> {
+        let spans = self.functions.iter().flat_map(|function| {
+            let ends = function.log.iter().skip(1).map(|(time, _)| *time).chain([end]);
+            let without = function.log.iter().zip(ends).filter(|((_, live), _)| *live == 0);
+            without.map(|((from, _), until)| until - from)
+        });
+        spans.filter(|span| *span > 0).collect()
+    }
+
     /// The share of the functions' time, since each first had a host, without any host.
     pub fn hostless_fraction(&self, end: u64) -> f64 {
-        let (mut without, mut all) = (0, 0);
-        for function in &self.functions {
-            let Some(&(start, _)) = function.log.first() else { continue };
-            all += end - start;
-            let ends = function.log[1..].iter().map(|(time, _)| *time).chain([end]);
-            for ((from, live), until) in function.log.iter().zip(ends) {
-                without += if *live == 0 { until - from } else { 0 };
-            }
-        }
+        let starts = self.functions.iter().filter_map(|function| function.log.first());
+        let all: u64 = starts.map(|(start, _)| end - start).sum();
+        let without: u64 = self.hostless(end).iter().sum();
         if all == 0 { 0.0 } else { without as f64 / all as f64 }
     }
 }
 
 impl Function {
+    /// Whether it ever had as many hosts as are wanted.
+    pub fn is_placed(&self) -> bool {
+        self.placed
+    }
+
     fn changed(&mut self, time: u64, peer: u32) {
         let live = self.hosts.len() as u32;
         self.log.push((time, live));

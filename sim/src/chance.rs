@@ -55,6 +55,8 @@ pub enum Concern {
     Session = 20,
     /// How a peer leaves, whether it comes back, and when: peer, incarnation, which.
     Leave = 21,
+    /// How many functions a machine has room for: machine.
+    Room = 22,
     /// Whether a machine fails to keep, fetch or install something: machine, errand.
     Errand = 24,
     /// Which machines are slow: machine.
@@ -73,9 +75,21 @@ pub enum Concern {
     Arrival = 35,
     /// Which host leaves for good: draw.
     Drain = 36,
+    /// Which peers carry the label: peer.
+    Label = 37,
+    /// Which ways lose more: source, destination.
+    Lossy = 40,
+    /// How a machine's clock goes: peer, and whether it is wrong, by how much, and how fast.
+    Clock = 41,
+    /// Of which kind a machine's access link is: peer.
+    AccessLink = 42,
+    /// Which machines have QUIC: peer.
+    Quic = 43,
+    /// Which machines are behind NAT, which of these have a relay, and which: peer.
+    Nat = 44,
 }
 
-const CONCERNS: usize = 37;
+const CONCERNS: usize = 45;
 
 /// All chance of one world.
 #[derive(Clone, Debug)]
@@ -158,6 +172,12 @@ impl Share {
     /// This share of `n`, rounded to the nearest.
     pub fn of(self, n: u64) -> u64 {
         ((u128::from(n) * u128::from(self.0) + (1 << 31)) >> 32) as u64
+    }
+
+    /// Both together, at most all.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self((self.0 + other.0).min(1 << 32))
     }
 
     /// Whether it is nothing.

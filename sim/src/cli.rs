@@ -197,7 +197,7 @@ fn run(
     json: bool,
     out: &mut impl Write,
 ) -> Result<Report, Fault> {
-    let report = report::run(scenario, seed);
+    let report = report::run_shown(scenario, seed);
     if let Some(dir) = dir {
         sweep::save(&report, &dir)?;
     }

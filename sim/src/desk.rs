@@ -1,8 +1,7 @@
-//! One peer's machine beside its core: its disk, its code, and the calls that it makes and serves.
+//! One peer's machine beside its core: its code, and the calls that it makes and serves.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use peerless_core::{Digest, Item, ItemKey, Span, Tag, Time};
+use peerless_core::few::{Map, Set};
+use peerless_core::{Digest, Span, Tag, Time};
 
 use crate::chance::Share;
 use crate::scenario::{section, worded};
@@ -20,6 +19,10 @@ section! {
         queue: u16 = 16,
         /// Functions that can be installed.
         room: u16 = 64,
+        /// Share of the peers that carry the label that functions may ask for.
+        carriers: Share = Share::NONE,
+        /// Where machines differ: each has room for a number drawn evenly from this one to room.
+        room_min: Option<u16> = None,
         /// Until the disk has kept something.
         store_delay: Span = Span::ms(1),
         /// Until fetched code can be called.
@@ -55,24 +58,24 @@ worded!(Silence: "machine" => Machine, "process" => Process);
 /// What a machine holds for its core.
 #[derive(Debug, Default)]
 pub struct Desk {
-    /// What survives a crash.
-    pub disk: BTreeMap<ItemKey, Item>,
     /// Code that is here.
-    pub code: BTreeSet<Digest>,
+    pub code: Set<Digest>,
+    /// Fetches that have not ended, where code takes links.
+    pub fetching: Set<Tag>,
     /// Calls that were dispatched and have not ended.
-    pub attempts: BTreeMap<Tag, Outgoing>,
+    pub attempts: Map<Tag, Outgoing>,
     /// Calls that arrived and have not ended.
-    pub calls: BTreeMap<u64, Incoming>,
+    pub calls: Map<u64, Incoming>,
     /// The same by caller and attempt.
-    pub by_attempt: BTreeMap<(u32, Tag), u64>,
+    pub by_attempt: Map<(u32, Tag), u64>,
     /// Runs that have not ended, and whose calls they answer.
-    pub jobs: BTreeMap<Tag, u64>,
+    pub jobs: Map<Tag, u64>,
     /// Packets of calls that it has sent.
     pub packets: u64,
     /// The number of the next call that arrives.
     pub next_call: u64,
     /// Peers that it ever was connected to, where they have address groups.
-    pub met: BTreeSet<u32>,
+    pub met: Set<u32>,
     /// What the machine was told to keep, fetch and install so far.
     pub errands: u64,
 }

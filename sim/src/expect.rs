@@ -31,6 +31,10 @@ section! {
         placement_short_max: Option<f64> = None,
         /// Fewest hosts of any function at the end.
         placement_live_min: Option<f64> = None,
+        /// Fewest hosts that any function had at its most.
+        placement_peak_min: Option<f64> = None,
+        /// Most hosts of any function at the end.
+        placement_live_max: Option<f64> = None,
         /// Most hosts that any function ever had at once.
         placement_peak_max: Option<f64> = None,
         /// Least share of the hosts at the end that are among the 4·wanted peers closest to their function.
@@ -39,6 +43,29 @@ section! {
         placement_installs_over_lost_max: Option<f64> = None,
         /// Most functions on one peer over the mean.
         placement_load_max_over_mean_max: Option<f64> = None,
+        /// Most use of one peer's room over the use of all room.
+        placement_use_max_over_mean_max: Option<f64> = None,
+        /// Most offers made for each host that a function got.
+        placement_offers_a_host_max: Option<f64> = None,
+        /// Most offers made for each host that was lost, from the first on.
+        placement_offers_a_loss_max: Option<f64> = None,
+        /// Least use of a newcomer's room over the use of all room, at the end.
+        placement_newcomer_use_min: Option<f64> = None,
+        /// Most hosts that gave way to newcomers.
+        placement_moved_on_join_max: Option<f64> = None,
+        /// Most hosts that functions got on a leave that took none of theirs.
+        placement_moved_on_leave_max: Option<f64> = None,
+        /// Most of the functions' time without any host.
+        placement_hostless_fraction_max: Option<f64> = None,
+        /// Most seconds that any function was without any host.
+        placement_hostless_seconds_max: Option<f64> = None,
+        /// Most hosts that functions got in a partition, on either side, over those that they lacked there.
+        partition_installs_over_missing_max: Option<f64> = None,
+        /// Most functions short of hosts on the larger side at the end of a partition, without those
+        /// whose code nobody there has.
+        partition_short_max: Option<f64> = None,
+        /// Most seconds after the end of a partition at which something began that failed.
+        partition_healed_seconds_max: Option<f64> = None,
         /// Least share of the anycalls made while a host lived that succeeded.
         anycall_succeeded_min: Option<f64> = None,
         /// Least share of the anycalls that were answered.
@@ -51,6 +78,8 @@ section! {
         anycall_latency_ms_p99_max: Option<f64> = None,
         /// Most items of manycalls that failed.
         manycall_failed_max: Option<f64> = None,
+        /// Most standard errors between the items that got a wrong answer and those that should.
+        manycall_wrong_deviation_max: Option<f64> = None,
         /// Most runs beyond one for each item, over the items.
         manycall_repeated_max: Option<f64> = None,
         /// Least ratio of the ideal to the true makespan.
@@ -105,7 +134,10 @@ pub fn breaches(world: &World, report: &Report) -> Vec<String> {
         breaches.most("placement_repair_seconds_p95_max", p95, max);
         let short = Some(it.short as f64);
         breaches.most("placement_short_max", short, expect.placement_short_max);
+        let most = Some(it.live.max);
+        breaches.most("placement_live_max", most, expect.placement_live_max);
         let peak = Some(f64::from(it.peak));
+        breaches.least("placement_peak_min", peak, expect.placement_peak_min);
         breaches.most("placement_peak_max", peak, expect.placement_peak_max);
         let near = (it.live.max > 0.0).then_some(it.near);
         breaches.least("placement_near_min", near, expect.placement_near_min);
@@ -114,6 +146,36 @@ pub fn breaches(world: &World, report: &Report) -> Vec<String> {
         let load = (it.live.max > 0.0).then_some(it.load_max_over_mean);
         let max = expect.placement_load_max_over_mean_max;
         breaches.most("placement_load_max_over_mean_max", load, max);
+    }
+    if let Some(it) = &report.placement {
+        let load = (it.live.max > 0.0).then_some(it.use_max_over_mean);
+        breaches.most(
+            "placement_use_max_over_mean_max",
+            load,
+            expect.placement_use_max_over_mean_max,
+        );
+        let max = expect.placement_offers_a_host_max;
+        breaches.most("placement_offers_a_host_max", it.offers_a_host, max);
+        let max = expect.placement_offers_a_loss_max;
+        breaches.most("placement_offers_a_loss_max", it.offers_a_loss, max);
+        let min = expect.placement_newcomer_use_min;
+        breaches.least("placement_newcomer_use_min", it.newcomer_use_min, min);
+        let (joined, left) = (Some(it.moved_on_join as f64), Some(it.moved_on_leave as f64));
+        breaches.most("placement_moved_on_join_max", joined, expect.placement_moved_on_join_max);
+        breaches.most("placement_moved_on_leave_max", left, expect.placement_moved_on_leave_max);
+        let (share, longest) = (Some(it.hostless_fraction), Some(it.hostless_seconds_max));
+        let max = expect.placement_hostless_fraction_max;
+        breaches.most("placement_hostless_fraction_max", share, max);
+        let max = expect.placement_hostless_seconds_max;
+        breaches.most("placement_hostless_seconds_max", longest, max);
+    }
+    if let Some(it) = &report.partition {
+        let max = expect.partition_installs_over_missing_max;
+        breaches.most("partition_installs_over_missing_max", it.installs_over_missing, max);
+        let short = Some((it.sides[1].short - it.sides[1].codeless) as f64);
+        breaches.most("partition_short_max", short, expect.partition_short_max);
+        let healed = Some(it.healed_seconds);
+        breaches.most("partition_healed_seconds_max", healed, expect.partition_healed_seconds_max);
     }
     if let Some(it) = &report.anycall {
         let succeeded = ratio(it.while_hosted_succeeded, it.while_hosted);
@@ -130,6 +192,9 @@ pub fn breaches(world: &World, report: &Report) -> Vec<String> {
     if let Some(it) = &report.manycall {
         let failed = (it.jobs > 0).then_some((it.failed + it.unknown) as f64);
         breaches.most("manycall_failed_max", failed, expect.manycall_failed_max);
+        let deviation = it.wrong_deviation.filter(|_| it.jobs > 0);
+        let max = expect.manycall_wrong_deviation_max;
+        breaches.most("manycall_wrong_deviation_max", deviation, max);
         let repeated = ratio(it.executions.saturating_sub(it.items), it.items);
         breaches.most("manycall_repeated_max", repeated, expect.manycall_repeated_max);
         let efficiency = measured(&world.work.manycalls.makespan, it.efficiency);

@@ -52,7 +52,8 @@ impl World {
     pub fn tables(&self) -> Tables {
         let up = |peer: &u32| self.is_up(*peer);
         let sorted: Vec<u32> = self.oracle.sorted().iter().copied().filter(up).collect();
-        let mut population = Population::new(&sorted, &self.chance, self.config.k);
+        let serving = self.serving_of(&sorted);
+        let mut population = Population::new(&serving, &self.chance, self.config.k);
         let mut tables = Tables { entries: 0, converged: 0 };
         let mut table = Vec::new();
         for peer in &sorted {

@@ -117,14 +117,14 @@ impl Laws {
         self.judges[at].0 = Some(Judge::new(Index(peer), slots));
     }
 
-    /// A core is told something.
-    pub fn input(&mut self, now: Time, peer: u32, input: &Input<Index>) {
+    /// A core is told something when its clock shows `shown`.
+    pub fn input(&mut self, now: Time, shown: Time, peer: u32, input: &Input<Index>) {
         match input {
             Input::Items { ticket, n, .. } => self.many(peer, *ticket).given += u64::from(*n),
             Input::Taken { ticket, n } => self.many(peer, *ticket).taken += u64::from(*n),
             _ => {}
         }
-        self.judge(peer, |judge| judge.input(now, input));
+        self.judge(Some(now), peer, |judge| judge.input(shown, input));
     }
 
     /// A core wants something done.
@@ -136,7 +136,7 @@ impl Laws {
             Effect::Want { ticket, n } => self.wants(now, peer, *ticket, *n),
             _ => {}
         }
-        self.judge(peer, |judge| judge.effect(effect));
+        self.judge(Some(now), peer, |judge| judge.effect(effect));
     }
 
     fn many(&mut self, peer: u32, ticket: Ticket) -> &mut Many {
@@ -159,7 +159,8 @@ impl Laws {
         }
     }
 
-    fn judge(&mut self, peer: u32, step: impl FnOnce(&mut Judge<Index>)) {
+    /// What a judge finds is broken now; at the end, when it last saw something.
+    fn judge(&mut self, now: Option<Time>, peer: u32, step: impl FnOnce(&mut Judge<Index>)) {
         let Some(Bench(Some(judge))) = self.judges.get_mut(peer as usize) else { return };
         step(judge);
         if judge.breaches().is_empty() {
@@ -167,7 +168,7 @@ impl Laws {
         }
         for breach in judge.take_breaches() {
             let what = format_args!("{}: {}", breach.law, breach.what);
-            self.violations.add(breach.time, Some(peer), what);
+            self.violations.add(now.unwrap_or(breach.time), Some(peer), what);
         }
     }
 
@@ -199,7 +200,7 @@ impl Laws {
     /// At the end, when all has come to rest: nothing is open.
     pub fn settled(&mut self) {
         for peer in 0..self.judges.len() as u32 {
-            self.judge(peer, Judge::at_rest);
+            self.judge(None, peer, Judge::at_rest);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! It judges the core and so shares nothing with it: positions are sorted numbers here, and nearness
 //! is found by halving ranges of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Since when, and until when, a peer was there.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -35,6 +35,8 @@ pub struct Oracle {
     /// The instants at which someone came or went, ascending.
     changes: Vec<u64>,
     live: u32,
+    /// Those that serve nobody, and so are not to be found.
+    hidden: BTreeSet<u32>,
 }
 
 /// What became of a search.
@@ -62,12 +64,18 @@ impl Oracle {
             earlier: BTreeMap::new(),
             changes: Vec::new(),
             live: peers,
+            hidden: BTreeSet::new(),
         }
     }
 
     /// All peers that ever were, by position.
     pub fn sorted(&self) -> &[u32] {
         &self.sorted
+    }
+
+    /// A peer serves nobody: it never counts among the closest.
+    pub fn hide(&mut self, peer: u32) {
+        self.hidden.insert(peer);
     }
 
     /// How many are there now.
@@ -118,9 +126,12 @@ impl Oracle {
         self.live -= 1;
     }
 
-    /// The `k` peers closest to `target` that were there at `time`, closest first, `without` one.
+    /// The `k` peers closest to `target` that were there and not hidden at `time`, closest first, `without` one.
     pub fn closest(&self, target: u64, k: usize, time: u64, without: Option<u32>) -> Vec<u32> {
-        self.closest_of(target, k, |peer| Some(peer) != without && self.was_live(peer, time))
+        let is_found = |peer: u32| self.hidden.is_empty() || !self.hidden.contains(&peer);
+        self.closest_of(target, k, |peer| {
+            Some(peer) != without && self.was_live(peer, time) && is_found(peer)
+        })
     }
 
     /// The `k` of these that are closest to `target`, closest first.

@@ -88,6 +88,12 @@ pub struct Manycalls {
     pub failed: u64,
     /// Items that may have been run.
     pub unknown: u64,
+    /// Items with a wrong answer.
+    pub wrong: u64,
+    /// How many of those there should be, by the hosts that answer wrongly.
+    pub wrong_expected: f64,
+    /// The square of the standard error of that.
+    pub wrong_variance: f64,
     /// Items without a result.
     pub lost: u64,
     /// Results beyond an item's first.

@@ -21,15 +21,16 @@ impl<'a> Population<'a> {
         Self { sorted, chance, k: usize::from(k), before: 0, ranges }
     }
 
-    /// Appends to `table` what `peer`'s table holds once the network has converged: of each half of
+    /// Appends to `table` what `peer`'s table, who need not be among the peers, holds once the network has converged: of each half of
     /// the key space that it is not in, up to k peers drawn at random, and so on inwards.
     pub fn table(&mut self, peer: u32, table: &mut Vec<Index>) {
         let mine = limb(peer);
         self.ranges.truncate((mine ^ self.before).leading_zeros() as usize + 1);
         self.before = mine;
+        let is_one = self.sorted.binary_search_by_key(&mine, |other| limb(*other)).is_ok();
         for bucket in 0.. {
             let (start, end) = self.ranges[bucket];
-            if end - start <= 1 {
+            if end - start <= usize::from(is_one) {
                 return;
             }
             let bit = 1 << (63 - bucket);

@@ -193,7 +193,9 @@ impl Recorder {
                 self.calls.contains(&(peer, *call)) && self.jobs.insert((peer, *job))
             }
             Effect::Cancel { job } => self.jobs.contains(&(peer, *job)),
-            Effect::Install { record, .. } => self.is_function(&record.function),
+            Effect::Install { record, .. } | Effect::Renew(record) => {
+                self.is_function(&record.function)
+            }
             Effect::Uninstall { function, .. } => self.is_function(function),
             Effect::Fetch { .. } => self.interest.function.is_some() && self.pending.is_none(),
             Effect::Keep { tag, item } => {
@@ -244,6 +246,8 @@ impl Recorder {
             Note::Declined { function, .. }
             | Note::Lost { function, .. }
             | Note::Repair { function, .. }
+            | Note::HandsOn { function, .. }
+            | Note::HandedOn { function, .. }
             | Note::Retire { function, .. } => self.is_function(function),
         }
     }

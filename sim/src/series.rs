@@ -28,6 +28,7 @@ pub struct Sample {
     items: u64,
     peers: u64,
     hosts: u64,
+    connections: u64,
 }
 
 /// Takes the samples of a run.
@@ -101,6 +102,9 @@ pub struct Series {
     /// Hosts of functions at its end, each counted once a function.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<u64>,
+    /// Connections that were made.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub connections: Vec<u64>,
 }
 
 impl World {
@@ -131,6 +135,7 @@ impl World {
             items: work.manycalls.results,
             peers: oracle.live().into(),
             hosts: census.functions.iter().map(|function| function.hosts.len() as u64).sum(),
+            connections: self.wired().handshakes,
         }
     }
 
@@ -160,6 +165,7 @@ impl World {
             anycalls_succeeded: only(calls, rise(|sample| sample.anycalls_succeeded)),
             items: only(scenario.manycalls.is_some(), rise(|sample| sample.items)),
             hosts: only(scenario.functions.is_some(), gauge(|sample| sample.hosts)),
+            connections: only(scenario.connections.is_some(), rise(|sample| sample.connections)),
         }
     }
 }

@@ -13,8 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-
+use crate::progress;
 use crate::report::{self, Report};
 use crate::scenario::Scenario;
 
@@ -110,7 +109,7 @@ impl Sweep {
     /// before it are done. Ends at the first world that can't be written or told.
     pub fn run(&self, mut tell: impl FnMut(World) -> io::Result<()>) -> Result<(), String> {
         let count = self.count()?;
-        let bar = bar(count);
+        let bar = progress::worlds(count);
         let next = AtomicU64::new(0);
         let (sender, receiver) = mpsc::channel();
         let mut result = Ok(());
@@ -152,13 +151,6 @@ fn in_order(
         }
     }
     Ok(())
-}
-
-/// Seen on a terminal only.
-fn bar(count: u64) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(count), ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{bar:40} {pos} of {len} worlds, {eta} left");
-    bar.with_style(style.expect("the template is well formed"))
 }
 
 /// Writes a report into a directory, which is made if need be, under the contract's name for it.

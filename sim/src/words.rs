@@ -256,6 +256,7 @@ impl Words {
             Effect::Fetch { from: Some(peer), .. } => {
                 format!("fetches the code from {}", self.peer(*peer))
             }
+            Effect::Renew(record) => format!("has {} signed again", self.name(&record.function)),
             Effect::Keep { item, .. } => format!("keeps {}", self.item(item)),
             Effect::Forget(_) => "forgets what it kept".to_owned(),
             Effect::WakeAt(time) => format!("wakes at {time:?}"),
@@ -276,6 +277,8 @@ impl Words {
                     Reason::Refused => "again, since it was refused",
                     Reason::Retry => "again, since it failed",
                     Reason::Straggler => "again, since it takes long",
+                    Reason::Hedge => "again, since no answer has begun",
+                    Reason::Quorum => "for a quorum",
                 };
                 format!("item {item} to {}: {why}", self.peer(*host))
             }
@@ -293,6 +296,13 @@ impl Words {
             Note::Suspects { failed: 0, .. } => "was woken late, and suspects itself".to_owned(),
             Note::Suspects { failed, asked } => {
                 format!("hears nothing from {failed} of {asked} peers, and suspects itself")
+            }
+            Note::HandsOn { function, full } => {
+                let why = if *full { "this host is too full" } else { "a closer peer is emptier" };
+                format!("looks for another host of {}: {why}", self.name(function))
+            }
+            Note::HandedOn { function, to } => {
+                format!("hands {} on to {}", self.name(function), self.peer(*to))
             }
             Note::Retire { function, live } => {
                 format!("gives up {}: {live} live", self.name(function))
@@ -357,6 +367,7 @@ fn failure(why: &Failure) -> String {
         Failure::Cut => "the answer broke off".to_owned(),
         Failure::Late => "too late".to_owned(),
         Failure::OutOfAttempts => "out of attempts".to_owned(),
+        Failure::NoQuorum => "no quorum".to_owned(),
         Failure::Cancelled => "cancelled".to_owned(),
         Failure::Superseded { version } => format!("version {version} is newer"),
         Failure::NotKept => "it could not be kept".to_owned(),

@@ -1,7 +1,6 @@
 //! Users' requests: what each is told, and the attempts that are made for it.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -9,21 +8,25 @@ use core::fmt::Debug;
 
 use super::job::{Attempt, Job};
 use super::{Law, Short, Tags, Verdict, must};
-use crate::key::Name;
+use crate::few::{Map, Set};
+use crate::idle::Idle;
+use crate::key::{Digest, Name};
 use crate::message::Tag;
 use crate::record::Record;
 use crate::time::Time;
-use crate::turn::{Ending, Event, Failure, ItemKey, Request, Ticket};
+use crate::turn::{Ending, Event, Failure, Group, ItemKey, Request, Ticket};
 
 #[derive(Clone, Debug)]
 pub(super) struct Asks<P> {
-    open: BTreeMap<Ticket, Ask<P>>,
-    ever: BTreeSet<Ticket>,
-    tags: Tags,
-    attempts: BTreeMap<Tag, Attempt<P>>,
+    open: Map<Ticket, Ask<P>>,
+    ever: Set<Ticket>,
+    tags: Idle<Tags>,
+    attempts: Map<Tag, Attempt<P>>,
     /// Aborted ones whose Ended may have been under way.
-    aborted: BTreeSet<Tag>,
-    allowed: BTreeMap<Name, Allowed>,
+    aborted: Set<Tag>,
+    allowed: Map<Name, Allowed>,
+    /// The address groups of those that were met.
+    groups: Map<P, Group>,
 }
 
 /// What was asked for.
@@ -53,19 +56,20 @@ pub(super) struct Allowed {
 impl<P: Copy + Ord + Debug> Asks<P> {
     pub(super) const fn new() -> Self {
         Self {
-            open: BTreeMap::new(),
-            ever: BTreeSet::new(),
-            tags: Tags::new(),
-            attempts: BTreeMap::new(),
-            aborted: BTreeSet::new(),
-            allowed: BTreeMap::new(),
+            open: Map::new(),
+            ever: Set::new(),
+            tags: Idle::new(),
+            attempts: Map::new(),
+            aborted: Set::new(),
+            allowed: Map::new(),
+            groups: Map::new(),
         }
     }
 
     /// A record was seen.
     pub(super) fn learn(&mut self, record: &Record) {
         if let Some(spec) = &record.spec {
-            let allowed = self.allowed.entry(record.function).or_default();
+            let allowed = self.allowed.get_or_default(record.function);
             allowed.said_yes |= spec.idempotent == Some(true);
             allowed.unsaid |= spec.idempotent.is_none();
         }
@@ -86,8 +90,9 @@ impl<P: Copy + Ord + Debug> Asks<P> {
             Request::Call { function, deadline, kept, idempotent } => {
                 Ask::Job(Box::new(Job::call(*function, *deadline, *kept, *idempotent)))
             }
-            Request::Many { function, deadline, .. } => {
-                Ask::Job(Box::new(Job::many(*function, deadline.unwrap_or(Time::NEVER))))
+            Request::Many { function, deadline, quorum, .. } => {
+                let deadline = deadline.unwrap_or(Time::NEVER);
+                Ask::Job(Box::new(Job::many(*function, deadline, *quorum)))
             }
             Request::Cancel(other) => Ask::Cancel(*other, self.open.contains_key(other)),
         };
@@ -150,6 +155,9 @@ impl<P: Copy + Ord + Debug> Asks<P> {
         function: Name,
         deadline: Time,
     ) -> Verdict {
+        let beside = self.job(ticket).is_some_and(|job| !job.many && job.running > 0);
+        let same = |other: &Attempt<P>| other.ticket == ticket && other.host == host;
+        let twice = beside && self.attempts.values().any(same);
         let new = Attempt { ticket, item, host, since: now, status: None };
         self.attempts.insert(attempt, new);
         self.tags.take(attempt)?;
@@ -158,7 +166,8 @@ impl<P: Copy + Ord + Debug> Asks<P> {
             let what = format!("{} is for ticket {ticket}, which runs nothing", Short(attempt));
             return Err((Law::Dispatch, what));
         };
-        job.dispatched(ticket, item, function, deadline, allowed)
+        job.dispatched(ticket, item, function, deadline, allowed)?;
+        must(!twice, Law::Dispatch, || format!("ticket {ticket} is sent twice to {host:?}"))
     }
 
     pub(super) fn head(&mut self, tag: Tag, status: u16) -> Verdict {
@@ -172,15 +181,28 @@ impl<P: Copy + Ord + Debug> Asks<P> {
         must(before.is_none(), Law::Attempt, || format!("{} has a second head", Short(tag)))
     }
 
-    pub(super) fn ended(&mut self, now: Time, tag: Tag, how: Ending) -> Verdict {
+    pub(super) fn ended(
+        &mut self,
+        now: Time,
+        tag: Tag,
+        how: Ending,
+        body: Option<Digest>,
+    ) -> Verdict {
         let Some(attempt) = self.attempts.remove(&tag) else {
             let crossed = self.aborted.remove(&tag);
             return must(crossed, Law::Attempt, || format!("{} ends after its end", Short(tag)));
         };
-        if let Some(job) = self.job(attempt.ticket) {
-            job.ended(now, tag, attempt, how);
+        if let Some(Ask::Job(job)) = self.open.get_mut(&attempt.ticket) {
+            job.ended(now, tag, attempt, how, body, &self.groups);
         }
         Ok(())
+    }
+
+    /// A peer was met: where its group was known, that it can't be told now changes nothing.
+    pub(super) fn met(&mut self, peer: P, group: Option<Group>) {
+        if let Some(group) = group {
+            self.groups.insert(peer, group);
+        }
     }
 
     /// Returns the request that it was for, where that has ended.
@@ -209,12 +231,7 @@ impl<P: Copy + Ord + Debug> Asks<P> {
         event: &Event<P>,
     ) -> Result<Option<(ItemKey, u64)>, (Law, String)> {
         let of_it = if event.is_final() {
-            let ask = self.open.remove(&ticket);
-            if self.open.is_empty() {
-                // An empty map would keep its node: most peers never ask again.
-                self.open = BTreeMap::new();
-            }
-            ask
+            self.open.remove(&ticket)
         } else {
             return self.hears(ticket, event).map(|()| None);
         };

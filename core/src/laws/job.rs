@@ -7,10 +7,14 @@ use core::fmt::Debug;
 
 use super::asks::{Allowed, may_have_run};
 use super::{Law, Short, Verdict, must};
-use crate::key::Name;
+use crate::few::Map;
+use crate::key::{Digest, Name};
 use crate::message::Tag;
 use crate::time::{Span, Time};
-use crate::turn::{Answered, Ending, Failure, Summary, Ticket};
+use crate::turn::{Answered, Ending, Failure, Group, Quorum, Summary, Ticket};
+
+/// Before every other tag.
+const LEAST: Tag = Tag { slot: 0, epoch: 0, incarnation: 0 };
 
 #[derive(Clone, Debug)]
 pub(super) struct Job<P> {
@@ -20,6 +24,8 @@ pub(super) struct Job<P> {
     /// Of a call: whether the host keeps its body, and its caller's word.
     kept: bool,
     idempotent: bool,
+    /// Of a manycall: how many hosts have to give an item the same answer, of how many.
+    quorum: Option<Quorum>,
 
     pub(super) wanted: u64,
     pub(super) came: u64,
@@ -33,8 +39,8 @@ pub(super) struct Job<P> {
     items: BTreeMap<u64, Tried>,
     /// A bit for each item that has its result.
     answered: Vec<u64>,
-    /// Attempts that ended with a whole answer that was not told yet.
-    complete: BTreeMap<Tag, Complete<P>>,
+    /// Attempts that ended with a whole answer, by their items, which have no result yet.
+    complete: BTreeMap<(u64, Tag), Complete<P>>,
     /// The attempt whose answer a caller gets.
     head: Option<Tag>,
     hosts: BTreeSet<P>,
@@ -61,25 +67,35 @@ struct Tried {
 
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 struct Complete<P> {
-    item: u64,
     host: P,
     status: u16,
     took: Span,
+    body: Option<Digest>,
+    /// Whether it is the first of its host and of its address group.
+    is_voice: bool,
+}
+
+impl<P> Complete<P> {
+    fn is_like(&self, other: &Self) -> bool {
+        let known = self.is_voice && other.is_voice && self.body.is_some();
+        known && (other.status, other.body) == (self.status, self.body)
+    }
 }
 
 impl<P: Copy + Ord + Debug> Job<P> {
     pub(super) fn call(function: Name, deadline: Time, kept: bool, idempotent: bool) -> Self {
-        let one = Self { came: 1, wanted: 1, ended: true, ..Self::many(function, deadline) };
+        let one = Self { came: 1, wanted: 1, ended: true, ..Self::many(function, deadline, None) };
         Self { many: false, kept, idempotent, ..one }
     }
 
-    pub(super) fn many(function: Name, deadline: Time) -> Self {
+    pub(super) fn many(function: Name, deadline: Time, quorum: Option<Quorum>) -> Self {
         Self {
             many: true,
             function,
             deadline,
             kept: true,
             idempotent: false,
+            quorum: quorum.filter(|quorum| quorum.agree() > 1),
             wanted: 0,
             came: 0,
             ended: false,
@@ -123,7 +139,9 @@ impl<P: Copy + Ord + Debug> Job<P> {
         let repeats = self.may_repeat(allowed);
         self.running += 1;
         self.sum.attempts += 1;
-        let hedges = self.items.get(&item).is_some_and(|tried| tried.running > 0);
+        let runs = self.items.get(&item).map_or(0, |tried| usize::from(tried.running));
+        let needed = self.quorum.map_or(1, |quorum| usize::from(quorum.agree()));
+        let hedges = runs + self.alike(item) >= needed;
         self.sum.hedged += u64::from(hedges);
         let tried = self.items.entry(item).or_default();
         let before = *tried;
@@ -142,12 +160,26 @@ impl<P: Copy + Ord + Debug> Job<P> {
         })
     }
 
-    pub(super) fn ended(&mut self, now: Time, tag: Tag, attempt: Attempt<P>, how: Ending) {
+    pub(super) fn ended(
+        &mut self,
+        now: Time,
+        tag: Tag,
+        attempt: Attempt<P>,
+        how: Ending,
+        body: Option<Digest>,
+        groups: &Map<P, Group>,
+    ) {
         let Attempt { item, host, since, status, .. } = attempt;
         let started = match (how, status) {
             (Ending::Complete, Some(status)) => {
                 let took = now.since(since);
-                self.complete.insert(tag, Complete { item, host, status, took });
+                let group = groups.get(&host);
+                let is_one = |other: &Complete<P>| {
+                    other.host == host || group.is_some() && groups.get(&other.host) == group
+                };
+                let is_voice = !self.complete_of(item).any(is_one);
+                let complete = Complete { host, status, took, body, is_voice };
+                self.complete.insert((item, tag), complete);
                 true
             }
             (Ending::Complete | Ending::Cut | Ending::MayHaveStarted, _) => true,
@@ -194,7 +226,7 @@ impl<P: Copy + Ord + Debug> Job<P> {
     }
 
     pub(super) fn done(&self, ticket: Ticket) -> Verdict {
-        let complete = self.head.and_then(|head| self.complete.get(&head));
+        let complete = self.head.and_then(|head| self.complete.get(&(0, head)));
         must(complete.is_some(), Law::Execution, || {
             let head = self.head.map(|tag| format!("{}", Short(tag)));
             let head = head.as_deref().unwrap_or("none");
@@ -226,8 +258,22 @@ impl<P: Copy + Ord + Debug> Job<P> {
             let made = tried.attempts;
             format!("item {item} of ticket {ticket} took {made} attempts, not {attempts}")
         })?;
+        let alike = self.alike(item);
+        let voices = self.complete_of(item).filter(|complete| complete.is_voice).count();
+        let complete = self.complete_of_attempt(item, result);
+        self.forget(item);
+        if let Some(quorum) = self.quorum {
+            let enough = alike >= usize::from(quorum.agree());
+            let lawful = enough == result.is_ok() && voices <= usize::from(quorum.of());
+            must(lawful, Law::Quorum, || {
+                format!(
+                    "item {item} of ticket {ticket} ends in {result:?}, with {alike} hosts alike \
+                     of {voices}, where {quorum:?} is wanted"
+                )
+            })?;
+        }
         match result {
-            Ok(answered) => self.answered(ticket, item, answered),
+            Ok(answered) => self.answered(ticket, item, answered, complete),
             Err(why) => {
                 let unknown = may_have_run(why);
                 self.sum.unknown += u64::from(unknown);
@@ -239,20 +285,64 @@ impl<P: Copy + Ord + Debug> Job<P> {
         }
     }
 
-    fn answered(&mut self, ticket: Ticket, item: u64, answered: &Answered<P>) -> Verdict {
+    fn complete_of(&self, item: u64) -> impl Iterator<Item = &Complete<P>> {
+        let from = self.complete.range((item, LEAST)..);
+        from.take_while(move |((of, _), _)| *of == item).map(|(_, complete)| complete)
+    }
+
+    /// How many hosts gave an item the same answer, at most.
+    fn alike(&self, item: u64) -> usize {
+        if self.quorum.is_none() {
+            return 0;
+        }
+        let like = |one: &Complete<P>| self.complete_of(item).filter(|it| it.is_like(one)).count();
+        self.complete_of(item).map(like).max().unwrap_or(0)
+    }
+
+    /// The answer that an item's result is said to be, if there is one that counts.
+    fn complete_of_attempt(
+        &self,
+        item: u64,
+        result: &Result<Answered<P>, Failure>,
+    ) -> Option<Complete<P>> {
+        let attempt = result.as_ref().ok()?.attempt;
+        let complete = self.complete.get(&(item, attempt)).copied()?;
+        let alike = self.complete_of(item).filter(|it| it.is_like(&complete)).count();
+        let enough = self.quorum.is_none_or(|quorum| alike >= usize::from(quorum.agree()));
+        enough.then_some(complete)
+    }
+
+    fn forget(&mut self, item: u64) {
+        while let Some((at, _)) = self.complete.range((item, LEAST)..).next()
+            && at.0 == item
+        {
+            let at = *at;
+            self.complete.remove(&at);
+        }
+    }
+
+    fn answered(
+        &mut self,
+        ticket: Ticket,
+        item: u64,
+        answered: &Answered<P>,
+        is: Option<Complete<P>>,
+    ) -> Verdict {
         let Answered { attempt, host, status, took } = *answered;
         self.hosts.insert(host);
         self.sum.succeeded += u64::from(status < 400);
         self.sum.failed += u64::from(status >= 400);
-        let is = self.complete.remove(&attempt);
-        must(is == Some(Complete { item, host, status, took }), Law::Execution, || {
+        let says = is.map(|is| (is.host, is.status, is.took));
+        must(says == Some((host, status, took)), Law::Execution, || {
             let says = format!("item {item} of ticket {ticket} is answered by {}", Short(attempt));
             match is {
-                Some(Complete { item, host: by, status: is, took: after }) => format!(
-                    "{says}: {status} by {host:?} after {took:?}, which answered item {item}: {is} \
-                     by {by:?} after {after:?}"
+                Some(Complete { host: by, status: is, took: after, .. }) => format!(
+                    "{says}: {status} by {host:?} after {took:?}, which answered {is} by {by:?} \
+                     after {after:?}"
                 ),
-                None => format!("{says}, which has no whole answer, or was told before"),
+                None => {
+                    format!("{says}, which has no whole answer that counts, or was told before")
+                }
             }
         })
     }

@@ -1,12 +1,13 @@
 //! What was asked of a core by peers, what it keeps, and what it says of that.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
 use super::{Law, Short, Tags, Verdict, must};
+use crate::few::Map;
 use crate::key::Name;
 use crate::message::{Answer, Query, Tag};
 use crate::turn::{Item, ItemKey};
@@ -54,10 +55,10 @@ type Due = (Kind, Option<(Name, u64)>);
 
 #[derive(Clone, Debug)]
 pub(super) struct Store<P> {
-    due: BTreeMap<(P, Tag), VecDeque<Due>>,
+    due: Map<(P, Tag), VecDeque<Due>>,
     tags: Tags,
-    keeping: BTreeMap<Tag, Keeping>,
-    items: BTreeMap<ItemKey, Kept>,
+    keeping: Map<Tag, Keeping>,
+    items: Map<ItemKey, Kept>,
 }
 
 #[derive(Clone, Debug)]
@@ -82,16 +83,11 @@ struct Kept {
 
 impl<P: Copy + Ord + Debug> Store<P> {
     pub(super) const fn new() -> Self {
-        Self {
-            due: BTreeMap::new(),
-            tags: Tags::new(),
-            keeping: BTreeMap::new(),
-            items: BTreeMap::new(),
-        }
+        Self { due: Map::new(), tags: Tags::new(), keeping: Map::new(), items: Map::new() }
     }
 
     pub(super) fn asked(&mut self, from: P, tag: Tag, kind: Kind, record: Option<(Name, u64)>) {
-        self.due.entry((from, tag)).or_default().push_back((kind, record));
+        self.due.get_or_default((from, tag)).push_back((kind, record));
     }
 
     pub(super) fn answers(&mut self, to: P, tag: Tag, answer: &Answer<P>) -> Verdict {
@@ -135,13 +131,13 @@ impl<P: Copy + Ord + Debug> Store<P> {
 
     pub(super) fn restored(&mut self, item: &Item) {
         let version = Some(item.record().version);
-        let kept = self.items.entry(item.key()).or_default();
+        let kept = self.items.get_or_default(item.key());
         (kept.version, kept.told) = (version, version);
     }
 
     pub(super) fn keep(&mut self, tag: Tag, item: &Item) -> Verdict {
         let (key, version) = (item.key(), item.record().version);
-        let kept = self.items.entry(key).or_default();
+        let kept = self.items.get_or_default(key);
         let before = kept.told;
         kept.told = before.max(Some(version));
         kept.open += 1;
@@ -158,7 +154,7 @@ impl<P: Copy + Ord + Debug> Store<P> {
         let Some(Keeping { key, version, forgotten }) = self.keeping.remove(&tag) else {
             return Err((Law::Keep, format!("{} was not being kept", Short(tag))));
         };
-        let kept = self.items.entry(key).or_default();
+        let kept = self.items.get_or_default(key);
         kept.open = kept.open.saturating_sub(1);
         if ok && kept.forgotten == forgotten {
             kept.version = kept.version.max(Some(version));

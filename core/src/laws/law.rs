@@ -36,6 +36,7 @@ laws! {
     Credit "credit" "Items come as far as they are wanted, results are taken as far as they are told."
     OneResult "one-result" "Each item that came has exactly one result, and the totals are theirs."
     Execution "execution" "An answer is that of an attempt of the same request and item, as it ended."
+    Quorum "quorum" "An item is answered if, and only if, enough hosts of distinct groups gave that answer."
     Dispatch "dispatch" "An attempt is for an open request, its function, an item that came, in its time."
     Attempt "attempt" "An attempt ends in one Ended or one Abort; nothing follows either."
     Aborted "aborted" "What runs for a request that ends is aborted in the same turn."

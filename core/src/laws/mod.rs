@@ -13,12 +13,12 @@ mod serving;
 mod tags;
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::{self, Debug};
 
+use crate::few::Map;
 use crate::idle::{Empty, Idle};
 use crate::message::{Answer, Message, Query, Tag};
 use crate::record::{Load, Record};
@@ -90,10 +90,19 @@ struct Open<P> {
     serving: Idle<Serving>,
     store: Store<P>,
     /// Dials under way, each since when.
-    dials: BTreeMap<Tag, Time>,
+    dials: Map<Tag, Time>,
     /// What this turn must do yet.
-    owed: Vec<Owed>,
-    breaches: Vec<Breach<P>>,
+    owed: Idle<Vec<Owed>>,
+    breaches: Idle<Vec<Breach<P>>>,
+}
+
+impl<P> Open<P> {
+    /// What had to follow has followed.
+    fn pay(&mut self, paid: Owed) {
+        if !self.owed.is_empty() {
+            self.owed.retain(|owed| *owed != paid);
+        }
+    }
 }
 
 /// What has to follow within the turn.
@@ -107,7 +116,7 @@ enum Owed {
     Cancel(Tag),
 }
 
-impl<P: Copy + Ord + Debug> Laws<P> {
+impl<P: Copy + Ord + Debug + 'static> Laws<P> {
     /// The judge of a core that may run `slots` calls at once.
     pub const fn new(me: P, slots: u16) -> Self {
         Self {
@@ -153,25 +162,37 @@ impl<P: Copy + Ord + Debug> Laws<P> {
                 Ok(())
             }
             // A query's absence is the peer's matter; what is said of peers binds nobody.
-            Input::Failed { .. } | Input::Unreached { .. } | Input::Met { .. } => Ok(()),
+            Input::Failed { .. } | Input::Unreached { .. } => Ok(()),
+            Input::Met { peer, group, .. } => {
+                if group.is_some() {
+                    self.open().asks.met(*peer, *group);
+                }
+                Ok(())
+            }
             Input::Dialled { tag, .. } => {
                 let dialled = self.open().dials.remove(tag);
                 must(dialled.is_some(), Law::Dial, || format!("{} was not dialled", Short(*tag)))
             }
             Input::Head { attempt, status, .. } => self.open().asks.head(*attempt, *status),
-            Input::Ended { attempt, how } => self.open().asks.ended(now, *attempt, *how),
+            Input::Ended { attempt, how, body } => {
+                self.open().asks.ended(now, *attempt, *how, *body)
+            }
             Input::Arrived { call, function, left, .. } => {
                 self.open().serving.arrived(*call, *function, now + *left)
             }
             Input::Gone { call } => {
                 let open = self.open();
-                open.owed.extend(open.serving.gone(*call).map(Owed::Cancel));
+                if let Some(job) = open.serving.gone(*call) {
+                    open.owed.push(Owed::Cancel(job));
+                }
                 Ok(())
             }
             Input::RanHead { job } => {
                 let open = self.open();
                 let respond = open.serving.ran_head(*job)?;
-                open.owed.extend(respond.map(Owed::Respond));
+                if let Some(call) = respond {
+                    open.owed.push(Owed::Respond(call));
+                }
                 Ok(())
             }
             Input::RanEnd { job } => self.open().serving.ran_end(*job),
@@ -278,7 +299,8 @@ impl<P: Copy + Ord + Debug> Laws<P> {
                 let crosses = self.crosses;
                 let open = self.open();
                 let orphaned = open.asks.abort(*attempt, crosses)?;
-                for owed in &mut open.owed {
+                let owed = if open.owed.is_empty() { &mut [][..] } else { &mut open.owed[..] };
+                for owed in owed {
                     if let Owed::Aborts(ticket, n) = owed
                         && orphaned == Some(*ticket)
                     {
@@ -298,13 +320,13 @@ impl<P: Copy + Ord + Debug> Laws<P> {
             }
             Effect::Respond { call, load, .. } => {
                 let open = self.open();
-                open.owed.retain(|owed| *owed != Owed::Respond(*call));
+                open.pay(Owed::Respond(*call));
                 open.serving.respond(*call)?;
                 self.says_load(*load)
             }
             Effect::Cancel { job } => {
                 let open = self.open();
-                open.owed.retain(|owed| *owed != Owed::Cancel(*job));
+                open.pay(Owed::Cancel(*job));
                 open.serving.cancel(*job)
             }
             Effect::Install { tag, record } => {
@@ -333,7 +355,7 @@ impl<P: Copy + Ord + Debug> Laws<P> {
                 })
             }
             // Words to a watcher bind nobody.
-            Effect::Note(_) => Ok(()),
+            Effect::Renew(_) | Effect::Note(_) => Ok(()),
         }
     }
 
@@ -403,9 +425,9 @@ impl<P: Copy + Ord + Debug> Laws<P> {
                 asks: Asks::new(),
                 serving: Idle::new(),
                 store: Store::new(),
-                dials: BTreeMap::new(),
-                owed: Vec::new(),
-                breaches: Vec::new(),
+                dials: Map::new(),
+                owed: Idle::new(),
+                breaches: Idle::new(),
             })
         })
     }
@@ -428,7 +450,12 @@ impl<P: Copy + Ord + Debug> Laws<P> {
         let Some(open) = &mut self.open else {
             return;
         };
-        for owed in core::mem::take(&mut open.owed) {
+        if open.owed.is_empty() {
+            return;
+        }
+        let all = core::mem::take(&mut *open.owed);
+        open.owed.release();
+        for owed in all {
             match owed {
                 Owed::Aborts(_, 0) => {}
                 Owed::Aborts(ticket, n) => self.judge(Err((
@@ -483,7 +510,7 @@ impl<P: Copy + Ord + Debug> Laws<P> {
 
     /// Takes what was broken since the last time.
     pub fn take_breaches(&mut self) -> Vec<Breach<P>> {
-        self.open.as_mut().map_or_else(Vec::new, |open| core::mem::take(&mut open.breaches))
+        self.open.as_mut().map_or_else(Vec::new, |open| core::mem::take(&mut *open.breaches))
     }
 }
 

@@ -1,11 +1,11 @@
 //! The calls that a core serves, and what is installed to serve them.
 
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::{Law, Short, Tags, Verdict, must};
+use crate::few::{Map, Set};
 use crate::idle::Empty;
 use crate::key::{Digest, Name};
 use crate::message::Tag;
@@ -15,19 +15,19 @@ use crate::turn::{Call, Got};
 
 #[derive(Clone, Debug)]
 pub(super) struct Serving {
-    calls: BTreeMap<Call, Arrived>,
+    calls: Map<Call, Arrived>,
     /// Calls that are neither run nor refused.
     waiting: u64,
     tags: Tags,
-    running: BTreeMap<Tag, Running>,
+    running: Map<Tag, Running>,
     /// Of fetches and installs.
     work_tags: Tags,
     /// Each since when.
-    fetching: BTreeMap<Tag, (Digest, Time)>,
+    fetching: Map<Tag, (Digest, Time)>,
     /// Code that is here.
-    code: BTreeSet<Digest>,
-    installing: BTreeMap<Tag, ((Name, u64), Time)>,
-    installed: BTreeSet<(Name, u64)>,
+    code: Set<Digest>,
+    installing: Map<Tag, ((Name, u64), Time)>,
+    installed: Set<(Name, u64)>,
 }
 
 #[derive(Clone, Debug)]
@@ -60,15 +60,15 @@ impl Empty for Serving {
 impl Serving {
     pub(super) const fn new() -> Self {
         Self {
-            calls: BTreeMap::new(),
+            calls: Map::new(),
             waiting: 0,
             tags: Tags::new(),
-            running: BTreeMap::new(),
+            running: Map::new(),
             work_tags: Tags::new(),
-            fetching: BTreeMap::new(),
-            code: BTreeSet::new(),
-            installing: BTreeMap::new(),
-            installed: BTreeSet::new(),
+            fetching: Map::new(),
+            code: Set::new(),
+            installing: Map::new(),
+            installed: Set::new(),
         }
     }
 

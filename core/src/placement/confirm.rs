@@ -72,9 +72,11 @@ impl<P: Peer> Core<P> {
         let mates = hosts.chain(confirmed).filter(|host| *host != peer).take(MATES_MAX);
         let mates: Vec<P> = mates.collect();
         let mut sources = Vec::new();
-        for source in [self.me].iter().chain(&placement.mates).chain(&placement.before) {
-            if sources.len() < SOURCES_MAX && *source != peer && !sources.contains(source) {
-                sources.push(*source);
+        let me = [self.me].into_iter().filter(|_| placement.gives);
+        let others = placement.mates.iter().chain(&placement.before).copied();
+        for source in me.chain(others) {
+            if sources.len() < SOURCES_MAX && source != peer && !sources.contains(&source) {
+                sources.push(source);
             }
         }
         if peer == self.me {

@@ -44,14 +44,14 @@ proptest! {
                     prop_assert_eq!(providers.of(worth.2, ME, now).any(|p| p == P(peer)), noted);
                 }
             }
-            let all = providers.by_name.values();
-            let entries: usize = all.clone().map(|named| named.peers.len()).sum();
+            let all: Vec<_> = providers.by_name.values().collect();
+            let entries: usize = all.iter().map(|named| named.peers.len()).sum();
             prop_assert_eq!(entries, providers.entries);
             prop_assert!(entries <= BOUNDS.entries);
-            prop_assert!(all.clone().all(|named| (1..=3).contains(&named.peers.len())));
+            prop_assert!(all.iter().all(|named| (1..=3).contains(&named.peers.len())));
             for named in all {
-                for (peer, _) in &named.peers {
-                    prop_assert!((1..=4).contains(&providers.provided_by(*peer)));
+                for one in &named.peers {
+                    prop_assert!((1..=4).contains(&providers.provided_by(one.peer)));
                 }
             }
             // The index says what a scan would.

@@ -1,6 +1,6 @@
 //! Users' requests, their items and attempts.
 
-use peerless_core::{Answered, Ending, Event, Failure, Refusal, Summary};
+use peerless_core::{Answered, Digest, Ending, Event, Failure, Group, Quorum, Refusal, Summary};
 
 use super::*;
 
@@ -23,7 +23,8 @@ fn call(kept: bool, idempotent: bool) -> Input<P> {
 
 /// Ticket 1 calls many, and wants two items.
 fn many() -> [Step; 2] {
-    let ask = Input::Ask(1, Request::Many { function: F, deadline: None, retries: 3 });
+    let ask =
+        Input::Ask(1, Request::Many { function: F, deadline: None, retries: 3, quorum: None });
     [ask.into(), Effect::Want { ticket: 1, n: 2 }.into()]
 }
 
@@ -48,7 +49,7 @@ fn head(attempt: u32) -> Input<P> {
 }
 
 fn ended(attempt: u32, how: Ending) -> Input<P> {
-    Input::Ended { attempt: tag(attempt), how }
+    Input::Ended { attempt: tag(attempt), how, body: None }
 }
 
 fn abort(attempt: u32) -> Effect<P> {
@@ -110,6 +111,7 @@ pub(super) fn streams() -> Vec<Stream> {
     let mut streams = requests();
     streams.extend(attempts());
     streams.extend(results());
+    streams.extend(quorums());
     streams
 }
 
@@ -266,6 +268,14 @@ fn attempts() -> Vec<Stream> {
                 failed(Failure::Late)
             ],
         ),
+        ("lawful: two at once, on two hosts", {
+            let begin = steps![call(true, true), dispatch(0, 0, 1), dispatch(1, 0, 2)];
+            all([begin, steps![abort(0), abort(1), failed(Failure::Late)]])
+        }),
+        ("two at once on one host", {
+            let begin = steps![call(true, true), dispatch(0, 0, 1), dispatch(1, 0, 1)];
+            all([begin, steps![abort(0), abort(1), failed(Failure::Late)]])
+        }),
     ]
 }
 
@@ -322,6 +332,47 @@ fn results() -> Vec<Stream> {
         ("a result while an attempt runs", {
             let begin = steps![items(1, true), dispatch(0, 0, 1), fails(0, Failure::Late, 1)];
             all([many().into(), begin, steps![abort(0), finished(0, 1, 1, 0)]])
+        }),
+    ]
+}
+
+/// One item, which two hosts of three have to answer alike.
+fn quorums() -> Vec<Stream> {
+    let quorum = Quorum::new(2, 3);
+    let ask = || Input::Ask(1, Request::Many { function: F, deadline: None, retries: 3, quorum });
+    let whole = |attempt, body: u8| {
+        let body = Some(Digest([body; 32]));
+        Input::Ended { attempt: tag(attempt), how: Ending::Complete, body }
+    };
+    // As many hosts as there are bodies.
+    let answered = |bodies: &[u8]| {
+        let mut steps = steps![seen(None), ask(), Effect::Want { ticket: 1, n: 1 }, items(1, true)];
+        for (n, body) in (0..).zip(bodies) {
+            let host = n as u8 + 1;
+            steps.extend(steps![dispatch(n, 0, host), head(n), whole(n, *body)]);
+        }
+        steps
+    };
+    let met =
+        |peer| Input::Met { peer: P(peer), serves: false, group: Some(Group(7)), relayed: false };
+    let told = |attempt: u32, attempts: u16| {
+        let host = P(attempt as u8 + 1);
+        let answered = Answered { attempt: tag(attempt), host, status: 200, took: Span::ZERO };
+        let item = Event::Item { index: 0, result: Ok(answered), attempts };
+        steps![tell(1, item), finished(1, 0, attempts.into(), 1)]
+    };
+    let lost = |attempts: u16| {
+        steps![fails(0, Failure::NoQuorum, attempts), finished(0, 1, attempts.into(), 0)]
+    };
+    vec![
+        ("lawful: two agree", all([answered(&[0, 1, 1]), told(1, 3)])),
+        ("lawful: no two agree", all([answered(&[0, 1, 2]), lost(3)])),
+        ("one host's word for two", all([answered(&[0]), told(0, 1)])),
+        ("the word of whom the others deny", all([answered(&[0, 1, 1]), told(0, 3)])),
+        ("no quorum, where there is one", all([answered(&[1, 1]), lost(2)])),
+        ("four are heard of three", all([answered(&[0, 1, 2, 1]), told(1, 4)])),
+        ("two of one group agree", {
+            all([steps![met(1), met(2)], answered(&[1, 1]), told(0, 2)])
         }),
     ]
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use peerless_core::random::Random;
 use peerless_core::{
     Answer, Config, Content, Core, Decline, Dialled, Digest, Effect, Ending, Got, Group, Input,
-    Item, Load, Message, Name, Owner, Query, Rank, Record, Refusal, Request, Runtime, Span, Spec,
-    Stay, Tag, Target, Ticket, Time, Turn,
+    Item, Load, Message, Name, Owner, Query, Quorum, Rank, Record, Refusal, Request, Runtime, Span,
+    Spec, Stay, Tag, Target, Ticket, Time, Turn,
 };
 
 use crate::world::{OWNER, P, host, name};
@@ -210,7 +210,8 @@ impl<'a> Choices<'a> {
             }
             7 => {
                 let deadline = self.coin().then(|| Time(self.number()));
-                Request::Many { function, deadline, retries: self.byte() }
+                let quorum = Quorum::new(self.byte() % 8, self.byte() % 32);
+                Request::Many { function, deadline, retries: self.byte(), quorum }
             }
             8 => Request::Drain,
             _ => Request::Cancel(self.ticket()),
@@ -272,7 +273,10 @@ impl<'a> Choices<'a> {
                 let stay = self.coin().then_some(Stay { waited, ran });
                 Input::Head { attempt, status: self.short(), load, stay }
             }
-            15 => Input::Ended { attempt: self.tag(), how: self.ending() },
+            15 => {
+                let body = self.coin().then(|| Digest([self.below(2); 32]));
+                Input::Ended { attempt: self.tag(), how: self.ending(), body }
+            }
             16 => {
                 self.calls += 1;
                 let (call, from, function) = (self.calls, P(self.below(16)), self.function());

@@ -59,6 +59,16 @@ impl Caller {
         })
     }
 
+    /// The final word on a request, if that was said.
+    fn told_last(&mut self, ticket: Ticket) -> Option<Event<P>> {
+        self.take(|effect| match effect {
+            Effect::Tell(other, event) if *other == ticket && event.is_final() => {
+                Some(event.clone())
+            }
+            _ => None,
+        })
+    }
+
     fn found(&mut self, from: P, tag: Tag, hosts: &[P], record: &Arc<Record>) {
         let (hosts, record) = (hosts.to_vec(), Some(record.clone()));
         let answer = Answer::Found { closer: vec![], hosts, record, load: Load::default() };
@@ -86,7 +96,7 @@ fn a_liar_who_names_dead_hosts_does_not_end_a_call() {
         } else if let Some((to, attempt)) = caller.calls() {
             if dead.contains(&to) {
                 let how = Ending::NotSent { spent: false };
-                caller.input(Input::Ended { attempt, how });
+                caller.input(Input::Ended { attempt, how, body: None });
             } else {
                 reached = Some(to);
                 break;
@@ -94,6 +104,38 @@ fn a_liar_who_names_dead_hosts_does_not_end_a_call() {
         }
     }
     assert_eq!(reached, Some(P(5)), "{:?}", caller.told(1));
+}
+
+/// The same for a manycall, by one who is the only one to answer, and names others each time: its items
+/// fail when no host was reached for as long as hosts are looked for.
+#[test]
+fn a_liar_who_names_ever_new_dead_hosts_does_not_hold_a_manycall() {
+    const LIAR: P = P(1);
+    let config = Config { hostless_max: Span::secs(20), ..small() };
+    let mut caller = Caller::new(config, &[LIAR]);
+    let record = record(FUNCTION, 1, 1);
+    let request = Request::Many { function: FUNCTION, deadline: None, retries: 3, quorum: None };
+    caller.input(Input::Ask(1, request));
+    caller.input(Input::Items { ticket: 1, n: 2, ended: true });
+    let mut dead = (8..=255).cycle().map(P);
+    while caller.now < Time(0) + Span::secs(30) {
+        if let Some((to, tag)) = caller.asks_for_hosts() {
+            let hosts = [dead.next(), dead.next()].map(|host| host.expect("it never ends"));
+            caller.found(to, tag, if to == LIAR { &hosts } else { &[] }, &record);
+        } else if let Some((_, attempt)) = caller.calls() {
+            let how = Ending::NotSent { spent: false };
+            caller.input(Input::Ended { attempt, how, body: None });
+        } else {
+            caller.now = caller.now + Span::ms(100);
+            caller.input(Input::Wake);
+        }
+        if let Some(Event::Finished(summary)) = caller.told_last(1) {
+            assert_eq!((summary.items, summary.failed), (2, 2));
+            assert!(caller.now > Time(0) + Span::secs(20), "{:?}", caller.now);
+            return;
+        }
+    }
+    panic!("it is still looking for hosts");
 }
 
 /// What one call saw of a host, the next one knows: it goes where less is under way, and where nothing
@@ -117,7 +159,7 @@ fn calls_know_of_each_other() {
     let answer = |caller: &mut Caller, attempt| {
         let (status, load, stay) = (200, None, None);
         caller.input(Input::Head { attempt, status, load, stay });
-        caller.input(Input::Ended { attempt, how: Ending::Complete });
+        caller.input(Input::Ended { attempt, how: Ending::Complete, body: None });
     };
     for _ in 0..8 {
         let ((a, first), (b, second)) = (call(&mut caller), call(&mut caller));
@@ -137,7 +179,7 @@ fn calls_know_of_each_other() {
     }
     assert_eq!(to_slow, 0, "{slow:?} took long");
     let (dead, attempt) = call(&mut caller);
-    caller.input(Input::Ended { attempt, how: Ending::MayHaveStarted });
+    caller.input(Input::Ended { attempt, how: Ending::MayHaveStarted, body: None });
     caller.now = caller.now + Span::secs(1);
     for _ in 0..8 {
         let (to, attempt) = call(&mut caller);

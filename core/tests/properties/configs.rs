@@ -19,6 +19,7 @@ const SPANS: &[fn(&mut Config) -> &mut Span] = &[
     |c| &mut c.deploy_grace,
     |c| &mut c.place_timeout,
     |c| &mut c.probe_period,
+    |c| &mut c.guard_period,
     |c| &mut c.rank_delay,
     |c| &mut c.repair_backoff,
     |c| &mut c.retire_after,

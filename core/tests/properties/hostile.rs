@@ -8,7 +8,7 @@ use peerless_core::laws::Laws;
 use peerless_core::random::Random;
 use peerless_core::{
     Answer, Config, Core, Dialled, Digest, Effect, Ending, Event, Got, Group, Input, Item, Message,
-    Name, Query, Record, Request, Setup, Span, Spec, Tag, Ticket, Time, Turn,
+    Name, Query, Quorum, Record, Request, Setup, Span, Spec, Tag, Ticket, Time, Turn,
 };
 
 use super::bytes::{Choices, small};
@@ -131,7 +131,9 @@ impl<'a> Machine<'a> {
             4 | 5 => {
                 let late = self.now + Span::secs(u64::from(self.bytes.byte()));
                 let deadline = self.bytes.coin().then_some(late);
-                Request::Many { function, deadline, retries: self.bytes.below(4) }
+                let retries = self.bytes.below(4);
+                let quorum = Quorum::new(self.bytes.below(4), self.bytes.below(6));
+                Request::Many { function, deadline, retries, quorum }
             }
             6 if !self.asked.is_empty() => {
                 let at = usize::from(self.bytes.byte()) % self.asked.len();
@@ -260,7 +262,8 @@ impl<'a> Machine<'a> {
             (true, _) => Ending::Complete,
             (false, _) => self.bytes.ending(),
         };
-        Some(Input::Ended { attempt, how })
+        let body = (how == Ending::Complete).then(|| Digest([self.bytes.below(2); 32]));
+        Some(Input::Ended { attempt, how, body })
     }
 
     fn arrives(&mut self) -> Input<P> {
@@ -402,6 +405,7 @@ impl<'a> Machine<'a> {
             Effect::WakeAt(at) => self.wake = at,
             Effect::Dial { tag, .. } => self.dials.push(tag),
             Effect::Send { message: Message::Answer(..), .. }
+            | Effect::Renew(_)
             | Effect::Forget(_)
             | Effect::Note(_) => {}
         }
@@ -441,7 +445,8 @@ impl<'a> Machine<'a> {
             return Some(Input::Items { ticket: *ticket, n: 0, ended: true });
         }
         if let Some((attempt, _)) = self.attempts.pop_first() {
-            return Some(Input::Ended { attempt, how: Ending::MayHaveStarted });
+            let how = Ending::MayHaveStarted;
+            return Some(Input::Ended { attempt, how, body: None });
         }
         if let Some((job, _)) = self.jobs.pop_first() {
             return Some(Input::RanEnd { job });

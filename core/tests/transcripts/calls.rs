@@ -1,8 +1,10 @@
 //! One call: finding a host, another host, and a host's own queue.
 
-use peerless_core::{Config, Request, Setup, Span};
+use std::sync::Arc;
 
-use crate::world::{World, host, name, record, small};
+use peerless_core::{Config, Owner, Query, Record, Request, Setup, Span};
+
+use crate::world::{OWNER, World, function, host, name, record, small};
 
 /// A node that knows nothing of the function finds its first host and calls it.
 pub fn from_nowhere() -> String {
@@ -50,6 +52,29 @@ pub fn deadline() -> String {
     for idempotent in [false, true] {
         world.ask(9, Request::Call { function, deadline, kept: true, idempotent });
         world.pass(Span::secs(15));
+    }
+    world.rest()
+}
+
+/// One host takes five seconds, and the function is given eight. Where it may be run twice, another host
+/// is called after one second, and its answer wins; the next call knows who is slow. Where it must not,
+/// the first is waited for.
+pub fn hedged() -> String {
+    let mut world = World::new(small());
+    let setup = |peer| if peer < 8 { host(1, 1, 4) } else { host(0, 0, 0) };
+    world.converged_as(&[0, 1, 4, 5, 8, 9], setup);
+    for (letter, twice) in [('f', true), ('g', false)] {
+        world.slow.clear();
+        let mut record = function(name(letter, 5), 1, (2, 2));
+        record.spec.as_mut().expect("it can run").idempotent = Some(twice);
+        let record: Arc<Record> = Arc::new(record);
+        world.given(0, &record);
+        world.slow.insert(5, Span::secs(5));
+        world.slow.insert(4, Span::secs(5));
+        world.call(9, record.function, Span::secs(8));
+        world.pass(Span::ms(20));
+        world.slow.clear();
+        world.pass(Span::secs(8));
     }
     world.rest()
 }
@@ -121,6 +146,30 @@ pub fn queue() -> String {
     world.rest()
 }
 
+/// One slot, a queue of five. Who floods leaves places for another caller; and callers of one owner's
+/// functions together leave one for another owner's, whose call is next.
+pub fn shares() -> String {
+    let mut world = World::new(small());
+    let setup = |peer| match peer {
+        5 => Setup { owner: Some(OWNER), ..host(1, 5, 4) },
+        _ => Setup::default(),
+    };
+    world.converged_as(&[0, 1, 5, 8, 9], setup);
+    let (f, g) = (name('f', 5), name('g', 5));
+    world.given(0, &record(f, 1, 1));
+    let other = Owner([7; 32]);
+    world.given(0, &Arc::new(Record { owner: other, ..function(g, 1, (1, 1)) }));
+    for _ in 0..6 {
+        world.call(5, f, Span::secs(5));
+        world.deliver();
+    }
+    world.call(9, f, Span::secs(5));
+    world.pass(Span::ms(10));
+    world.call(8, g, Span::secs(5));
+    world.pass(Span::secs(2));
+    world.rest()
+}
+
 /// Whoever cancels hears so, and what runs for it is stopped.
 pub fn cancel() -> String {
     let mut world = World::new(small());
@@ -137,6 +186,27 @@ pub fn cancel() -> String {
     world.deliver();
     world.ask(1, Request::Cancel(many));
     world.pass(Span::secs(5));
+    world.rest()
+}
+
+/// Nobody knows a function: for a second it is not searched for again, unless it is heard of.
+pub fn unknown_again() -> String {
+    let mut world = World::new(Config { k: 3, ..small() });
+    world.converged(&[0, 4, 5, 6, 7], &host(1, 1, 4));
+    let f = name('f', 5);
+    world.call(0, f, Span::secs(9));
+    world.deliver();
+    world.pass(Span::ms(900));
+    world.ask(0, Request::Hosts(f));
+    world.many(0, f, 2, 3);
+    world.pass(Span::ms(100));
+    world.ask(0, Request::Hosts(f));
+    world.deliver();
+    world.given(5, &record(f, 1, 1));
+    world.query(5, 0, Query::Store(record(f, 1, 1)));
+    world.deliver();
+    world.call(0, f, Span::secs(9));
+    world.pass(Span::secs(3));
     world.rest()
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use peerless_core::{Record, Span};
+use peerless_core::{Quorum, Record, Span};
 
 use crate::world::{World, function, host, name, record, small};
 
@@ -96,7 +96,7 @@ pub fn not_sent() -> String {
     world.crash(4);
     world.quietly(|world| {
         world.many(9, f, 3, 0);
-        world.pass(Span::secs(62));
+        world.pass(Span::secs(60));
     });
     world.say("a minute passes without a host");
     world.pass(Span::secs(5));
@@ -119,4 +119,55 @@ pub fn straggler() -> String {
         world.pass(Span::secs(5));
     }
     world.rest()
+}
+
+/// One of three hosts gives wrong answers: where the first two differ a third decides. When two are
+/// gone, no two can agree.
+pub fn quorum() -> String {
+    let mut world = of_three();
+    let f = name('f', 5);
+    world.wrong.insert(5);
+    world.many_of(9, f, 3, two_of_three());
+    world.pass(Span::secs(3));
+    world.crash(4);
+    world.crash(1);
+    world.many_of(9, f, 1, two_of_three());
+    world.pass(Span::secs(6));
+    world.rest()
+}
+
+/// Of hosts of one address group each item asks only one. Two groups are too few for three voices.
+pub fn quorum_of_groups() -> String {
+    let mut world = of_three();
+    let f = name('f', 5);
+    world.meets_from(9, 4, Some(7));
+    world.meets_from(9, 5, Some(7));
+    world.many_of(9, f, 2, two_of_three());
+    world.pass(Span::secs(3));
+    world.many_of(9, f, 1, Quorum::new(3, 3).expect("it can be"));
+    world.pass(Span::secs(3));
+    world.rest()
+}
+
+/// The second of two voices takes long: a third host is asked, and its answer completes the quorum.
+pub fn quorum_straggler() -> String {
+    let mut world = of_three();
+    let f = name('f', 5);
+    world.slow.insert(5, Span::secs(30));
+    world.many_of(9, f, 3, two_of_three());
+    world.pass(Span::secs(10));
+    world.rest()
+}
+
+fn two_of_three() -> Quorum {
+    Quorum::new(2, 3).expect("it can be")
+}
+
+/// Peer 9 knows a function that three peers host.
+fn of_three() -> World {
+    let mut world = World::new(small());
+    let setup = |peer| if peer < 8 { host(2, 2, 4) } else { host(0, 0, 0) };
+    world.converged_as(&[0, 1, 4, 5, 8, 9], setup);
+    world.given(0, &record(name('f', 5), 1, 3));
+    world
 }

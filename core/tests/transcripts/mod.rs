@@ -2,13 +2,16 @@
 
 mod calls;
 mod draining;
+mod healing;
 mod hosting;
+mod labels;
 mod liars;
 mod lookups;
 mod many;
 mod placing;
 #[cfg(feature = "planted")]
 mod planted;
+mod scaling;
 mod ways;
 
 /// Plays a world and returns what was written.
@@ -34,10 +37,18 @@ pub const ALL: &[(&str, Play)] = &[
     ("second_round", placing::second_round),
     ("reminded", placing::reminded),
     ("repair_by_rank", placing::repair),
+    ("holders_heal", healing::holders_heal),
+    ("holders_ask_first", healing::holders_ask_first),
+    ("holders_also_host", healing::holders_also_host),
+    ("handing_on", healing::handing_on),
+    ("autoscaling", scaling::autoscaling),
     ("renewal", placing::renewal),
     ("removal", placing::removal),
     ("owners_set", placing::owners_set),
+    ("signed_again", placing::signed_again),
     ("restart", placing::restart),
+    ("labels", labels::carriers),
+    ("labels_renewed", labels::renewed),
     ("places", hosting::places),
     ("installs", hosting::installs),
     ("sources", hosting::sources),
@@ -64,12 +75,15 @@ pub const ALL: &[(&str, Play)] = &[
     ("removal_among_siblings", placing::removal_among_siblings),
     ("anycall_from_nowhere", calls::from_nowhere),
     ("ignorance_is_not_absence", calls::unknown),
+    ("unknown_again", calls::unknown_again),
     ("anycall_second_host", calls::second_host),
     ("anycall_refused", calls::refused),
     ("anycall_overload", calls::overload),
     ("anycall_deadline", calls::deadline),
     ("anycall_not_sent", calls::not_sent),
+    ("anycall_hedged", calls::hedged),
     ("admission_queue", calls::queue),
+    ("admission_shares", calls::shares),
     ("cancel", calls::cancel),
     ("draining", draining::leaving),
     ("manycall_windows", many::with_windows),
@@ -79,6 +93,9 @@ pub const ALL: &[(&str, Play)] = &[
     ("manycall_straggler", many::straggler),
     ("manycall_not_sent", many::not_sent),
     ("manycall_host_returns", many::host_returns),
+    ("manycall_quorum", many::quorum),
+    ("manycall_quorum_of_groups", many::quorum_of_groups),
+    ("manycall_quorum_straggler", many::quorum_straggler),
 ];
 
 #[cfg(not(feature = "planted"))]

@@ -1,8 +1,8 @@
 //! Where functions are: deployment, repair, removal, restart, an owner's set.
 
-use peerless_core::{Accept, Config, Query, Request, Setup, Span};
+use peerless_core::{Accept, Config, Query, Request, Setup, Span, Time};
 
-use crate::world::{OWNER, World, host, name, record, small, tombstone};
+use crate::world::{OWNER, World, function, host, name, record, small, tombstone};
 
 /// Offers in XOR order with two to spare; the first wanted are confirmed, the others released.
 pub fn deployment() -> String {
@@ -131,6 +131,29 @@ pub fn owners_set() -> String {
     world.pass(Span::secs(10));
     world.ask(2, Request::List);
     world.ask(3, Request::List);
+    world.rest()
+}
+
+/// A record would expire within ten days: one of its owner's nodes signs it again, the other hears of
+/// that, and the hosts go on with the code that they have.
+pub fn signed_again() -> String {
+    let mut world = World::new(Config { k: 3, sync_period: Span::minutes(5), ..small() });
+    let owner = Setup { owner: Some(OWNER), ..host(1, 1, 4) };
+    world.converged(&[0, 1, 5, 14], &host(1, 1, 4));
+    let mut soon = function(name('f', 5), 1, (1, 1));
+    soon.expires = Time(0) + Span::minutes(9 * 24 * 60);
+    for sibling in [2, 3] {
+        world.start(sibling, owner.clone());
+        world.quietly(|world| {
+            world.meet(sibling, 0);
+            world.pass(Span::secs(100));
+        });
+    }
+    world.given(2, &soon.into());
+    world.pass(Span::secs(280));
+    world.quietly(|world| world.pass(Span::minutes(12 * 24 * 60)));
+    world.ask(3, Request::List);
+    world.show_hosts(name('f', 5));
     world.rest()
 }
 

@@ -95,7 +95,9 @@ impl World {
     }
 
     pub(super) fn end_attempt(&mut self, host: P, caller: P, attempt: Tag, how: Ending) {
-        self.post(host, caller, Input::Ended { attempt, how });
+        let is_wrong = u8::from(self.wrong.contains(&host.0));
+        let body = (how == Ending::Complete).then_some(Digest([is_wrong; 32]));
+        self.post(host, caller, Input::Ended { attempt, how, body });
     }
 
     pub(super) fn post(&mut self, from: P, to: P, input: Input<P>) {
@@ -177,8 +179,18 @@ impl World {
             Effect::Tell(ticket, Event::Item { .. }) => {
                 self.post(me, me, Input::Taken { ticket, n: 1 });
             }
+            Effect::Renew(record) => self.sign_again(me, &record),
             Effect::Tell(..) | Effect::Uninstall { .. } | Effect::Note(_) => {}
         }
+    }
+
+    /// The owner's key is on every machine of its.
+    fn sign_again(&mut self, me: P, record: &Record) {
+        let ticket = self.next + 1;
+        self.next = ticket;
+        let expires = self.now + Span::minutes(90 * 24 * 60);
+        let record = Record { version: record.version + 1, expires, ..record.clone() };
+        self.post(me, me, Input::Ask(ticket, Request::Deploy(record.into())));
     }
 
     fn is_parted(&self, one: P, other: P) -> bool {
@@ -242,6 +254,8 @@ impl World {
             Reason::Refused => ", refused before",
             Reason::Retry => ", failed before",
             Reason::Straggler => ", since it takes long",
+            Reason::Hedge => ", since no answer has begun",
+            Reason::Quorum => ", for a quorum",
         };
         self.line(&format!(
             "{caller:?} ⇒ {host:?}  call c{id}: {} item {item}{again}",

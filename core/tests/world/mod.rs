@@ -16,8 +16,8 @@ use std::sync::Arc;
 use peerless_core::laws::Laws;
 use peerless_core::{
     Accept, Answer, Config, Contact, Core, Dialled, Digest, Effect, Ending, Event, Got, Group,
-    Input, Item, ItemKey, Message, Name, Note, Query, Reason, Record, Request, Setup, Span, Tag,
-    Target, Ticket, Time, Turn,
+    Input, Item, ItemKey, Message, Name, Note, Query, Quorum, Reason, Record, Request, Setup, Span,
+    Tag, Target, Ticket, Time, Turn,
 };
 
 pub use bench::Bench;
@@ -29,6 +29,8 @@ pub struct World {
     pub service: Span,
     /// Hosts that take longer.
     pub slow: BTreeMap<u8, Span>,
+    /// Hosts that give wrong answers, all the same.
+    pub wrong: BTreeSet<u8>,
     /// Peers that are up.
     nodes: BTreeMap<P, Node>,
     /// What each peer has on its disk, and which start this is.
@@ -96,6 +98,7 @@ pub fn small() -> Config {
         renew_period: quiet,
         host_life: quiet,
         probe_period: quiet,
+        guard_period: quiet,
         rehost_period: quiet,
         notes: true,
         ..Config::standard()
@@ -114,6 +117,7 @@ impl World {
             now: Time(0),
             service: Span::ms(100),
             slow: BTreeMap::new(),
+            wrong: BTreeSet::new(),
             nodes: BTreeMap::new(),
             disks: BTreeMap::new(),
             liars: BTreeMap::new(),
@@ -211,7 +215,15 @@ impl World {
     pub fn many(&mut self, peer: u8, function: Name, items: u32, retries: u8) -> Ticket {
         let ticket = self.next + 1;
         self.node(P(peer)).feeds.insert(ticket, items);
-        self.ask(peer, Request::Many { function, deadline: None, retries })
+        self.ask(peer, Request::Many { function, deadline: None, retries, quorum: None })
+    }
+
+    /// The same, each to be answered alike by so many hosts of so many.
+    pub fn many_of(&mut self, peer: u8, function: Name, items: u32, quorum: Quorum) -> Ticket {
+        let ticket = self.next + 1;
+        self.node(P(peer)).feeds.insert(ticket, items);
+        let quorum = Some(quorum);
+        self.ask(peer, Request::Many { function, deadline: None, retries: 3, quorum })
     }
 
     /// The same, all of it too late after `deadline`.
@@ -219,7 +231,7 @@ impl World {
         let ticket = self.next + 1;
         self.node(P(peer)).feeds.insert(ticket, items);
         let deadline = Some(self.now + deadline);
-        self.ask(peer, Request::Many { function, deadline, retries: 3 })
+        self.ask(peer, Request::Many { function, deadline, retries: 3, quorum: None })
     }
 
     pub fn deploy(&mut self, peer: u8, record: &Arc<Record>) -> Ticket {

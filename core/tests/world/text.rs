@@ -222,6 +222,11 @@ fn note(note: &Note<P>) -> String {
         Note::Suspects { failed, asked } => {
             format!("suspects itself: {failed} of {asked} do not answer")
         }
+        Note::HandsOn { function, full } => {
+            let why = if *full { "too full" } else { "a closer one is emptier" };
+            format!("looks for another host of {}: {why}", shown(function))
+        }
+        Note::HandedOn { function, to } => format!("hands {} on to {to:?}", shown(function)),
         Note::Retire { function, live } => format!("retires from {}: {live} live", shown(function)),
     }
 }
@@ -253,6 +258,7 @@ pub fn effect(effect: &Effect<P>) -> Option<String> {
         Effect::Keep { item: Item::Hosting(what), .. } => {
             format!("keeps that it hosts {}", record(what))
         }
+        Effect::Renew(what) => format!("has {} signed again", record(what)),
         Effect::Forget(ItemKey::Record(name)) => format!("forgets record {}", shown(name)),
         Effect::Forget(ItemKey::Hosting(name)) => format!("forgets that it hosts {}", shown(name)),
         Effect::Want { ticket, n } => format!("wants {n} items of #{ticket}"),

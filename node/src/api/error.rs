@@ -71,6 +71,7 @@ impl ApiError {
             Failure::Cut => format!("the answer of {function} broke off"),
             Failure::Late => format!("{function} did not answer before the deadline"),
             Failure::OutOfAttempts => format!("every attempt to run {function} failed"),
+            Failure::NoQuorum => format!("too few hosts of {function} gave the same answer"),
             Failure::Cancelled => "cancelled".to_owned(),
             Failure::Superseded { version } => {
                 format!("version {version} of {function} is known, which is newer")
@@ -97,6 +98,7 @@ pub(super) fn of_failure(failure: &Failure) -> (StatusCode, &'static str) {
         Failure::Cut => (StatusCode::BAD_GATEWAY, "cut"),
         Failure::Late => (StatusCode::GATEWAY_TIMEOUT, "deadline"),
         Failure::OutOfAttempts => (StatusCode::BAD_GATEWAY, "out-of-attempts"),
+        Failure::NoQuorum => (StatusCode::BAD_GATEWAY, "no-quorum"),
         Failure::Cancelled => (StatusCode::SERVICE_UNAVAILABLE, "cancelled"),
         Failure::Superseded { .. } => (StatusCode::CONFLICT, "superseded"),
         Failure::NotKept => (StatusCode::INTERNAL_SERVER_ERROR, "store"),

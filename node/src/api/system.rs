@@ -24,9 +24,6 @@ use crate::node::Node;
 use crate::record::{self, Details, What};
 use crate::units::rfc3339;
 
-/// How long a record lives unless it is renewed.
-const LIFE_MS: u64 = 90 * 86_400_000;
-
 /// Functions whose hosts a listing asks for at once, and how long it waits for all of them.
 const COUNTED_AT_ONCE: usize = 16;
 const COUNTING_MAX: Duration = Duration::from_secs(3);
@@ -184,7 +181,7 @@ async fn publish(
         name: function.name.clone(),
         owner: node.owner,
         version,
-        expires_ms: clock::unix_ms() + LIFE_MS,
+        expires_ms: clock::unix_ms() + record::LIFE_MS,
         what: Some(what),
     };
     let record = record::sign(&details, &node.owner_key)

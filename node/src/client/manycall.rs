@@ -13,6 +13,7 @@ use http::header::CONTENT_TYPE;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use indicatif::{ProgressBar, ProgressStyle};
+use peerless_core::Quorum;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
@@ -36,7 +37,7 @@ pub(super) async fn manycall(args: ManycallArgs, output: Output) -> Result<(), F
     if let Some(out) = &args.out {
         check_out(out, &args.items).await?;
     }
-    let path = path(&name, args.retries, args.deadline);
+    let path = path(&name, args.retries, args.deadline, args.quorum);
     let mut progress = Progress::new(sent);
     let job = async {
         let mut results = Results::open(&gateway, &path, streamed(items)).await?;
@@ -85,10 +86,16 @@ async fn check_out(out: &Path, items: &Path) -> Result<(), Failure> {
 }
 
 /// Where a manycall is asked for.
-pub(crate) fn path(name: &str, retries: Option<u8>, deadline: Option<Duration>) -> String {
+pub(crate) fn path(
+    name: &str,
+    retries: Option<u8>,
+    deadline: Option<Duration>,
+    quorum: Option<Quorum>,
+) -> String {
     let retries = retries.map(|retries| format!("retries={retries}"));
     let deadline = deadline.map(|deadline| format!("deadline={}", show_duration(deadline)));
-    let options: Vec<_> = retries.into_iter().chain(deadline).collect();
+    let quorum = quorum.map(|quorum| format!("quorum={}/{}", quorum.agree(), quorum.of()));
+    let options: Vec<_> = retries.into_iter().chain(deadline).chain(quorum).collect();
     let mark = if options.is_empty() { "" } else { "?" };
     format!("/manycall/{name}{mark}{}", options.join("&"))
 }
@@ -360,9 +367,9 @@ mod tests {
 
     #[test]
     fn options_are_a_query() {
-        assert_eq!(path("f", None, None), "/manycall/f");
-        let both = path("f", Some(2), Some(Duration::from_millis(1500)));
-        assert_eq!(both, "/manycall/f?retries=2&deadline=1500ms");
+        assert_eq!(path("f", None, None, None), "/manycall/f");
+        let all = path("f", Some(2), Some(Duration::from_millis(1500)), Quorum::new(2, 3));
+        assert_eq!(all, "/manycall/f?retries=2&deadline=1500ms&quorum=2/3");
     }
 
     #[test]

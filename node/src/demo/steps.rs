@@ -357,7 +357,7 @@ pub(super) async fn many(
     items: String,
     mut each: impl FnMut(&manycall::ItemResult, &mut Tally) -> Result<(), Trouble>,
 ) -> Result<(Tally, Value), Trouble> {
-    let path = manycall::path(name, None, None);
+    let path = manycall::path(name, None, None, None);
     let mut results = Results::open(gateway, &path, streamed(Cursor::new(items))).await?;
     let mut tally = Tally::default();
     loop {

@@ -32,7 +32,7 @@ use crate::bytes32::sha256;
 use crate::id::NodeId;
 
 const MAGIC: &[u8] = b"peerless-journal\n";
-const SCHEMA: u16 = 2;
+const SCHEMA: u16 = 3;
 /// No input comes near it.
 const RECORD_BYTES_MAX: u32 = 16 << 20;
 /// A length and both checks.

@@ -253,6 +253,7 @@ core_keys! {
         rank_delay = "0s"..="1h",
         repair_backoff = "10ms"..="1h",
         retire_after = "0s"..="24h",
+        guard_period = "10ms"..="24h",
         sync_period = "10ms"..="24h",
         host_pause = "0s"..="1h",
         hostless_max = "0s"..="24h",

@@ -238,16 +238,19 @@ impl World {
     }
 
     /// A peer is met.
-    pub(crate) fn meeting(&self, peer: u32) -> Input<Index> {
-        let group = self.group_of(peer);
-        Input::Met { peer: Index(peer), serves: true, group, relayed: false }
+    pub(crate) fn meeting(&self, peer: u32, relayed: bool) -> Input<Index> {
+        let (serves, group) = (!self.is_hidden(peer), self.group_of(peer));
+        Input::Met { peer: Index(peer), serves, group, relayed }
     }
 
     /// Before anything of a peer is heard a connection is made: where peers have address groups, that
     /// tells the group.
     pub(crate) fn meet_first(&mut self, me: u32, other: u32) {
+        if self.scenario.connections.is_some() && !Scenario::is_sybil(other) {
+            return self.accept(me, other);
+        }
         if self.scenario.network.groups > 0 && self.desk(me).met.insert(other) {
-            let met = self.meeting(other);
+            let met = self.meeting(other, false);
             self.turn(me, met, 0);
         }
     }

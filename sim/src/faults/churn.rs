@@ -47,12 +47,12 @@ impl World {
         self.meet(peer, 0);
     }
 
-    /// A new peer dials a random one that is there, if there is another.
+    /// A new peer dials a random one that is there and can be dialled, if there is another.
     pub(crate) fn meet(&mut self, peer: u32, trial: u32) {
         let known = u64::from(peer) << 32 | u64::from(trial);
         let drawn = (0..DRAWS).find_map(|draw| {
             let other = self.draw_peer(Concern::Bootstrap, known ^ draw << 56);
-            other.filter(|other| *other != peer)
+            other.filter(|other| *other != peer && !self.is_hidden(*other))
         });
         if let Some(contact) = drawn {
             self.dial(peer, contact, trial);

@@ -15,6 +15,8 @@ section! {
         share: Share = Share::percent(5),
         /// How many crash, instead of a share.
         count: Option<u32> = None,
+        /// All hosts of so many functions crash, and no others.
+        functions: Option<u32> = None,
     }
 }
 
@@ -22,6 +24,9 @@ impl World {
     /// Some of the hosts crash at one instant.
     pub(crate) fn crash_together(&mut self) {
         let Some(crash) = self.scenario.crash.clone() else { return };
+        if let Some(functions) = crash.functions {
+            return self.crash_hosts_of(functions);
+        }
         let mut hosts = self.census.hosts();
         let n = crash.count.unwrap_or(crash.share.of(hosts.len() as u64) as u32);
         for draw in 0..n.min(hosts.len() as u32) {
@@ -30,6 +35,19 @@ impl World {
             let peer = hosts.swap_remove(at as usize);
             self.remove(peer, self.scenario.host.crash);
             self.work.crashed += 1;
+        }
+    }
+
+    /// All hosts of some functions crash at one instant.
+    fn crash_hosts_of(&mut self, functions: u32) {
+        let mut left: Vec<usize> = (0..self.census.functions.len()).collect();
+        for draw in 0..functions.min(left.len() as u32) {
+            let n = left.len() as u64;
+            let at = self.chance.below(n, Concern::Crash, u64::from(draw), 1, 0);
+            for peer in self.hosts_of(left.swap_remove(at as usize)) {
+                self.remove(peer, self.scenario.host.crash);
+                self.work.crashed += 1;
+            }
         }
     }
 }

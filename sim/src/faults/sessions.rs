@@ -255,7 +255,7 @@ impl World {
         self.arrive(peer);
     }
 
-    fn arrive(&mut self, peer: u32) {
+    pub(super) fn arrive(&mut self, peer: u32) {
         self.meet(peer, 0);
         self.begin_session(peer);
     }

@@ -7,8 +7,8 @@ use std::fmt::{self, Display, Write as _};
 use clap::ValueEnum;
 use peerless_core::Span;
 
-use crate::network::Model;
-use crate::scenario::{Readable, Scenario, Silence};
+use crate::network::{Model, Settings};
+use crate::scenario::{Partition, Readable, Scenario, Silence};
 
 /// How worlds are drawn.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, ValueEnum)]
@@ -67,10 +67,16 @@ features! {
     Slow "Some machines are slow."
     Tight "Machines have few slots, short queues and little room."
     Jitter "Packets are late, and overtake each other."
-    Partitions "The network falls into two parts for a while."
+    Partitions "The network falls into parts for a while, or again and again."
     Bounces "Peers restart at once."
     Idlers "Some peers host nothing."
     Late "Users take the results of manycalls late."
+    Labels "Some functions ask for a label that few carry."
+    Uneven "Some ways lose more messages than the ways back."
+    Clocks "Clocks are wrong, by milliseconds or by hours."
+    Links "Machines' links are narrow."
+    Handshakes "Connecting takes time, and machines keep few connections."
+    Nat "Some machines are behind NAT, if connecting takes time."
 }
 
 impl Feature {
@@ -94,6 +100,12 @@ impl Feature {
                 | Self::Partitions
                 | Self::Idlers
                 | Self::Late
+                | Self::Labels
+                | Self::Uneven
+                | Self::Clocks
+                | Self::Links
+                | Self::Handshakes
+                | Self::Nat
         )
     }
 }
@@ -151,6 +163,8 @@ pub struct Function {
     pub timeout: Span,
     /// Size of the code in bytes.
     pub size: u64,
+    /// Whether only peers that carry the label may host it.
+    pub labelled: bool,
 }
 
 /// What is done at some instant.
@@ -227,6 +241,42 @@ fn seconds(span: Span) -> String {
     format!("{:.3} s", span.0 as f64 / 1e9)
 }
 
+/// In what parts the network falls, and when.
+fn parted(it: &Partition) -> String {
+    let (at, until) = (seconds(it.at), seconds(it.until));
+    let shares = if it.shares.is_empty() { it.share.show() } else { it.shares.show() };
+    let mut text = format!("in parts from {at} to {until}, {shares} apart from the rest");
+    if it.times > 1 {
+        let _ = write!(text, ", {} times, each {}", it.times, seconds(it.every));
+    }
+    text.push_str(if it.one_way { ", one way" } else { "" });
+    text
+}
+
+/// What lies between machines and the network.
+fn wired(scenario: &Scenario) -> String {
+    let mut lines = Vec::new();
+    if let Some(it) = &scenario.links {
+        let (up, down) = (it.up.show(), it.down.show());
+        let (request, response) = (it.request.show(), it.response.show());
+        lines.push(format!("links of {up} up, {down} down; bodies {request}, {response}"));
+    }
+    if let Some(it) = &scenario.connections {
+        let behind = scenario.nat.as_ref().map_or(String::new(), |nat| {
+            format!(", {} of the machines behind NAT", nat.share.show())
+        });
+        lines.push(format!("{} connections each, {} with QUIC{behind}", it.most, it.quic.show()));
+    }
+    lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
+}
+
+fn lossy(network: &Settings) -> String {
+    if network.lossy.is_zero() {
+        return String::new();
+    }
+    format!(" ({} on {} of the ways)", network.lossy_loss.show(), network.lossy.show())
+}
+
 impl Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -280,7 +330,7 @@ impl Case {
     pub fn setup(&self) -> String {
         let Scenario { peers, owners, owner_keys, network, host, core, .. } = &self.scenario;
         let mut text = format!(
-            "{peers} peers, {owners} owners of {} keys, k {}, α {}, latency {} ms, {}jitter {}, loss {}, a query {} ms\n",
+            "{peers} peers, {owners} owners of {} keys, k {}, α {}, latency {} ms, {}jitter {}, loss {}{}, a query {} ms\n",
             owner_keys.min(owners),
             core.k,
             core.alpha,
@@ -288,12 +338,18 @@ impl Case {
             if network.model == Model::Constant { "" } else { "by distance, " },
             network.jitter.show(),
             network.loss.show(),
+            lossy(network),
             core.reply_timeout.as_ms(),
         );
         let _ = writeln!(
             text,
-            "machines: {}{} slots, queue {}, room {}; fails to store {}, fetch {}, install {}; slow {}",
+            "machines: {}{}{} slots, queue {}, room {}; fails to store {}, fetch {}, install {}; slow {}",
             host.hosts.map_or(String::new(), |hosts| format!("{hosts} host; ")),
+            if self.has(Feature::Labels) {
+                format!("{} carry the label; ", host.carriers.show())
+            } else {
+                String::new()
+            },
             host.slots,
             host.queue,
             host.room,
@@ -303,8 +359,13 @@ impl Case {
             host.slow.show(),
         );
         if let Some(it) = &self.scenario.partition {
-            let (at, until) = (seconds(it.at), seconds(it.until));
-            let _ = writeln!(text, "in two parts from {at} to {until}, {} in one", it.share.show());
+            let _ = writeln!(text, "{}", parted(it));
+        }
+        text.push_str(&wired(&self.scenario));
+        if let Some(it) = &self.scenario.clocks {
+            let (wrong, off) = (it.wrong.show(), it.offset_max.show());
+            let ppm = it.drift_ppm_max;
+            let _ = writeln!(text, "{wrong} of the clocks wrong by up to {off} and {ppm} ppm");
         }
         if self.is_load() {
             text.push_str(&super::load::describe(&self.scenario));
@@ -319,7 +380,9 @@ impl Case {
                 None => "twice unsaid",
             };
             let within = seconds(function.timeout);
-            let _ = writeln!(text, "f{n}: {least} to {most} hosts, {twice}, {within} a call");
+            let label = if function.labelled { ", asks for the label" } else { "" };
+            let _ =
+                writeln!(text, "f{n}: {least} to {most} hosts, {twice}, {within} a call{label}");
         }
         text
     }
@@ -338,8 +401,14 @@ impl Case {
             Feature::Jobs if self.is_load() => self.scenario.manycalls.is_some(),
             Feature::Lookups if self.is_load() => self.scenario.lookups.is_some(),
             Feature::Jitter => !self.scenario.network.jitter.is_zero(),
+            Feature::Links => self.scenario.links.is_some(),
+            Feature::Handshakes => self.scenario.connections.is_some(),
+            Feature::Nat => self.scenario.nat.is_some(),
+            Feature::Clocks => self.scenario.clocks.is_some(),
+            Feature::Uneven => !self.scenario.network.lossy.is_zero(),
             Feature::Partitions => self.scenario.partition.is_some(),
             Feature::Idlers => host.hosts.is_some(),
+            Feature::Labels => self.functions.iter().any(|function| function.labelled),
             Feature::Wipes => self.schedule.iter().any(|step| {
                 matches!(step.op, Op::Back { disk: false, .. } | Op::Bounce { disk: false, .. })
             }),

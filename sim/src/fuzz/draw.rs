@@ -10,9 +10,9 @@ use rand_core::{Rng, SeedableRng};
 use super::case::{Case, Feature, Function, Named, Op, Preset, Step};
 use super::load;
 use crate::chance::Share;
-use crate::network::{JitterLaw, Model};
+use crate::network::{Connections, JitterLaw, Links, Model, Nat};
 use crate::peer::mix;
-use crate::scenario::{Bad, Partition, Scenario, Silence, Spread};
+use crate::scenario::{Bad, Clocks, Partition, Scenario, Silence, Size, Spread};
 
 /// What a draw is for.
 #[derive(Copy, Clone)]
@@ -27,6 +27,8 @@ pub(super) enum For {
     Count,
     /// And what each kind of operation is drawn from, from here on.
     Kind,
+    /// Beyond all kinds.
+    Labels = 1 << 8,
 }
 
 /// The chance of one case.
@@ -113,12 +115,18 @@ pub fn draw(named: &Named) -> Result<Case, Bad> {
     let mut scenario = world(&dice, named, &bounds)?;
     let drawn = named.scenario.is_none();
     network(&dice, &mut scenario, &off, drawn);
+    if drawn {
+        wires(&dice, &mut scenario, &off);
+    }
     host(&dice, &mut scenario, &off, drawn);
     if scenario.partition.is_none() {
         let ms_max = lasts_ms(&dice, named, &scenario, &bounds);
         scenario.partition = partition(&dice, ms_max, &off);
     }
-    let functions = functions(&dice, named, &scenario);
+    if scenario.clocks.is_none() {
+        scenario.clocks = clocks(&dice, &off);
+    }
+    let functions = functions(&dice, named, &scenario, &off);
     let mut schedule = schedule(&dice, named, &scenario, functions.len() as u64, &bounds);
     // New peers have the numbers after those, however many of them are left out.
     let first_new = scenario.peers;
@@ -183,6 +191,7 @@ fn world(dice: &Dice, named: &Named, bounds: &Bounds) -> Result<Scenario, Bad> {
         // Whoever comes and goes is in the schedule, so that each peer has its number.
         scenario.sessions = None;
         scenario.joining = None;
+        scenario.arrivals = None;
         scenario.owners = scenario.owners.max(1);
         scenario.core.refresh_period = scenario.core.refresh_period.max(Span::secs(20));
         return Ok(scenario);
@@ -210,6 +219,7 @@ fn world(dice: &Dice, named: &Named, bounds: &Bounds) -> Result<Scenario, Bad> {
         rank_delay: limits.ms(1000, 8000),
         repair_backoff: limits.ms(3000, 15_000),
         retire_after: limits.ms(8000, 30_000),
+        guard_period: limits.ms(3000, 20_000),
         sync_period: limits.ms(5000, 20_000),
         install_timeout: limits.ms(15_000, 40_000),
         known_life: limits.ms(0, 30_000),
@@ -243,15 +253,67 @@ fn network(dice: &Dice, scenario: &mut Scenario, off: &BTreeSet<Feature>, drawn:
     let jitter = Share::percent(draws.small(5, 100));
     settings.jitter_law = draws.one_of(&[JitterLaw::Uniform, JitterLaw::Exponential]);
     settings.jitter = if off.contains(&Feature::Jitter) { Share::NONE } else { jitter };
+    let lossy = Share::percent(draws.small(1, 30));
+    settings.lossy_loss = Share::percent(draws.number(30, 100));
+    settings.lossy = if off.contains(&Feature::Uneven) { Share::NONE } else { lossy };
 }
 
-/// A time in which a part of the peers is alone.
+/// One or several times in which parts of the peers are apart.
 fn partition(dice: &Dice, ms_max: u64, off: &BTreeSet<Feature>) -> Option<Partition> {
     let mut draws = dice.of(For::Network, 1);
     let at = draws.ms(1000, ms_max);
-    let until = at + draws.ms(1000, PARTITION_MS_MAX);
+    let lasts = draws.ms(1000, PARTITION_MS_MAX);
     let share = Share::percent(draws.number(5, 50));
-    (!off.contains(&Feature::Partitions)).then_some(Partition { at, until, share })
+    let parts = draws.one_of(&[1, 1, 2, 3]);
+    let shares = (0..parts).map(|_| Share::percent(draws.number(5, 33)));
+    let shares = if parts == 1 { Vec::new() } else { shares.collect() };
+    let times = draws.one_of(&[1, 1, 2, 8]);
+    // A storm's are short, and the pauses too.
+    let (lasts, pause) = (Span(lasts.0 / u64::from(times)), draws.ms(500, 10_000));
+    let (until, every) = (at + lasts, lasts + pause);
+    let one_way = draws.percent(25);
+    let partition = Partition { at, until, share, shares, times, every, one_way };
+    (!off.contains(&Feature::Partitions)).then_some(partition)
+}
+
+/// What lies between machines and the network.
+fn wires(dice: &Dice, scenario: &mut Scenario, off: &BTreeSet<Feature>) {
+    let mut draws = dice.of(For::Network, 3);
+    let kinds = draws.number(1, 3);
+    let kib = |n: u64| Size(n << 10);
+    let up: Vec<Size> = (0..kinds).map(|_| kib(draws.one_of(&[128, 512, 4096]))).collect();
+    let down = up.iter().map(|up| Size(up.0 * draws.number(1, 10))).collect();
+    let (request, response) = (kib(draws.small(0, 32)), kib(draws.small(0, 32)));
+    let links = Links { up, down, request, response };
+    scenario.links = (!off.contains(&Feature::Links)).then_some(links);
+    if off.contains(&Feature::Handshakes) {
+        return;
+    }
+    let quic = Share::percent(draws.one_of(&[0, 50, 100]));
+    let most = draws.one_of(&[4, 16, 64]);
+    scenario.connections = Some(Connections { quic, most });
+    // Relays are for all: what nobody can reach nobody can heal.
+    let (share, relayed) = (Share::percent(draws.number(5, 60)), Share::percent(100));
+    scenario.nat = (!off.contains(&Feature::Nat)).then_some(Nat { share, relayed });
+    // Who is asked first has to be dialled, which takes four round trips, through a relay of twice
+    // the length, and from one corner to the other almost three times as far as on average.
+    let network = &mut scenario.network;
+    network.latency = network.latency.min(Span::ms(40));
+    let far = if network.model == Model::Constant { 1 } else { 3 };
+    let way = network.latency.times(far) + network.access_max.times(2);
+    let relays = if scenario.nat.is_some() { 2 } else { 1 };
+    let timeout = &mut scenario.core.reply_timeout;
+    *timeout = (*timeout).max(way.times(10 * relays) + Span::ms(100));
+}
+
+/// Wrong clocks, none by so much that what its machine signs would be refused.
+fn clocks(dice: &Dice, off: &BTreeSet<Feature>) -> Option<Clocks> {
+    let mut draws = dice.of(For::Network, 2);
+    let wrong = Share::percent(draws.number(5, 100));
+    let offset_max = Span::ms(draws.one_of(&[5, 1000, 60_000, 600_000, 36_000_000]));
+    let drift_ppm_max = draws.one_of(&[0, 50, 1000]);
+    let clocks = Clocks { wrong, offset_max, drift_ppm_max };
+    (!off.contains(&Feature::Clocks)).then_some(clocks)
 }
 
 fn host(dice: &Dice, scenario: &mut Scenario, off: &BTreeSet<Feature>, drawn: bool) {
@@ -269,6 +331,8 @@ fn host(dice: &Dice, scenario: &mut Scenario, off: &BTreeSet<Feature>, drawn: bo
     host.install_fails = share(&Feature::Installs, 40);
     host.slow = share(&Feature::Slow, 40);
     host.slow_factor = draws.number(2, 20) as u32;
+    // Where few peers carry it, most functions that ask for it find fewer hosts than they want.
+    host.carriers = Share::percent(dice.of(For::Labels, 0).number(5, 60));
     let idlers = draws.number(0, u64::from(scenario.peers) / 2) as u32;
     if drawn && !off.contains(&Feature::Idlers) && idlers > 0 {
         host.hosts = Some(scenario.peers - idlers);
@@ -279,10 +343,16 @@ fn host(dice: &Dice, scenario: &mut Scenario, off: &BTreeSet<Feature>, drawn: bo
     }
 }
 
-fn functions(dice: &Dice, named: &Named, scenario: &Scenario) -> Vec<Function> {
+fn functions(
+    dice: &Dice,
+    named: &Named,
+    scenario: &Scenario,
+    off: &BTreeSet<Feature>,
+) -> Vec<Function> {
     if named.scenario.is_some() {
         return Vec::new();
     }
+    let labels = !off.contains(&Feature::Labels);
     let count = dice.of(For::Count, 0).small(1, 5);
     // What always takes as long can be in time, on a machine that is not slow; else luck can help.
     let settings = scenario.functions.as_ref().expect("a drawn world has functions");
@@ -298,6 +368,7 @@ fn functions(dice: &Dice, named: &Named, scenario: &Scenario) -> Vec<Function> {
             idempotent: draws.one_of(&[Some(true), Some(false), None]),
             timeout: draws.ms(1000, 30_000).max(least_time),
             size: draws.number(1, 1 << 20),
+            labelled: labels && dice.of(For::Labels, 1 + n).percent(40),
         }
     };
     (0..count).map(function).collect()

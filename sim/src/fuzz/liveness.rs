@@ -167,7 +167,7 @@ fn ask(play: &mut Play<'_>, round: u64) -> Vec<Probe> {
         let peer = there[(id.wrapping_mul(104_729) % there.len() as u64) as usize];
         let request = Request::Call {
             function: play.world.function_name(function as u64),
-            deadline: play.world.now + IN_TIME,
+            deadline: play.world.shown(peer) + IN_TIME,
             kept: true,
             idempotent: true,
         };
@@ -231,7 +231,13 @@ fn unserved(play: &Play<'_>, function: usize) -> Option<String> {
         Should::BeGone | Should::Be => None,
         Should::Serve { least, version } => {
             let hosts = play.world.hosts_of(function).len();
-            let can = |peer: &u32| play.case.scenario.slots_of(*peer) > 0;
+            let asks = play.case.functions[function].labelled;
+            let slots = |peer: u32| play.case.scenario.slots_of(peer);
+            let can = |peer: &u32| {
+                slots(*peer) > 0
+                    && !play.world.is_hidden(*peer)
+                    && (!asks || play.world.carries(*peer))
+            };
             let could = play.world.those_up().into_iter().filter(can).count();
             if hosts < least.min(could) && play.has_room() {
                 return Some(format!("f{function} has {hosts} of {least} hosts"));

@@ -11,7 +11,6 @@ mod play;
 mod report;
 pub mod shrink;
 
-use std::io::{self, IsTerminal, Write};
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +24,7 @@ pub use self::report::Report;
 pub use self::shrink::{Broken, shrink};
 use crate::laws::Violation;
 use crate::meter::Meter;
+use crate::progress;
 use crate::scenario::Bad;
 
 /// What is to be fuzzed.
@@ -92,9 +92,7 @@ pub fn fuzz(options: &Options) -> Result<Tally, Bad> {
                 shared.working.fetch_sub(1, Ordering::Relaxed);
             });
         }
-        if io::stderr().is_terminal() {
-            shared.show_progress();
-        }
+        shared.show_progress();
     });
     let Shared { played, events, broken, figures, meter, .. } = shared;
     let seconds = meter.wall_seconds();
@@ -137,14 +135,13 @@ impl Shared<'_> {
     }
 
     fn show_progress(&self) {
-        let all = self.options.seeds.end - self.options.seeds.start;
-        while self.working.load(Ordering::Relaxed) > 0 {
+        let bar = progress::worlds(self.options.seeds.end - self.options.seeds.start);
+        while !bar.is_hidden() && self.working.load(Ordering::Relaxed) > 0 {
             std::thread::sleep(Duration::from_millis(200));
-            let played = self.played.load(Ordering::Relaxed);
             let broken = self.broken.lock().map_or(0, |broken| broken.len());
-            // Nobody looks if it can't be written.
-            let _ = write!(io::stderr(), "\r{played} of {all} worlds, {broken} broken ");
+            bar.set_message(format!(", {broken} broken"));
+            bar.set_position(self.played.load(Ordering::Relaxed));
         }
-        let _ = writeln!(io::stderr());
+        bar.finish_and_clear();
     }
 }

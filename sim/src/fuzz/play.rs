@@ -16,7 +16,7 @@ use crate::record::{Interest, Recorder};
 use crate::scenario::Silence;
 use crate::tickets::{FUZZ, KIND_SHIFT, ONCE};
 use crate::words::Words;
-use crate::work::Feed;
+use crate::work::{Feed, LIFE};
 use crate::world::{START, World, owner};
 
 /// What came of a case.
@@ -173,9 +173,8 @@ impl<'a> Play<'a> {
             return;
         }
         if !disk {
-            let desk = self.world.desk(peer);
-            desk.disk.clear();
-            desk.code.clear();
+            self.world.disks[peer as usize].clear();
+            self.world.desk(peer).code.clear();
             self.wiped.insert(peer);
         }
         self.world.restart(peer);
@@ -186,15 +185,12 @@ impl<'a> Play<'a> {
         if one == other || !self.world.is_up(one) || !self.world.is_up(other) {
             return;
         }
-        for (me, peer) in [(one, other), (other, one)] {
-            let met = self.world.meeting(peer);
-            self.world.tell_now(me, met);
-        }
+        self.world.connect_now(one, other);
     }
 
     /// A user asks.
     fn ask(&mut self, id: u64, peer: u32, op: &Op) {
-        let now = self.world.now;
+        let now = self.world.shown(peer);
         let name = |function: &u32| self.world.function_name(u64::from(*function));
         let mut feed = Feed::new(0, 1, Span::ZERO, false);
         let mut once = false;
@@ -218,7 +214,12 @@ impl<'a> Play<'a> {
                 feed = Feed::new(*items, *burst, *pause, *late);
                 feed.takes = *takes;
                 let deadline = deadline.map(|deadline| now + deadline);
-                Request::Many { function: name(function), deadline, retries: *retries }
+                Request::Many {
+                    function: name(function),
+                    deadline,
+                    retries: *retries,
+                    quorum: None,
+                }
             }
             Op::Cancel { of } => Request::Cancel(self.ticket_of(*of)),
             Op::Lookup => Request::Lookup(self.target(id)),
@@ -268,6 +269,10 @@ impl<'a> Play<'a> {
         let settings = &case.functions[function as usize];
         let digest = Digest(world.chance.bytes32(Concern::Function, u64::from(function), 2 + id));
         let key = case.scenario.owner_of(peer).expect("only owners sign records");
+        // Its owner has seen the version before it.
+        let before = self.wishes[function as usize].as_ref().map_or(0, |wish| wish.version);
+        let shown = world.shown(peer);
+        let version = shown.unix_ms().max(before + 1);
         let spec = Spec {
             digest,
             size: settings.size,
@@ -275,13 +280,13 @@ impl<'a> Play<'a> {
             timeout: settings.timeout,
             replicas: settings.replicas,
             idempotent: settings.idempotent,
-            constraints: Box::default(),
+            constraints: world.constraints(settings.labelled),
         };
         Record {
             function: world.function_name(function.into()),
             owner: owner(key),
-            version: world.now.unix_ms(),
-            expires: world.now + Span::secs(90 * 86_400),
+            version,
+            expires: shown + LIFE,
             spec: (!removed).then_some(spec),
             bytes: vec![0; 200].into_boxed_slice(),
         }

@@ -1,13 +1,19 @@
 //! What the network does to a packet: functions of the seed and the packet's own arguments.
 
+mod connections;
 mod latency;
+mod links;
 mod matrix;
+mod nat;
 mod topology;
 
 use peerless_core::{Span, Time};
 
+pub use self::connections::{Connections, Line, Lines, Way};
 pub use self::latency::Model;
+pub use self::links::{Class, Links, Pipe};
 pub use self::matrix::{Matrix, Measured, Unit};
+pub use self::nat::Nat;
 pub use self::topology::Topology;
 
 use self::latency::Latency;
@@ -37,6 +43,10 @@ section! {
         matrix_of: Measured = Measured::RoundTrip,
         /// Share of the messages between peers that are lost, each way; calls lose time instead.
         loss: Share = Share::NONE,
+        /// Share of the ways from one peer to another that lose more; the way back need not be one of them.
+        lossy: Share = Share::NONE,
+        /// Share of the messages that are lost on these.
+        lossy_loss: Share = Share::percent(50),
         /// After how long a lost packet of a call is sent again; doubles each time.
         retransmit: Span = Span::ms(200),
         /// After how long dialling a machine that is silent is given up.
@@ -45,7 +55,7 @@ section! {
         keep_alive: Span = Span::secs(5),
         /// Address groups among which the peers are spread at random; 0: none is of any.
         groups: u32 = 0,
-        /// Bytes a second that code is fetched with.
+        /// Bytes a second that code is fetched with, where machines' links are not narrow.
         bandwidth: Size = Size(12 << 20),
     }
 }
@@ -121,6 +131,11 @@ const RESENDS_MAX: u64 = 8;
 const OF_A_CALL: u64 = 1 << 62;
 
 impl Network {
+    /// The side of a partition on which a peer is: 0 is the smaller one.
+    pub(crate) fn side(&self, peer: u32) -> usize {
+        self.partition.as_ref().map_or(1, |partition| partition.part(peer, 0, &self.chance))
+    }
+
     /// The network of a scenario.
     pub fn new(scenario: &Scenario, chance: Chance) -> Self {
         let settings = scenario.network.clone();
@@ -138,6 +153,7 @@ impl Network {
     /// Nothing is lost from now on, and nobody is apart.
     pub(crate) fn calm(&mut self) {
         self.settings.loss = Share::NONE;
+        self.settings.lossy = Share::NONE;
         self.settings.jitter = Share::NONE;
         self.partition = None;
     }
@@ -147,6 +163,23 @@ impl Network {
     pub fn parts(&self, time: Time, from: u32, to: u32) -> bool {
         let parts = |it: &Partition| it.parts(time, from, to, &self.chance);
         self.partition.as_ref().is_some_and(parts)
+    }
+
+    /// The same of either way.
+    #[inline]
+    pub fn apart(&self, time: Time, one: u32, other: u32) -> bool {
+        self.parts(time, one, other) || self.parts(time, other, one)
+    }
+
+    /// Which share of what goes from one peer to another is lost.
+    #[inline]
+    fn loss(&self, from: u32, to: u32) -> Share {
+        let Settings { loss, lossy, lossy_loss, .. } = &self.settings;
+        let bits = || self.chance.bits(Concern::Lossy, from.into(), to.into(), 0);
+        if lossy.is_zero() || !lossy.takes(bits()) {
+            return *loss;
+        }
+        *loss.max(lossy_loss)
     }
 
     /// How long the way from one peer to another is, without jitter.
@@ -186,9 +219,10 @@ impl Network {
         if self.parts(time, from, to) {
             return Verdict::Drop;
         }
-        if !self.settings.loss.is_zero() {
+        let loss = self.loss(from, to);
+        if !loss.is_zero() {
             let bits = self.chance.bits(Concern::Loss, u64::from(from), u64::from(to), counter);
-            if self.settings.loss.takes(bits) {
+            if loss.takes(bits) {
                 return Verdict::Drop;
             }
         }
@@ -201,12 +235,13 @@ impl Network {
         if from == to {
             return Span::ZERO;
         }
+        let loss = self.loss(from, to);
         let mut took = self.way(from, to, counter | OF_A_CALL);
         let mut pause = self.settings.retransmit;
         for trial in 0..RESENDS_MAX {
             let packet = counter * RESENDS_MAX + trial;
             let bits = self.chance.bits(Concern::Resend, u64::from(from), u64::from(to), packet);
-            if !self.settings.loss.takes(bits) {
+            if !loss.takes(bits) {
                 break;
             }
             took = took + pause;

@@ -29,6 +29,7 @@ pub(super) fn plots(group: &Group) -> Vec<Plot> {
     plots.extend(success(group));
     plots.push(functions_on_peers(group));
     plots.push(calls_on_hosts(group));
+    plots.push(links_busy(group));
     plots.push(efficiency(group));
     plots.push(makespan(group));
     plots.push(timeline(group));
@@ -252,6 +253,21 @@ fn calls_on_hosts(group: &Group) -> Plot {
         let is_called = report.anycall.is_some() || report.manycall.is_some();
         report.placement.as_ref().filter(|_| is_called).map(|it| &it.calls_on_hosts)
     })
+}
+
+fn links_busy(group: &Group) -> Plot {
+    let (x, y) = (Axis::new("busy, % of the time").about_whole(), Axis::new("machines, %"));
+    let plot = Plot::new("Load: links upwards", x, y);
+    let mut plot =
+        bars(group, plot, |report| Some(&report.links.as_ref()?.up_busy_distribution_percent));
+    // Whole percents tell no mean.
+    let mean = |size: &Size| {
+        let mean = size.mean(|report| Some(report.links.as_ref()?.up_busy_percent.mean))?;
+        Some(format!("{}: mean {}", size.name(), figure(mean)))
+    };
+    let means: Vec<String> = group.sizes.iter().filter_map(mean).collect();
+    plot.note(means.join("; "));
+    plot
 }
 
 fn efficiency(group: &Group) -> Plot {

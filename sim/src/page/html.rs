@@ -124,6 +124,9 @@ const SPREADS: &[Distribution] = &[
         Some(&report.placement.as_ref()?.deploy_ms).filter(|took| took.max > 0.0)
     }),
     ("hosts a function", figure, |report| Some(&report.placement.as_ref()?.live)),
+    ("connections a machine", figure, |report| Some(&report.connections.as_ref()?.kept)),
+    ("links upwards busy, %", figure, |report| Some(&report.links.as_ref()?.up_busy_percent)),
+    ("links downwards busy, %", figure, |report| Some(&report.links.as_ref()?.down_busy_percent)),
     ("repair", seconds, |report| {
         let placement = report.placement.as_ref().filter(|placement| placement.repairs > 0)?;
         Some(&placement.repair_seconds)

@@ -134,6 +134,9 @@ pub(super) fn plots(group: &Group) -> Vec<Plot> {
     plots.push(lines("Messages, over time", Axis::new("messages a second"), &|size| {
         Counts::of(size, |series| &series.messages).rates()
     }));
+    plots.push(lines("Connections made, over time", Axis::new("connections a second"), &|size| {
+        Counts::of(size, |series| &series.connections).rates()
+    }));
     plots.push(bytes(group, time.clone(), unit));
     plots
 }

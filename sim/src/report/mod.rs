@@ -4,14 +4,19 @@ mod histogram;
 mod sections;
 mod spread;
 mod table;
+mod wires;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::histogram::Histogram;
-pub use self::sections::{Anycall, Job, Joined, Lookup, LookupDistributions, Manycall, Placement};
+pub use self::sections::{
+    Anycall, Job, Joined, Lookup, LookupDistributions, Manycall, Parting, PartingSide, Placement,
+};
 pub use self::spread::{Spread, rank};
+pub use self::wires::{Connections, Links};
 use crate::expect;
 use crate::meter::{Meter, peak_rss_bytes};
+use crate::progress::Run;
 use crate::scenario::Scenario;
 use crate::series::Series;
 use crate::world::{START, World};
@@ -55,6 +60,10 @@ pub struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drained: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub links: Option<Links>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<Connections>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub joining: Option<Joined>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lookup: Option<Lookup>,
@@ -64,6 +73,8 @@ pub struct Report {
     pub manycall: Option<Manycall>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub placement: Option<Placement>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<Parting>,
     pub violations: Vec<Broken>,
     /// How many there were: the first of them are told.
     #[serde(default)]
@@ -85,11 +96,27 @@ pub struct Broken {
 
 /// Runs a scenario from a seed and reports.
 pub fn run(scenario: &Scenario, seed: u64) -> Report {
+    run_with(scenario, seed, World::run)
+}
+
+/// The same; a person at a terminal sees how far it has come.
+pub fn run_shown(scenario: &Scenario, seed: u64) -> Report {
+    run_with(scenario, seed, |world| {
+        let mut progress = Run::new(world.work_ends());
+        world.run_showing(|time| {
+            if progress.is_due(time) {
+                progress.show(time);
+            }
+        });
+    })
+}
+
+fn run_with(scenario: &Scenario, seed: u64, run: impl FnOnce(&mut World)) -> Report {
     let setup = Meter::start();
     let mut world = World::new(scenario.clone(), seed);
     let setup_seconds = setup.wall_seconds();
     let meter = Meter::start();
-    world.run();
+    run(&mut world);
     report(&mut world, seed, setup_seconds, meter)
 }
 
@@ -116,11 +143,14 @@ pub fn report(world: &mut World, seed: u64, setup_seconds: f64, meter: Meter) ->
         returned: world.scenario.sessions.is_some().then_some(world.work.returned),
         crashed: world.scenario.crash.is_some().then_some(world.work.crashed),
         drained: world.scenario.drain.is_some().then_some(world.work.drained),
+        links: world.scenario.links.is_some().then(|| Links::of(world)),
+        connections: world.scenario.connections.is_some().then(|| Connections::of(world)),
         joining: world.scenario.joining.is_some().then(|| Joined::of(world)),
         lookup: world.scenario.lookups.is_some().then(|| Lookup::of(world)),
         anycall: world.scenario.anycalls.is_some().then(|| Anycall::of(world)),
         manycall: world.scenario.manycalls.is_some().then(|| Manycall::of(world)),
         placement: world.scenario.functions.is_some().then(|| Placement::of(world)),
+        partition: world.scenario.partition.is_some().then(|| Parting::of(world)),
         violations: Vec::new(),
         violations_count: 0,
         series: Some(world.series()),

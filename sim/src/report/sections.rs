@@ -10,7 +10,7 @@ use super::spread::{Spread, rank};
 use super::{MS, SECOND};
 use crate::outcomes::JobSpan;
 use crate::peer::Index;
-use crate::world::World;
+use crate::world::{START, World};
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -89,6 +89,15 @@ pub struct Manycall {
     pub hedged: u64,
     /// Runs.
     pub executions: u64,
+    /// Items whose answer is wrong, where hosts collude on wrong ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wrong: Option<u64>,
+    /// How many there should be, by the share of the hosts that answer wrongly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wrong_expected: Option<f64>,
+    /// How far it is from that, in standard errors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wrong_deviation: Option<f64>,
     pub makespan_ms: Spread,
     pub ideal_makespan_ms: Spread,
     pub efficiency: f64,
@@ -118,9 +127,25 @@ pub struct Placement {
     pub repair_seconds: Spread,
     pub repair_seconds_p95: f64,
     pub hostless_fraction: f64,
+    /// How often functions were without any host.
+    pub hostless: u64,
+    pub hostless_seconds_max: f64,
     pub load_max_over_mean: f64,
+    /// The same of the share of its room that each peer uses.
+    pub use_max_over_mean: f64,
+    /// The least of the newcomers' uses over the mean, at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newcomer_use_min: Option<f64>,
+    /// Offers made for each host that a function got.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offers_a_host: Option<f64>,
+    /// Offers made from the first loss of a host on for each that was lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offers_a_loss: Option<f64>,
     pub moved_on_join: u64,
     pub moved_on_leave: u64,
+    /// Hosts that handed their place on to another peer.
+    pub moved: u64,
     /// Hosts that functions got after they had had enough, over those that they lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub installs_over_lost: Option<f64>,
@@ -229,6 +254,11 @@ impl Anycall {
 impl Manycall {
     pub(super) fn of(world: &World) -> Self {
         let many = &world.work.manycalls;
+        let may_be_wrong =
+            world.scenario.adversaries.as_ref().is_some_and(|all| !all.wrong.is_zero());
+        // Where it must be none it is one error away from one.
+        let error = many.wrong_variance.sqrt().max(1.0);
+        let deviation = (many.wrong as f64 - many.wrong_expected).abs() / error;
         let (ideal, makespan): (u64, u64) = (many.ideal.iter().sum(), many.makespan.iter().sum());
         Self {
             jobs: many.jobs,
@@ -241,6 +271,9 @@ impl Manycall {
             attempts: many.attempts,
             hedged: many.hedged,
             executions: many.executions,
+            wrong: may_be_wrong.then_some(many.wrong),
+            wrong_expected: may_be_wrong.then_some(many.wrong_expected),
+            wrong_deviation: may_be_wrong.then_some(deviation),
             makespan_ms: Spread::of(&many.makespan, MS),
             ideal_makespan_ms: Spread::of(&many.ideal, MS),
             efficiency: if makespan == 0 { 0.0 } else { ideal as f64 / makespan as f64 },
@@ -263,6 +296,11 @@ impl Placement {
         let hosts = world.census.hosts();
         let calls: Vec<u64> = hosts.iter().map(|host| world.calls_on(*host)).collect();
         let deployments = &world.work.deployments;
+        let hostless = world.census.hostless(world.now().0);
+        let uses = uses(world);
+        let newcomers = world.census.newcomers().filter_map(|peer| uses.get(&peer).copied());
+        let newcomer_use_min = newcomers.reduce(f64::min);
+        let installs = world.census.installs;
         Self {
             functions: functions.len() as u64,
             wanted: functions.first().map_or(0, |function| function.wanted),
@@ -271,9 +309,16 @@ impl Placement {
             repair_seconds: Spread::of(&repairs, SECOND),
             repair_seconds_p95: rank(&repairs, 95) as f64 / SECOND,
             hostless_fraction: world.census.hostless_fraction(world.now().0),
+            hostless: hostless.len() as u64,
+            hostless_seconds_max: hostless.iter().max().map_or(0.0, |span| *span as f64 / SECOND),
+            use_max_over_mean: uses.values().fold(0.0, |most: f64, part| most.max(*part)),
+            newcomer_use_min,
+            offers_a_loss: world.census.offers_over_lost(world.count.offers),
+            offers_a_host: (installs > 0).then_some(world.count.offers as f64 / installs as f64),
             load_max_over_mean: world.census.load_max_over_mean(loads.len() as u32),
             moved_on_join: world.census.moved_on_join,
             moved_on_leave: world.census.moved_on_leave,
+            moved: world.census.moved,
             installs_over_lost: world.census.installs_over_lost(),
             placed: deployments.placed,
             replaced: (deployments.replaced > 0).then_some(deployments.replaced),
@@ -291,6 +336,76 @@ impl Placement {
             functions_on_peers: Histogram::of(&loads, 1, 1.0),
             calls_on_hosts: Histogram::of(&calls, 1, 1.0),
         }
+    }
+}
+
+/// The share of its room that each peer that can host uses, over that of all.
+fn uses(world: &World) -> BTreeMap<u32, f64> {
+    let up = (0..world.oracle.ever()).filter(|peer| world.is_up(*peer));
+    let room = |peer: u32| f64::from(world.scenario.room_of(peer, &world.chance));
+    let rooms: Vec<(u32, f64, f64)> = up
+        .map(|peer| (peer, world.census.functions_on(peer) as f64, room(peer)))
+        .filter(|(_, _, room)| *room > 0.0)
+        .collect();
+    let hosted: f64 = rooms.iter().map(|(_, hosted, _)| hosted).sum();
+    let all: f64 = rooms.iter().map(|(_, _, room)| room).sum();
+    if hosted == 0.0 {
+        return BTreeMap::new();
+    }
+    rooms.into_iter().map(|(peer, of, room)| (peer, of / room * all / hosted)).collect()
+}
+
+/// What came of a partition.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Parting {
+    /// The smaller side and the larger one.
+    pub sides: [PartingSide; 2],
+    /// Hosts that functions got over those that they lacked: the higher of the two sides'.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub installs_over_missing: Option<f64>,
+    /// How long after the end the last call or lookup began that failed; 0: none did.
+    pub healed_seconds: f64,
+}
+
+/// What a partition did on one side.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PartingSide {
+    /// Hosts that functions lacked, or lost.
+    pub missing: u64,
+    /// Hosts that they got.
+    pub installs: u64,
+    /// Until a function had as many as are wanted.
+    pub repair_seconds: Spread,
+    /// Functions that had fewer at the end.
+    pub short: u64,
+    /// Of those, the ones that had none.
+    pub hostless: u64,
+    /// Of those, the ones whose code nobody there had.
+    pub codeless: u64,
+}
+
+impl Parting {
+    pub(super) fn of(world: &World) -> Self {
+        let parted = &world.parted;
+        let end = world.scenario.partition.as_ref().map_or(START, |it| START + it.until);
+        let healed = parted.failed_last.map_or(0.0, |last| last.since(end).0 as f64 / SECOND);
+        let ratios = parted.sides.iter().filter(|side| side.missing > 0);
+        let ratios = ratios.map(|side| side.installs as f64 / side.missing as f64);
+        let sides = parted.sides.each_ref().map(|side| {
+            let mut repairs = side.repairs.clone();
+            repairs.sort_unstable();
+            PartingSide {
+                missing: side.missing,
+                installs: side.installs,
+                repair_seconds: Spread::of(&repairs, SECOND),
+                short: side.short.len() as u64,
+                hostless: side.hostless,
+                codeless: side.codeless,
+            }
+        });
+        Self { sides, installs_over_missing: ratios.reduce(f64::max), healed_seconds: healed }
     }
 }
 

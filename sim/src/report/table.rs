@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::Report;
+use super::{PartingSide, Report};
 
 impl Report {
     /// The report for people.
@@ -38,6 +38,23 @@ impl Report {
         }
         if let Some(drained) = self.drained {
             line("hosts that left for good", format!("{drained}"));
+        }
+        if let Some(it) = &self.links {
+            let (mean, max) = (it.up_ms_mean, it.up_ms_max);
+            line("on a link upwards", format!("mean {mean:.2}, most {max:.1} ms"));
+            let (mean, max) = (it.down_ms_mean, it.down_ms_max);
+            line("waiting for a link downwards", format!("mean {mean:.2}, most {max:.1} ms"));
+            line("  links upwards busy", it.up_busy_percent.words(" %"));
+            line("  links downwards busy", it.down_busy_percent.words(" %"));
+        }
+        if let Some(it) = &self.connections {
+            line("connections made", format!("{}, {} of them relayed", it.made, it.relayed));
+            line("  closed to make room", format!("{}", it.closed));
+            line("  at the end", it.kept.words(""));
+            if it.hidden > 0 {
+                line("  machines behind NAT", format!("{}", it.hidden));
+                line("  of which could not be dialled", format!("{} times", it.unreached));
+            }
         }
         if let Some(it) = &self.joining {
             line("peers joined", format!("{}", it.peers));
@@ -79,7 +96,35 @@ impl Report {
             let p95 = it.repair_seconds_p95;
             line("  repair", format!("{}, p95 {p95:.1}", it.repair_seconds.words(" s")));
             line("  time without any host", format!("{:.6}", it.hostless_fraction));
+            line("  longest", format!("{:.1} s, {} in all", it.hostless_seconds_max, it.hostless));
             line("  most on one peer over mean", format!("{:.2}", it.load_max_over_mean));
+            line("  most of its room over mean", format!("{:.2}", it.use_max_over_mean));
+            if let Some(offers) = it.offers_a_host {
+                line("  offers for each host", format!("{offers:.2}"));
+            }
+            if let Some(offers) = it.offers_a_loss {
+                line("  offers for each lost", format!("{offers:.2}"));
+            }
+            if let Some(least) = it.newcomer_use_min {
+                line("  least of a newcomer's over mean", format!("{least:.2}"));
+            }
+            line(
+                "  handed on, of these to newcomers",
+                format!("{}, {}", it.moved, it.moved_on_join),
+            );
+            line("  moved on leaves", format!("{}", it.moved_on_leave));
+        }
+        if let Some(it) = &self.partition {
+            for (name, side) in ["smaller part", "larger part"].iter().zip(&it.sides) {
+                let PartingSide { missing, installs, short, hostless, codeless, .. } = side;
+                let hosts = format!("{missing} hosts missing, {installs} gained");
+                line(name, hosts);
+                let rest =
+                    format!("{short}, of which {hostless} without any, {codeless} without code");
+                line("  short at the end", rest);
+                line("  repair", side.repair_seconds.words(" s"));
+            }
+            line("last failure after the end", format!("{:.1} s", it.healed_seconds));
         }
         if let Some(it) = &self.anycall {
             line("anycalls", format!("{}", it.count));
@@ -109,6 +154,16 @@ impl Report {
             line("  succeeded, failed, unknown", {
                 format!("{}, {}, {}", it.succeeded, it.failed, it.unknown)
             });
+            if let (Some(wrong), Some(expected), Some(deviation)) =
+                (it.wrong, it.wrong_expected, it.wrong_deviation)
+            {
+                let wrong = share(wrong, it.items);
+                line("  answered wrongly", {
+                    format!(
+                        "{wrong}; by the law {expected:.0}, {deviation:.2} standard errors away"
+                    )
+                });
+            }
             line("  lost, doubled", format!("{}, {}", it.lost, it.doubled));
             line("  attempts, runs, repeats", {
                 format!("{}, {}, {}", it.attempts, it.executions, it.hedged)

@@ -1,7 +1,7 @@
 //! What no single type can tell: values that are impossible, alone or beside others. Whatever passes
 //! can be run: it neither panics nor hangs, and every key that is given has an effect.
 
-use peerless_core::Span;
+use peerless_core::{Quorum, Span};
 
 use super::keys::{Bad, Keys};
 use super::{Churn, Crash, Scenario};
@@ -24,6 +24,9 @@ impl Scenario {
         }
         if let Some(partition) = &self.partition {
             partition.check(keys)?;
+        }
+        if let Some(clocks) = &self.clocks {
+            clocks.check(keys)?;
         }
         if let Some(sybils) = &self.sybils {
             sybils.check(self.peers, keys)?;
@@ -65,11 +68,26 @@ impl Scenario {
         if self.host.slots_each.contains(&0) {
             return Err(keys.bad("host.slots_each", "expected at least 1 each"));
         }
-        at_least(keys, "host.room", self.host.room, 1)
+        at_least(keys, "host.room", self.host.room, 1)?;
+        let Some(least) = self.host.room_min else { return Ok(()) };
+        at_least(keys, "host.room_min", least, 1)?;
+        if least > self.host.room {
+            return Err(keys.bad("host.room_min", "expected at most host.room"));
+        }
+        Ok(())
     }
 
     fn check_limits(&self, keys: &Keys) -> Checked {
         self.network.check(&self.topology, keys)?;
+        if let Some(links) = &self.links {
+            links.check(keys)?;
+        }
+        if let Some(connections) = &self.connections {
+            connections.check(keys)?;
+        }
+        if self.nat.is_some() && self.connections.is_none() {
+            return Err(keys.bad("nat", "expected [connections] beside it"));
+        }
         let check = self.core.check();
         check.map_err(|(key, expected)| {
             keys.bad(&format!("core.{key}"), &format!("expected {expected}"))
@@ -108,6 +126,11 @@ impl Scenario {
         if let Some(many) = &self.manycalls {
             at_least(keys, "manycalls.jobs", many.jobs, 1)?;
             at_least(keys, "manycalls.items", many.items, 1)?;
+            if many.quorum.is_some() && many.quorum().is_none() {
+                let most = Quorum::OF_MAX;
+                let what = format!("expected [K, N], 1 to N and 1 to {most}");
+                return Err(keys.bad("manycalls.quorum", &what));
+            }
             self.needs_functions("manycalls", "to call", keys)?;
         }
         Ok(())
@@ -135,6 +158,15 @@ impl Scenario {
 
     fn check_crash(&self, crash: &Crash, keys: &Keys) -> Checked {
         self.needs_functions("crash", "to crash, for only hosts do", keys)?;
+        if let Some(functions) = crash.functions {
+            at_least(keys, "crash.functions", functions, 1)?;
+            let beside = ["crash.share", "crash.count"].into_iter().find(|key| keys.is_given(key));
+            if let Some(key) = beside {
+                return Err(
+                    keys.bad(key, "expected neither share nor count beside crash.functions")
+                );
+            }
+        }
         match crash.count {
             Some(count) => {
                 at_least(keys, "crash.count", count, 1)?;
@@ -161,6 +193,7 @@ impl Scenario {
             ("lookup", "lookups", self.lookups.is_some()),
             ("table", "joining", self.joining.is_some()),
             ("drained", "drain", self.drain.is_some()),
+            ("partition", "partition", self.partition.is_some()),
             ("placement", "functions", self.functions.is_some()),
             ("anycall", "anycalls", self.anycalls.is_some()),
             ("manycall", "manycalls", self.manycalls.is_some()),

@@ -18,13 +18,14 @@ pub use self::value::{Readable, Size, Value};
 pub use crate::adversary::{Adversaries, Fate, Lie, Sybils};
 pub use crate::desk::{Host, Silence};
 pub use crate::expect::Expect;
-pub use crate::faults::{Churn, Crash, Lengths, Partition, Sessions};
+pub use crate::faults::{Arrivals, Churn, Clocks, Crash, Lengths, Partition, Sessions};
 pub use crate::joining::Joining;
 pub use crate::work::{
-    Anycalls, Arrivals, Drain, Flow, Functions, Idempotent, Lookups, Manycalls, Spread,
+    Anycalls, Drain, Flow, Functions, Idempotent, Lookups, Manycalls, Pace, Spread,
 };
 
-use crate::network::{self, Matrix, Topology};
+use crate::chance::{Chance, Concern};
+use crate::network::{self, Connections, Links, Matrix, Nat, Topology};
 
 pub(crate) use self::keys::section;
 pub(crate) use self::value::{listed, worded};
@@ -54,6 +55,12 @@ pub struct Scenario {
     pub matrix: Option<Arc<Matrix>>,
     /// `[topology]`
     pub topology: Topology,
+    /// `[links]`
+    pub links: Option<Links>,
+    /// `[connections]`
+    pub connections: Option<Connections>,
+    /// `[nat]`
+    pub nat: Option<Nat>,
     /// `[host]`
     pub host: Host,
     /// `[lookups]`
@@ -62,8 +69,12 @@ pub struct Scenario {
     pub churn: Option<Churn>,
     /// `[crash]`
     pub crash: Option<Crash>,
+    /// `[arrivals]`
+    pub arrivals: Option<Arrivals>,
     /// `[partition]`
     pub partition: Option<Partition>,
+    /// `[clocks]`
+    pub clocks: Option<Clocks>,
     /// `[joining]`
     pub joining: Option<Joining>,
     /// `[sessions]`
@@ -89,11 +100,12 @@ pub struct Scenario {
 }
 
 /// The built-in scenarios: name and text.
-pub const BUILT_IN: [(&str, &str); 19] = [
+pub const BUILT_IN: [(&str, &str); 27] = [
     ("lookup", include_str!("../../scenarios/lookup.toml")),
     ("churn", include_str!("../../scenarios/churn.toml")),
     ("joining", include_str!("../../scenarios/joining.toml")),
     ("placement", include_str!("../../scenarios/placement.toml")),
+    ("labels", include_str!("../../scenarios/labels.toml")),
     ("anycall", include_str!("../../scenarios/anycall.toml")),
     ("manycall", include_str!("../../scenarios/manycall.toml")),
     ("sessions", include_str!("../../scenarios/sessions.toml")),
@@ -103,12 +115,19 @@ pub const BUILT_IN: [(&str, &str); 19] = [
     ("dfaas-mid", include_str!("../../scenarios/dfaas-mid.toml")),
     ("dfaas-all", include_str!("../../scenarios/dfaas-all.toml")),
     ("overload", include_str!("../../scenarios/overload.toml")),
+    ("scaling", include_str!("../../scenarios/scaling.toml")),
     ("leaving", include_str!("../../scenarios/leaving.toml")),
+    ("quorum", include_str!("../../scenarios/quorum.toml")),
     ("manycall-equal", include_str!("../../scenarios/manycall-equal.toml")),
     ("manycall-spread", include_str!("../../scenarios/manycall-spread.toml")),
     ("manycall-faults", include_str!("../../scenarios/manycall-faults.toml")),
     ("manycall-short", include_str!("../../scenarios/manycall-short.toml")),
     ("manycall-huge", include_str!("../../scenarios/manycall-huge.toml")),
+    ("turnover", include_str!("../../scenarios/turnover.toml")),
+    ("partition", include_str!("../../scenarios/partition.toml")),
+    ("filling", include_str!("../../scenarios/filling.toml")),
+    ("homes", include_str!("../../scenarios/homes.toml")),
+    ("full", include_str!("../../scenarios/full.toml")),
 ];
 
 const PEERS: &str = "Peers at the start; their tables are as after a long life.";
@@ -161,11 +180,16 @@ impl Scenario {
             network: keys.section()?,
             matrix: None,
             topology: keys.section()?,
+            links: keys.section_if_given()?,
+            connections: keys.section_if_given()?,
+            nat: keys.section_if_given()?,
             host: keys.section()?,
             lookups: keys.section_if_given()?,
             churn: keys.section_if_given()?,
             crash: keys.section_if_given()?,
+            arrivals: keys.section_if_given()?,
             partition: keys.section_if_given()?,
+            clocks: keys.section_if_given()?,
             joining: keys.section_if_given()?,
             sessions: keys.section_if_given()?,
             lengths: None,
@@ -190,6 +214,19 @@ impl Scenario {
     /// The number of the owner key that a peer holds, if it holds one.
     pub fn owner_of(&self, peer: u32) -> Option<u32> {
         (peer < self.owners).then_some(peer % self.owner_keys)
+    }
+
+    /// How many functions a peer has room for.
+    pub(crate) fn room_of(&self, peer: u32, chance: &Chance) -> u16 {
+        let most = self.host.room;
+        match self.host.room_min {
+            _ if self.slots_of(peer) == 0 => 0,
+            None => most,
+            Some(least) => {
+                let spread = u64::from(most - least) + 1;
+                least + chance.below(spread, Concern::Room, peer.into(), 0, 0) as u16
+            }
+        }
     }
 
     /// How many calls a peer runs at once; 0: it hosts nothing.

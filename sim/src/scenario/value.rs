@@ -258,6 +258,8 @@ pub(crate) use listed;
 listed! {
     u16, "a list of integers from 0 to 65535, such as [2, 4]";
     Span, "a list of durations, such as [\"8ms\", \"16ms\"]";
+    Share, "a list of numbers from 0 to 1, such as [0.25, 0.5]";
+    Size, "a list of sizes, such as [\"512KiB\", \"1MiB\"]";
 }
 
 /// A key that need not be given.

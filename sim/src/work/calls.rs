@@ -20,7 +20,7 @@ section! {
         /// When the first anycall is made, where there are no flows.
         start: Span = Span::secs(30),
         /// How they come: "even", or "poisson" as from many users who know nothing of each other.
-        arrivals: Arrivals = Arrivals::Even,
+        arrivals: Pace = Pace::Even,
         /// So many come together each time, and as much more seldom.
         burst: u32 = 1,
         /// Flows of calls side by side, each of so many a second: { rate = 250, from = "30s", until = "90s", through = 0, function = 0 }; a random peer and a function by its popularity where the last two are missing.
@@ -34,14 +34,14 @@ section! {
 
 /// How calls come.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Arrivals {
+pub enum Pace {
     /// At equal distances.
     Even,
     /// At exponentially spread ones.
     Poisson,
 }
 
-worded!(Arrivals: "even" => Even, "poisson" => Poisson);
+worded!(Pace: "even" => Even, "poisson" => Poisson);
 
 /// Calls that come at one rate, for a while. Several of them make a rate that changes.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -167,8 +167,8 @@ impl World {
         }
         let gap = gap.saturating_mul(burst);
         match work.arrivals {
-            Arrivals::Even => self.now + Span(gap),
-            Arrivals::Poisson => {
+            Pace::Even => self.now + Span(gap),
+            Pace::Poisson => {
                 let bits = self.chance.bits(Concern::Arrival, flow.into(), n, 0);
                 self.now + Span(exponential(gap, bits))
             }
@@ -189,7 +189,7 @@ impl World {
         let Some(it) = work.flows.get(flow as usize) else { return };
         let next = match work.arrivals {
             // To the nanosecond, however odd the rate.
-            Arrivals::Even if (n + 1).is_multiple_of(work.burst.into()) => {
+            Pace::Even if (n + 1).is_multiple_of(work.burst.into()) => {
                 let since = u128::from(n + 1) * 1_000_000_000 / u128::from(it.rate);
                 START + it.from + Span(since as u64)
             }
@@ -211,10 +211,11 @@ impl World {
         };
         let Some(peer) = peer else { return };
         let function = self.called(ticket);
-        let hosted = !self.census.functions[function as usize].hosts.is_empty();
+        let hosts = &self.census.functions[function as usize].hosts;
+        let hosted = hosts.iter().any(|host| !self.network.parts(self.now, peer, *host));
         let request = Request::Call {
             function: self.function_name(function),
-            deadline: self.now + work.deadline,
+            deadline: self.shown(peer) + work.deadline,
             kept: true,
             idempotent: work.idempotent,
         };
@@ -241,6 +242,7 @@ impl World {
         self.work.manycalls.executions += u64::from(ticket >> KIND_SHIFT == MANY);
     }
 
+    /// Whether it was answered.
     pub(super) fn end_call_of(
         &mut self,
         (peer, ticket): (u32, Ticket),
@@ -248,7 +250,7 @@ impl World {
         attempts: u64,
         (hosted, status, wrong): (bool, u16, bool),
         event: &Event<Index>,
-    ) {
+    ) -> bool {
         let answered = *event == Event::Done && (100..400).contains(&status);
         let succeeded = answered && !wrong;
         if succeeded {
@@ -273,6 +275,7 @@ impl World {
                 *calls.failures.entry(format!("{event:?}")).or_default() += 1;
             }
         }
+        succeeded
     }
 
     /// Least service that was done for anycalls in any ten seconds while they came, over what the

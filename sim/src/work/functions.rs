@@ -38,6 +38,8 @@ section! {
         popularity: f64 = 0.0,
         /// Whether the record says that running twice does no harm: "yes", "no" or "unsaid".
         idempotent: Idempotent = Idempotent::Unsaid,
+        /// Whether only a peer that carries the label may host them.
+        labelled: bool = false,
         /// A call's deadline, by the record.
         timeout: Span = Span::secs(60),
     }
@@ -73,6 +75,8 @@ impl Idempotent {
     }
 }
 
+/// How long a record lives.
+pub(crate) const LIFE: Span = Span::minutes(90 * 24 * 60);
 /// About how long a signed record is.
 const RECORD_BYTES: usize = 200;
 
@@ -100,6 +104,11 @@ impl World {
         self.chance.name(Concern::Function, n, 0)
     }
 
+    /// The digest of the code of the function of this number.
+    pub(crate) fn code_of(&self, n: u64) -> Digest {
+        Digest(self.chance.bytes32(Concern::Function, n, 1))
+    }
+
     /// The record of the workload's function of this number as its owner, `peer`, signs it now.
     pub fn record_of(&self, n: u32, peer: u32) -> Record {
         self.record_again(n, 0, peer)
@@ -112,8 +121,8 @@ impl World {
         Record {
             function: self.function_name(n.into()),
             owner: owner(self.scenario.owner_of(peer).expect("who deploys holds an owner key")),
-            version: self.now.unix_ms(),
-            expires: self.now + Span::secs(90 * 86_400),
+            version: self.shown(peer).unix_ms(),
+            expires: self.shown(peer) + LIFE,
             spec: Some(Spec {
                 digest,
                 size: work.size.0,
@@ -121,10 +130,38 @@ impl World {
                 timeout: work.timeout,
                 replicas: work.replicas,
                 idempotent: work.idempotent.word(),
-                constraints: Box::default(),
+                constraints: self.constraints(work.labelled),
             }),
             bytes: vec![0; RECORD_BYTES].into_boxed_slice(),
         }
+    }
+
+    /// An owner's node signs a record again, and has it deployed.
+    pub(crate) fn sign_again(&mut self, peer: u32, record: &Record) {
+        let record = Record {
+            version: record.version + 1,
+            expires: self.shown(peer) + LIFE,
+            ..record.clone()
+        };
+        let request = Request::Deploy(Arc::new(record));
+        self.user_soon(peer, request);
+    }
+
+    /// What a function asks of its hosts that asks for the label, or does not.
+    pub(crate) fn constraints(&self, labelled: bool) -> Box<[Name]> {
+        let label = labelled.then(|| self.label());
+        label.into_iter().collect()
+    }
+
+    /// The label that some peers carry, as a name.
+    pub(crate) fn label(&self) -> Name {
+        self.chance.name(Concern::Label, u64::MAX, 0)
+    }
+
+    /// Whether a peer carries it.
+    pub(crate) fn carries(&self, peer: u32) -> bool {
+        let bits = self.chance.bits(Concern::Label, u64::from(peer), 0, 0);
+        self.scenario.host.carriers.takes(bits)
     }
 
     pub(super) fn begin_deploy(&mut self, n: u32) {

@@ -1,7 +1,12 @@
 //! `[manycalls]`: owners give many items to random functions.
 
-use peerless_core::{Answered, Event, Failure, Input, Request, Span, Ticket, Time};
+use std::collections::BTreeMap;
 
+use peerless_core::{
+    Answered, Digest, Ending, Event, Failure, Input, Quorum, Request, Span, Ticket, Time,
+};
+
+use super::quorum::{Used, wrong_rate};
 use super::{Doing, Open, Plan};
 use crate::outcomes::JobSpan;
 use crate::peer::Index;
@@ -22,6 +27,15 @@ section! {
         items: u64 = 10_000,
         /// Further attempts an item after failures of the system.
         retries: u8 = 3,
+        /// Hosts that have to give each item the same answer, and hosts that are heard at most, such as [2, 3].
+        quorum: Option<(u16, u16)> = None,
+    }
+}
+
+impl Manycalls {
+    pub(crate) fn quorum(&self) -> Option<Quorum> {
+        let (agree, of) = self.quorum?;
+        Quorum::new(agree.try_into().ok()?, of.try_into().ok()?)
     }
 }
 
@@ -37,6 +51,10 @@ pub(super) struct Job {
     succeeded: u64,
     failed: u64,
     unknown: u64,
+    /// Where some answer wrongly: how often each host was asked as one of the first voices of an item.
+    asked: BTreeMap<u32, u64>,
+    /// How many hosts each item was sent to, as long as they are its first voices.
+    voices: Vec<u8>,
 }
 
 impl Job {
@@ -63,6 +81,7 @@ impl World {
             function: self.function_name(function),
             deadline: None,
             retries: work.retries,
+            quorum: work.quorum(),
         };
         let job = Job {
             function: function as usize,
@@ -71,8 +90,16 @@ impl World {
             succeeded: 0,
             failed: 0,
             unknown: 0,
+            asked: BTreeMap::new(),
+            voices: Vec::new(),
         };
         self.ask(peer, ticket, Doing::Many(Box::new(job)), request);
+    }
+
+    /// What a host's whole answer is, as far as that differs: wrong answers are all the same.
+    pub(crate) fn body_of(&self, host: u32, how: Ending) -> Option<Digest> {
+        self.scenario.manycalls.as_ref()?.quorum?;
+        (how == Ending::Complete).then(|| Digest([u8::from(self.answers_wrongly(host)); 32]))
     }
 
     /// A core has room for more items of a manycall.
@@ -130,7 +157,10 @@ impl World {
         }
         let function = &self.census.functions[job.function];
         let ideal = function.could_be_done(start.0, whole, |host| self.capacity(host));
+        let rate = self.wrong_rate(&job.asked);
         let work = &mut self.work.manycalls;
+        work.wrong_expected += rate * job.items as f64;
+        work.wrong_variance += rate * (1.0 - rate) * job.items as f64;
         if let Some(ideal) = ideal {
             work.ideal.push((ideal - start.0).max(longest));
             work.makespan.push(self.now.since(start).0);
@@ -151,5 +181,36 @@ impl World {
         work.lost += tally.lost + (job.items - job.given);
         work.doubled += tally.doubled;
         work.attempts += attempts;
+    }
+
+    /// An item of a manycall is sent to a host.
+    pub(crate) fn is_asked(&mut self, peer: u32, ticket: Ticket, item: u64, host: u32) {
+        let firsts = self.quorum().0;
+        if self.scenario.adversaries.as_ref().is_some_and(|all| !all.wrong.is_zero())
+            && let Some(open) = self.work.open.get_mut(&(peer, ticket))
+            && let Doing::Many(job) = &mut open.doing
+        {
+            job.voices.resize(job.items as usize, 0);
+            if let Some(voices) = job.voices.get_mut(item as usize).filter(|it| **it < firsts) {
+                *voices += 1;
+                *job.asked.entry(host).or_default() += 1;
+            }
+        }
+    }
+
+    /// How many hosts have to agree on an item, and of how many.
+    fn quorum(&self) -> (u8, u8) {
+        let quorum = self.scenario.manycalls.as_ref().and_then(Manycalls::quorum);
+        quorum.map_or((1, 1), |quorum| (quorum.agree(), quorum.of()))
+    }
+
+    /// How likely an item gets a wrong answer, by how much the hosts are used.
+    fn wrong_rate(&self, asked: &BTreeMap<u32, u64>) -> f64 {
+        let (mut right, mut wrong) = (Used::default(), Used::default());
+        for (host, times) in asked {
+            if self.answers_wrongly(*host) { &mut wrong } else { &mut right }.add(*times);
+        }
+        let (agree, of) = self.quorum();
+        wrong_rate(right, wrong, agree, of)
     }
 }

@@ -82,6 +82,10 @@ impl World {
         lookups.succeeded += u64::from(succeeded);
         lookups.exact += u64::from(exact);
         lookups.timeouts += u64::from(cost.timeouts);
+        if !verdict.succeeded {
+            self.went_wrong(start);
+        }
+        let lookups = &mut self.work.lookups;
         let closest = peers.iter().find(|(peer, _)| Some(peer.0) == verdict.closest);
         if let Some((_, hops)) = closest {
             lookups.hops.push(u64::from(*hops));

@@ -9,15 +9,17 @@ mod goodput;
 mod jobs;
 mod lookups;
 mod popularity;
+mod quorum;
 mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use peerless_core::{Contact, Event, Input, Request, Span, Target, Ticket, Time};
 
-pub use self::calls::{Anycalls, Arrivals, Flow};
+pub use self::calls::{Anycalls, Flow, Pace};
 pub use self::drain::Drain;
 pub(crate) use self::feed::Feed;
+pub(crate) use self::functions::LIFE;
 pub use self::functions::{Functions, Idempotent};
 pub use self::goodput::Goodput;
 use self::jobs::Job;
@@ -58,14 +60,20 @@ pub(crate) enum Plan {
     Crash,
     /// The peer of this number joins.
     Join(u32),
-    /// The connections between two parts of the network break.
-    Break,
+    /// The connections between parts of the network break, that fell apart the how manieth time.
+    Break(u32),
     /// A peer's session ends, if it is still of that incarnation.
     Depart(u32, u32),
     /// A peer comes back.
     Return(u32),
     /// A sybil makes itself known.
     Sybil(u32),
+    /// The network falls into two parts.
+    Part,
+    /// It is whole again.
+    Unite,
+    /// New peers come together.
+    Arrive,
 }
 
 impl Plan {
@@ -80,7 +88,7 @@ impl Plan {
             Self::Meet(peer, _) => (5, peer.into()),
             Self::Crash => (6, 0),
             Self::Join(n) => (7, n.into()),
-            Self::Break => (8, 0),
+            Self::Break(round) => (8, round.into()),
             Self::Depart(peer, incarnation) => (9, u64::from(peer) << 32 | u64::from(incarnation)),
             Self::Return(peer) => (10, peer.into()),
             Self::Sybil(n) => (11, n.into()),
@@ -88,6 +96,9 @@ impl Plan {
             Self::Redeploy(n) => (21, n.into()),
             Self::Drain => (22, 0),
             Self::Close(peer) => (23, peer.into()),
+            Self::Part => (8, 1),
+            Self::Unite => (8, 2),
+            Self::Arrive => (12, 0),
         }
     }
 }
@@ -214,6 +225,9 @@ impl World {
         if let Some(drain) = &scenario.drain {
             firsts.push((drain.at, drain.linger, Plan::Drain));
         }
+        if let Some(arrivals) = &scenario.arrivals {
+            firsts.push((arrivals.at, Span::ZERO, Plan::Arrive));
+        }
         if let Some(joining) = &scenario.joining {
             firsts.push((Span::ZERO, joining.over, Plan::Join(1)));
         }
@@ -247,10 +261,13 @@ impl World {
             Plan::Meet(peer, trial) => self.meet(peer, trial),
             Plan::Crash => self.crash_together(),
             Plan::Join(n) => self.join(n),
-            Plan::Break => self.break_connections(),
+            Plan::Break(round) => self.break_connections(round),
             Plan::Depart(peer, incarnation) => self.depart(peer, incarnation),
             Plan::Return(peer) => self.come_back(peer),
             Plan::Sybil(n) => self.introduce(n),
+            Plan::Part => self.part(),
+            Plan::Unite => self.unite(),
+            Plan::Arrive => self.arrive_together(),
         }
     }
 
@@ -278,6 +295,15 @@ impl World {
         self.work.users += 1;
         self.ask(peer, ticket, Doing::Other, request);
         ticket
+    }
+
+    /// The same, once the turn that it is in has ended.
+    fn user_soon(&mut self, peer: u32, request: Request<Index>) {
+        let ticket = self.next_ticket();
+        self.work.users += 1;
+        let open = Open { start: self.now, attempts: 0, doing: Doing::Other };
+        self.work.open.insert((peer, ticket), open);
+        self.tell(peer, self.now, Input::Ask(ticket, request));
     }
 
     /// A peer dials this contact, which is the peer of that number.
@@ -323,6 +349,7 @@ impl World {
         let lied = matches!(event, Event::Head { host, .. } if self.answers_wrongly(host.0));
         let Some(open) = self.work.open.get_mut(&key) else { return };
         if !event.is_final() {
+            let mut answerer = None;
             let taken = match (&mut open.doing, event) {
                 (Doing::Call { status, wrong, .. }, Event::Head { attempt, .. }) => {
                     *wrong = lied;
@@ -333,12 +360,15 @@ impl World {
                 }
                 (Doing::Many(job), Event::Item { result, .. }) => {
                     job.count(result);
+                    answerer = result.as_ref().ok().map(|answered| answered.host.0);
                     self.work.manycalls.results += 1;
                     Some(Span::ZERO)
                 }
                 (Doing::Fed(feed), Event::Item { .. }) => Some(feed.takes),
                 _ => None,
             };
+            let is_wrong = answerer.is_some_and(|host| self.answers_wrongly(host));
+            self.work.manycalls.wrong += u64::from(is_wrong);
             if let Some(after) = taken {
                 self.tell(peer, self.now + after, Input::Taken { ticket, n: 1 });
             }
@@ -359,7 +389,9 @@ impl World {
             }
             Doing::Deploy { again } => self.end_deploy(took, again, event),
             Doing::Call { hosted, status, wrong } => {
-                self.end_call_of(key, took, attempts, (hosted, status, wrong), event);
+                if !self.end_call_of(key, took, attempts, (hosted, status, wrong), event) {
+                    self.went_wrong(start);
+                }
             }
             Doing::Many(job) => self.end_many(peer, ticket, start, attempts, &job, event),
         }

@@ -3,15 +3,20 @@
 
 mod peers;
 mod perform;
+mod wires;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use peerless_core::few::Map;
 use peerless_core::{
-    Config, Core, Effect, Event, Input, Item, Key, Message, Peer, Query, Setup, Tag, Time, Turn,
+    Config, Core, Effect, Event, Input, Item, ItemKey, Key, Message, Peer, Query, Setup, Tag, Time,
+    Turn,
 };
 
 pub use self::peers::owner;
+use self::wires::Wires;
+pub(crate) use self::wires::{Entry, Stay};
 
 use crate::adversary::Crowd;
 use crate::agenda::{Agenda, When};
@@ -24,6 +29,7 @@ use crate::digest::{Fold, combine};
 use crate::laws::Laws;
 use crate::network::{Network, Passage};
 use crate::oracle::Oracle;
+use crate::parted::Parted;
 use crate::peer::{Index, limb};
 use crate::record::Recorder;
 use crate::scenario::{Scenario, Silence};
@@ -40,11 +46,9 @@ const WARMED: usize = 16;
 /// The destination of what no peer does; its source is a stream of the workload.
 pub const NOBODY: u32 = u32::MAX;
 
-/// What the agenda holds.
+/// What the agenda holds; an entry that holds nothing is the instant that a core asked for.
 #[derive(Debug)]
 pub(crate) enum Happening {
-    /// The instant that a core asked for.
-    Wake,
     /// A message comes, with its sum.
     Message(Message<Index>, u64),
     /// A peer's own machine has something to say to its core of that incarnation.
@@ -52,9 +56,19 @@ pub(crate) enum Happening {
     /// A machine's disk is done with something.
     Disk(u32, Disk),
     /// A run ends by itself, or because it was cancelled.
-    Ran { incarnation: u32, job: Tag, status: Option<u16> },
+    Ran {
+        incarnation: u32,
+        job: Tag,
+        status: Option<u16>,
+    },
     /// Something of a call comes.
     Call(Packet),
+    /// Another machine has accepted a connection, closed it, or made one.
+    Opened,
+    Closed,
+    Met,
+    /// What came from another machine has passed this one's link.
+    Passed(Box<Self>),
     /// The workload goes on.
     Plan(Plan),
 }
@@ -63,7 +77,7 @@ pub(crate) enum Happening {
 #[derive(Debug)]
 pub(crate) enum Disk {
     Keep(Tag, Item),
-    Forget(peerless_core::ItemKey),
+    Forget(ItemKey),
 }
 
 /// What was counted.
@@ -75,6 +89,8 @@ pub struct Count {
     pub messages: u64,
     /// About how many bytes they took.
     pub bytes: u64,
+    /// Offers of functions among them.
+    pub offers: u64,
 }
 
 /// How often a peer has been the source of something. What it sends has another count than what its
@@ -123,16 +139,20 @@ pub struct World {
     /// Happenings until the next are warmed.
     warm: usize,
     pub(crate) desks: Vec<Option<Box<Desk>>>,
+    /// What of each peer survives a crash: most have nothing else beside their core.
+    pub(crate) disks: Vec<Map<ItemKey, Item>>,
     /// What others see of the peers that are gone.
     gone: BTreeMap<u32, Silence>,
     agenda: Agenda<Happening>,
     effects: Vec<Effect<Index>>,
     pub(crate) network: Network,
+    pub(crate) wires: Wires,
     pub(crate) chance: Chance,
     pub(crate) oracle: Oracle,
     pub(crate) laws: Laws,
     pub(crate) chains: Chains,
     pub(crate) census: Census,
+    pub(crate) parted: Parted,
     pub(crate) work: Work,
     pub(crate) crowd: Crowd,
     pub(crate) count: Count,
@@ -165,14 +185,17 @@ impl World {
             setup: Arc::new(Setup::default()),
             warm: 0,
             desks: (0..n).map(|_| None).collect(),
+            disks: (0..n).map(|_| Map::new()).collect(),
             gone: BTreeMap::new(),
             agenda: Agenda::new(),
             effects: Vec::new(),
             network: Network::new(&scenario, chance.clone()),
+            wires: Wires::default(),
             oracle: Oracle::new(limb, peers, START.0),
             laws: Laws::of(peers, scenario.core.items_ahead_max),
             chains: Chains::default(),
             census: Census::default(),
+            parted: Parted::default(),
             work: Work::default(),
             crowd: Crowd::default(),
             count: Count::default(),
@@ -233,6 +256,11 @@ impl World {
         combine(self.seats.iter().map(|seat| seat.digest))
     }
 
+    /// When the work is over that is planned so far, if all that is asked for by then has ended.
+    pub fn work_ends(&self) -> Time {
+        (START + self.scenario.duration).max(self.work.last_planned) + self.scenario.settle
+    }
+
     /// When what is still open is given up.
     pub fn give_up(&self) -> Time {
         (START + self.scenario.duration).max(self.work.last_planned) + self.scenario.patience
@@ -240,6 +268,11 @@ impl World {
 
     /// Runs until the work is done and has come to rest, or patience ends.
     pub fn run(&mut self) {
+        self.run_showing(|_| {});
+    }
+
+    /// The same; `show` is told of each instant at which something is about to happen.
+    pub fn run_showing(&mut self, mut show: impl FnMut(Time)) {
         let end = START + self.scenario.duration;
         let give_up = self.give_up();
         let mut rest = None;
@@ -251,6 +284,7 @@ impl World {
             if rest.is_some_and(|rest| time > rest) || (rest.is_none() && time > give_up) {
                 break;
             }
+            show(time);
             self.step();
         }
         if let Some(rest) = rest {
@@ -274,34 +308,50 @@ impl World {
         self.sample(Time(when.time));
         self.now = Time(when.time);
         match happening {
-            Happening::Wake => {
+            Some(happening) if let Some(time) = self.passes(when, &happening) => {
+                let when = When { time: time.0, ..when };
+                self.push(when, Happening::Passed(Box::new(happening)));
+            }
+            other => self.happen(when, other),
+        }
+        true
+    }
+
+    fn happen(&mut self, when: When, happening: Option<Happening>) {
+        match happening {
+            None => {
                 let seat = self.seats.get_mut(when.to as usize);
                 if let Some(seat) = seat.filter(|seat| seat.wake == self.now) {
                     seat.wake = Time::NEVER;
                     self.turn(when.to, Input::Wake, 0);
                 }
             }
-            Happening::Message(message, sum) => self.deliver(when.from, when.to, message, sum),
-            Happening::Own(incarnation, input) => {
+            Some(Happening::Message(message, sum)) => {
+                self.deliver(when.from, when.to, message, sum);
+            }
+            Some(Happening::Own(incarnation, input)) => {
                 if self.lives(when.to, incarnation) {
                     self.note_own(when.to, &input);
                     self.turn(when.to, input, 0);
                 }
             }
-            Happening::Disk(incarnation, disk) => {
+            Some(Happening::Disk(incarnation, disk)) => {
                 if self.lives(when.to, incarnation) {
                     self.disk(when.to, disk);
                 }
             }
-            Happening::Ran { incarnation, job, status } => {
+            Some(Happening::Ran { incarnation, job, status }) => {
                 if self.lives(when.to, incarnation) {
                     self.ran(when.to, job, status);
                 }
             }
-            Happening::Call(packet) => self.call_packet(when.from, when.to, packet),
-            Happening::Plan(plan) => self.carry_out(plan),
+            Some(Happening::Call(packet)) => self.call_packet(when.from, when.to, packet),
+            Some(Happening::Opened) => self.opened(when.to, when.from),
+            Some(Happening::Closed) => self.closed(when.to, when.from),
+            Some(Happening::Met) => self.accept(when.to, when.from),
+            Some(Happening::Passed(happening)) => self.happen(when, Some(*happening)),
+            Some(Happening::Plan(plan)) => self.carry_out(plan),
         }
-        true
     }
 
     /// Brings what the next few happenings will read into the cache, all at once: one after the
@@ -323,7 +373,7 @@ impl World {
         let mut buckets: [&[Index]; WARMED] = [&[]; WARMED];
         let mut answers = [None; WARMED];
         for (at, (when, happening)) in self.agenda.ahead(WARMED).enumerate() {
-            let Happening::Message(message, _) = happening else { continue };
+            let Some(Happening::Message(message, _)) = happening else { continue };
             let core = self.seats.get(when.to as usize).and_then(|seat| seat.core.as_ref());
             let Some(core) = core else { continue };
             match message {
@@ -356,22 +406,23 @@ impl World {
     /// Hands one input to a core and performs what it wants done.
     pub(crate) fn turn(&mut self, peer: u32, input: Input<Index>, sum: u64) {
         let at = peer as usize;
+        let shown = self.shown(peer);
         let seat = &mut self.seats[at];
         let Some(core) = seat.core.as_mut() else { return };
         self.count.events += u64::from(input != Input::Wake);
         let mut fold = seat.digest;
         fold.input(self.now.0, &input, sum);
-        self.laws.input(self.now, peer, &input);
-        self.chains.input(self.now, peer, &input, self.config.reply_timeout);
+        self.laws.input(self.now, shown, peer, &input);
+        self.chains.input(shown, peer, &input, self.config.reply_timeout);
         let mut effects = std::mem::take(&mut self.effects);
         if let Some(recorder) = &mut self.recorder {
             recorder.input(self.now, peer, &input);
         }
-        core.handle(input, &mut Turn::new(self.now, &self.config, &mut effects));
+        core.handle(input, &mut Turn::new(shown, &self.config, &mut effects));
         for effect in effects.drain(..) {
             let sum = fold.effect(&effect);
             self.laws.effect(self.now, peer, &effect);
-            self.chains.effect(self.now, peer, &effect);
+            self.chains.effect(shown, peer, &effect);
             if let Some(recorder) = &mut self.recorder {
                 recorder.effect(self.now, peer, &effect);
             }
@@ -402,13 +453,18 @@ impl World {
     }
 
     /// Puts something on the agenda.
-    pub(crate) fn push(&mut self, mut when: When, happening: Happening) {
+    pub(crate) fn push(&mut self, mut when: When, happening: impl Into<Option<Happening>>) {
         when.time += u64::from(self.nudged == Some((when.to, when.from, when.counter)));
         self.agenda.push(when, happening);
     }
 
     /// Puts something on the agenda that a peer does to itself.
-    pub(crate) fn push_own(&mut self, peer: u32, time: Time, happening: Happening) {
+    pub(crate) fn push_own(
+        &mut self,
+        peer: u32,
+        time: Time,
+        happening: impl Into<Option<Happening>>,
+    ) {
         let counter = &mut self.seats[peer as usize].counters.own;
         *counter += 1;
         let when = When { time: time.0, to: peer, from: peer, counter: OWN | *counter };

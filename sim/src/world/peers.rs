@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use peerless_core::few::Map;
 use peerless_core::{Accept, Core, Input, Item, Owner, Setup, Span, Time};
 
 use super::{START, Seat, World};
@@ -14,7 +15,11 @@ impl World {
     pub(super) fn populate(&mut self) {
         let sorted = self.oracle.sorted().to_vec();
         let chance = self.chance.clone();
-        let mut population = Population::new(&sorted, &chance, self.config.k);
+        for peer in 0..self.scenario.first_peers() {
+            self.hide(peer);
+        }
+        let serving = self.serving_of(&sorted);
+        let mut population = Population::new(&serving, &chance, self.config.k);
         let mut table = Vec::new();
         for peer in &sorted {
             table.clear();
@@ -25,9 +30,21 @@ impl World {
         }
         if self.config.refresh_period > Span::ZERO || self.scenario.functions.is_some() {
             for peer in 0..self.scenario.first_peers() {
-                self.tell(peer, START, Input::Wake);
+                self.wake_at(peer, START);
             }
         }
+    }
+
+    /// Who is behind NAT serves nobody: no search is to find it.
+    fn hide(&mut self, peer: u32) {
+        if self.is_hidden(peer) {
+            self.oracle.hide(peer);
+        }
+    }
+
+    /// Those of some peers that serve others.
+    pub(crate) fn serving_of(&self, peers: &[u32]) -> Vec<u32> {
+        peers.iter().copied().filter(|peer| !self.is_hidden(*peer)).collect()
     }
 
     fn make_core(&mut self, peer: u32) -> Core<Index> {
@@ -39,9 +56,9 @@ impl World {
             owner: self.scenario.owner_of(peer).map(owner),
             slots,
             queue: self.scenario.host.queue,
-            room: if slots == 0 { 0 } else { self.scenario.host.room },
+            room: self.scenario.room_of(peer, &self.chance),
             accept: Accept::Anyone,
-            labels: Box::default(),
+            labels: self.constraints(self.carries(peer)),
         };
         let seed = self.chance.bits(Concern::Core, a, b, 0);
         if *self.setup != setup {
@@ -64,6 +81,7 @@ impl World {
         if at >= self.seats.len() {
             self.incarnations.resize(at + 1, 0);
             self.desks.resize_with(at + 1, || None);
+            self.disks.resize_with(at + 1, Map::new);
             while self.seats.len() <= at {
                 push_exact(&mut self.seats, Seat::EMPTY);
             }
@@ -73,6 +91,7 @@ impl World {
         let seat = &mut self.seats[at];
         seat.digest.birth(self.now.0, 0);
         seat.core = Some(core);
+        self.hide(peer);
         self.oracle.joined(self.now.0, peer);
         self.census.joined(peer);
     }
@@ -87,7 +106,7 @@ impl World {
         let core = self.make_core(peer);
         self.seats[at].core = Some(core);
         self.oracle.joined(self.now.0, peer);
-        let items: Vec<Item> = self.desk(peer).disk.values().cloned().collect();
+        let items: Vec<Item> = self.disks[at].values().cloned().collect();
         for item in items {
             self.turn(peer, Input::Restored(item), 0);
         }
@@ -107,10 +126,15 @@ impl World {
         }
         self.seats[at].wake = Time::NEVER;
         self.oracle.left(self.now.0, peer);
-        self.census.left(self.now.0, peer);
+        self.census.leaving(peer, self.count.offers);
+        for function in self.census.left(self.now.0, peer) {
+            self.hosts_changed(function, peer, false);
+        }
         self.laws.crashed(peer);
         self.chains.crashed(peer);
         self.desk(peer).met.clear();
+        self.desk(peer).fetching.clear();
+        self.unwire(peer, silence);
         self.break_calls(peer, silence);
         self.work_lost(peer);
     }

@@ -1,11 +1,13 @@
 //! What a machine does for its core: every effect, one after the other.
 
-use peerless_core::{Contact, Dialled, Digest, Effect, Got, Input, Message, Span, Tag, Time};
+use peerless_core::{
+    Contact, Dialled, Digest, Effect, Got, Input, Message, Query, Record, Span, Tag, Time,
+};
 
 use super::{Disk, Happening, World};
 use crate::agenda::When;
 use crate::chance::{Concern, Share};
-use crate::network::Verdict;
+use crate::network::{Class, Verdict};
 use crate::peer::Index;
 use crate::scenario::{Scenario, Silence};
 use crate::wire;
@@ -23,6 +25,7 @@ impl World {
             Effect::Want { ticket, n } => self.wanted(peer, ticket, n),
             Effect::Dial { tag, contact } => self.connect(peer, tag, contact),
             Effect::Dispatch { attempt, ticket, item, to, function, deadline } => {
+                self.is_asked(peer, ticket, item, to.0);
                 self.dispatch(peer, to.0, attempt, (ticket, item), function, deadline);
             }
             Effect::Abort { attempt } => self.abort(peer, attempt),
@@ -38,12 +41,17 @@ impl World {
             }
             Effect::Install { tag, record } => {
                 let time = self.now + host.compile_delay;
+                self.judge_install(peer, &record);
                 let ok = !self.errand_fails(peer, self.scenario.host.install_fails);
                 let (function, version) = (record.function, record.version);
                 self.tell(peer, time, Input::Installed { tag, function, version, ok });
             }
+            Effect::Renew(record) => self.sign_again(peer, &record),
             Effect::Uninstall { function, version } => {
-                self.census.uninstalled(self.now.0, peer, &function, version);
+                let lost = self.census.uninstalled(self.now.0, peer, &function, version);
+                if let Some(function) = lost {
+                    self.hosts_changed(function, peer, false);
+                }
             }
             Effect::Fetch { tag, digest, size, from } => {
                 self.fetch(peer, tag, (digest, size), from);
@@ -58,9 +66,17 @@ impl World {
         let bytes = wire::size(&message);
         self.count.messages += 1;
         self.count.bytes += bytes;
-        let passage = self.message(from, to, bytes);
+        self.count.offers += u64::from(matches!(message, Message::Query(_, Query::Offer { .. })));
+        let mut passage = self.message(from, to, bytes);
+        let mut detour = Span::ZERO;
+        if self.is_wired() {
+            let Some(entry) = self.enter(from, to, Class::Messages, bytes) else {
+                return self.not_reached(from, to, &message);
+            };
+            (passage.time, detour) = (entry.time, entry.detour);
+        }
         if let Verdict::Deliver(delay) = self.network.judge(&passage) {
-            let time = (self.now + delay).0;
+            let time = (passage.time + delay + detour).0;
             let when = When { time, to, from, counter: passage.counter };
             self.push(when, Happening::Message(message, sum));
         }
@@ -69,10 +85,20 @@ impl World {
     /// A contact is the peer of that number.
     fn connect(&mut self, peer: u32, tag: Tag, contact: Contact) {
         let way = self.network.latency(peer, contact);
-        let parted = self.network.parts(self.now, peer, contact);
-        let (after, outcome) = if self.is_up(contact) && !parted && contact != peer {
-            (way.times(CONNECTING), Dialled::Met(Index(contact)))
-        } else if parted || self.silence_of(contact) == Silence::Machine {
+        let parted = self.network.apart(self.now, peer, contact);
+        let reached = if self.is_up(contact) && !parted && contact != peer {
+            if self.scenario.connections.is_some() {
+                self.dial_line(peer, contact)
+            } else {
+                Some(way.times(CONNECTING))
+            }
+        } else {
+            None
+        };
+        let (after, outcome) = if let Some(after) = reached {
+            (after, Dialled::Met(Index(contact)))
+        } else if self.is_hidden(contact) || parted || self.silence_of(contact) == Silence::Machine
+        {
             (self.network.settings().connect_timeout, Dialled::Nobody)
         } else {
             (way + way, Dialled::Nobody)
@@ -91,8 +117,12 @@ impl World {
                 return;
             }
             self.meet_first(to, from);
+            if self.declines(from, to, &message) {
+                return;
+            }
             return self.turn(to, Input::Heard { from: Index(from), message }, sum);
         }
+        self.lose_line(to, from);
         if self.gone.get(&to) == Some(&Silence::Machine)
             || !self.is_up(from)
             || self.network.parts(self.now, to, from)
@@ -107,10 +137,10 @@ impl World {
         }
     }
 
-    fn wake_at(&mut self, peer: u32, time: Time) {
-        let time = time.max(self.now);
+    pub(super) fn wake_at(&mut self, peer: u32, time: Time) {
+        let time = self.when_shown(peer, time).max(self.now);
         self.seats[peer as usize].wake = time;
-        self.push_own(peer, time, Happening::Wake);
+        self.push_own(peer, time, None);
     }
 
     /// Whether what a machine is told to do fails, by chance.
@@ -122,6 +152,15 @@ impl World {
         *errands += 1;
         let errand = *errands;
         fails.takes(self.chance.bits(Concern::Errand, u64::from(peer), errand, 0))
+    }
+
+    /// A machine installs only what it carries the labels for.
+    fn judge_install(&mut self, peer: u32, record: &Record) {
+        let asks = record.spec.as_ref().is_some_and(|spec| !spec.constraints.is_empty());
+        if asks && !self.carries(peer) {
+            let what = format_args!("installs what asks for a label that it does not carry");
+            self.laws.violations.add(self.now, Some(peer), what);
+        }
     }
 
     fn write_disk(&mut self, peer: u32, disk: Disk) {
@@ -136,11 +175,11 @@ impl World {
                 self.turn(peer, Input::NotKept { tag }, 0);
             }
             Disk::Keep(tag, item) => {
-                self.desk(peer).disk.insert(item.key(), item);
+                self.disks[peer as usize].insert(item.key(), item);
                 self.turn(peer, Input::Kept { tag }, 0);
             }
             Disk::Forget(key) => {
-                self.desk(peer).disk.remove(&key);
+                self.disks[peer as usize].remove(&key);
             }
         }
     }
@@ -150,13 +189,17 @@ impl World {
         let fails = self.errand_fails(peer, self.scenario.host.fetch_fails);
         let has = |other: u32| {
             let desk = self.desks.get(other as usize).and_then(Option::as_ref);
-            let near = !self.network.parts(self.now, peer, other);
+            let near = !self.network.apart(self.now, peer, other);
             near && self.is_up(other) && desk.is_some_and(|desk| desk.code.contains(&digest))
         };
         let settings = self.network.settings();
         let (after, got) = match from {
             _ if has(peer) => (Span::ZERO, Got::Code),
             None => (Span::ZERO, Got::Nothing),
+            Some(other) if has(other.0) && self.scenario.links.is_some() => {
+                let got = if fails { Got::Nothing } else { Got::Code };
+                return self.want_code(peer, tag, (digest, size), other.0, got);
+            }
             Some(other) if has(other.0) => {
                 let got = if fails { Got::Nothing } else { Got::Code };
                 (self.network.transfer(peer, other.0, size), got)
@@ -177,7 +220,10 @@ impl World {
                 self.desk(peer).code.insert(*digest);
             }
             Input::Installed { function, version, ok: true, .. } => {
-                self.census.installed(self.now.0, peer, function, *version);
+                let gained = self.census.installed(self.now.0, peer, function, *version);
+                if let Some(function) = gained {
+                    self.hosts_changed(function, peer, true);
+                }
             }
             _ => {}
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
 
+use peerless_sim::chance::Chance;
 use peerless_sim::fuzz::{Feature, Named, Options, Outcome, Preset, draw, fuzz, play};
 
 fn named(seed: u64) -> Named {
@@ -80,6 +81,22 @@ fn lite_cases_are_whole() {
     let smallest = tally.smallest.map_or(String::new(), |broken| broken.text());
     assert!(tally.broken.is_empty(), "{:?}\n{smallest}", tally.broken);
     assert_eq!(tally.played, 60);
+}
+
+/// One peer that can be dialled, and else but clients behind NAT: it is the whole network, and its owner's
+/// other nodes come to know what it knows.
+#[test]
+fn one_peer_among_clients_is_a_network() {
+    let off = [Feature::Installs, Feature::Tight, Feature::Jitter, Feature::Links];
+    let only = Some([46, 51, 63, 65, 74].into());
+    let case = draw(&Named { only, off: off.into(), ..named(1226) }).expect("it is drawn");
+    let nat = case.scenario.nat.as_ref().expect("there is NAT");
+    let chance = Chance::new(1226);
+    let there = (0..case.scenario.peers).filter(|peer| !case.stay_away.contains(peer));
+    let dialled: Vec<u32> = there.filter(|peer| !nat.hides(*peer, &chance)).collect();
+    assert_eq!(dialled, [0], "all others that are there in the end are clients");
+    let outcome = play(&case);
+    assert!(outcome.violation.is_none(), "{:?}", outcome.violation);
 }
 
 /// Plays some seeds in the world of a scenario's text.

@@ -98,8 +98,8 @@ fn what_runs_once_is_not_run_again() {
 #[test]
 fn what_a_crash_takes_is_no_breach() {
     let what = broken(|laws| {
-        laws.input(Time(1), 0, &Input::Ask(1, Request::<Index>::List));
-        laws.input(Time(1), 1, &Input::Ask(1, Request::<Index>::List));
+        laws.input(Time(1), Time(1), 0, &Input::Ask(1, Request::<Index>::List));
+        laws.input(Time(1), Time(1), 1, &Input::Ask(1, Request::<Index>::List));
         laws.crashed(0);
     });
     assert_eq!(what, ["final-tell: ticket 1 never ended"], "the other peer's is");

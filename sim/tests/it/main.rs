@@ -15,6 +15,8 @@ mod chance;
 #[cfg(not(feature = "planted"))]
 mod cli;
 #[cfg(not(feature = "planted"))]
+mod clocks;
+#[cfg(not(feature = "planted"))]
 mod digests;
 #[cfg(not(feature = "planted"))]
 mod fuzz;
@@ -36,5 +38,7 @@ mod sessions;
 mod sweep;
 #[cfg(not(feature = "planted"))]
 mod transcripts;
+#[cfg(not(feature = "planted"))]
+mod wires;
 #[cfg(not(feature = "planted"))]
 mod workloads;

@@ -258,3 +258,69 @@ fn a_short_partition_stalls_calls_and_a_long_one_breaks_them() {
     assert!(broken.attempts > 3, "the calls under way were lost");
     assert!(broken.makespan_ms.mean > 13_000.0, "it went on when the network was whole again");
 }
+
+/// In which of so many parts each peer is: those that hear each other at `seconds` are in one.
+fn parts(network: &Network, seconds: u64) -> Vec<Vec<u32>> {
+    let time = START + Span::secs(seconds);
+    let mut parts: Vec<Vec<u32>> = Vec::new();
+    for peer in 0..1000 {
+        match parts.iter_mut().find(|part| !network.apart(time, part[0], peer)) {
+            Some(part) => part.push(peer),
+            None => parts.push(vec![peer]),
+        }
+    }
+    parts.sort_by_key(Vec::len);
+    parts
+}
+
+#[test]
+fn a_network_falls_into_parts_of_any_shares_again_and_again() {
+    let text = "[partition]\nat = \"10s\"\nuntil = \"13s\"\nshares = [0.1, 0.3]\ntimes = 3\n\
+                every = \"5s\"";
+    let network = Network::new(&support::parse(text), Chance::new(3));
+    for whole in [9, 13, 14, 18, 19, 23, 25, 1000] {
+        assert_eq!(parts(&network, whole).len(), 1, "at {whole} s");
+    }
+    let mut before: Vec<Vec<Vec<u32>>> = Vec::new();
+    for apart in [10, 15, 20] {
+        let fell = parts(&network, apart);
+        let sizes: Vec<usize> = fell.iter().map(Vec::len).collect();
+        assert!(sizes.len() == 3 && sizes[0].abs_diff(100) < 40, "at {apart} s: {sizes:?}");
+        assert!(sizes[1].abs_diff(300) < 60, "at {apart} s: {sizes:?}");
+        assert_eq!(fell, parts(&network, apart + 2), "as long as it lasts");
+        assert!(!before.contains(&fell), "into other parts at {apart} s");
+        before.push(fell);
+    }
+}
+
+#[test]
+fn a_partition_may_be_of_one_way() {
+    let text = "[partition]\nat = \"10s\"\nuntil = \"20s\"\nshare = 0.3\none_way = true";
+    let network = Network::new(&support::parse(text), Chance::new(3));
+    let parts = parts(&network, 15);
+    let (few, many) = (&parts[0], &parts[1]);
+    assert!(few.len().abs_diff(300) < 60, "{}", few.len());
+    let time = START + Span::secs(15);
+    for (a, b) in few.iter().zip(many) {
+        assert!(network.parts(time, *a, *b), "what the few say is lost");
+        assert!(!network.parts(time, *b, *a), "what the many say is heard");
+    }
+}
+
+#[test]
+fn some_ways_lose_more_than_the_ways_back() {
+    let network = network("loss = 0.1\nlossy = 0.2\nlossy_loss = 0.8");
+    let lost = |from: u32, to: u32| {
+        let sent = (0..300).map(|counter| Passage { from, to, counter, time: START, bytes: 100 });
+        sent.filter(|passage| network.judge(passage) == Verdict::Drop).count()
+    };
+    let (mut bad, mut uneven) = (0, 0);
+    for (a, b) in (0..200).map(|n| (n, n + 1000)) {
+        let (there, back) = (lost(a, b), lost(b, a));
+        assert!((5..60).contains(&there) || (200..280).contains(&there), "{there} of 300");
+        bad += usize::from(there > 150) + usize::from(back > 150);
+        uneven += usize::from((there > 150) != (back > 150));
+    }
+    assert!((50..110).contains(&bad), "{bad} of 400 ways");
+    assert!(uneven > bad / 2, "{uneven} of {bad} have a better way back");
+}

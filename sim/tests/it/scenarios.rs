@@ -11,7 +11,7 @@ fn complaints_name_file_line_and_key() {
     let calls = &format!("{functions}[anycalls]\n");
     let many = &format!("{functions}[manycalls]\n");
     let crash = &format!("{functions}[crash]\n");
-    let cases: [(&str, &str, &[&str]); 75] = [
+    let cases: [(&str, &str, &[&str]); 86] = [
         ("unknown key", "peers = 10\n\n[network]\nlatencyy = \"5ms\"", &[]),
         ("unknown section", "peers = 10\n[netwrok]\n", &[]),
         ("unknown key outside", "peer = 10", &[]),
@@ -68,6 +68,17 @@ fn complaints_name_file_line_and_key() {
         ("more links than routers", "[topology]\nrouters = 4", &["topology.links=9"]),
         ("no stubs", "[topology]\nstubs = 0", &[]),
         ("heals before it parts", "[partition]\nat = \"20m\"", &[]),
+        ("parts of more than all", "[partition]\nshares = [0.5, 0.6]", &[]),
+        ("a share beside shares", "[partition]\nshare = 0.5\nshares = [0.5]", &[]),
+        ("never apart", "[partition]\ntimes = 0", &[]),
+        ("apart before it heals", "[partition]\ntimes = 2\nevery = \"1m\"", &[]),
+        ("clocks beyond a year", "[clocks]\noffset_max = \"9000h\"", &[]),
+        ("clocks at half the speed", "[clocks]\ndrift_ppm_max = 600000", &[]),
+        ("no links", "[links]\nup = []\ndown = []", &[]),
+        ("a link of nothing", "[links]\nup = [\"0B\"]", &[]),
+        ("links of one way", "[links]\nup = [\"1MiB\", \"2MiB\"]", &[]),
+        ("no connections", "[connections]\nmost = 0", &[]),
+        ("nothing to translate", "[nat]\nshare = 0.5", &[]),
         ("expects tables", "[expect]\ntable_entries_ratio_min = 1.0", &[]),
         ("two laws of leaving", "[churn]\n[sessions]", &["peers=100"]),
         ("no such shape", "[sessions]\nshape = 0.01", &[]),
@@ -213,7 +224,7 @@ fn every_standard_can_be_written() {
         let sets: Vec<String> = [&given[..], &["owners=1".to_owned()]].concat();
         let said = Scenario::parse("all", "all.toml", "", &sets).expect("all of them are possible");
         let sections = format!(
-            "owners = 1\n[lookups]\n[{there}]\n[crash]\n[partition]\n[joining]\n[adversaries]\n[sybils]\n[functions]\n[drain]\n\
+            "owners = 1\n[lookups]\n[{there}]\n[crash]\n[arrivals]\n[partition]\n[links]\n[connections]\n[nat]\n[clocks]\n[joining]\n[adversaries]\n[sybils]\n[functions]\n[drain]\n\
              [anycalls]\n[manycalls]"
         );
         let standard = Scenario::parse("all", "all.toml", &sections, &[]);

@@ -120,3 +120,28 @@ fn deploying_again_loses_no_call() {
     assert_eq!(calls.succeeded, calls.count, "{:?}", calls.failures);
     assert_eq!(calls.executions, calls.count);
 }
+
+/// A quarter of the machines take five seconds for what others do in 50 ms. Calls that may be run twice
+/// do not wait for them: about one in sixty meets three of them, each of which is given up to a second;
+/// and few are run twice.
+#[test]
+fn hedged_calls_do_not_wait_for_slow_hosts() {
+    let run = |idempotent: bool| {
+        let scenario = support::parse(&format!(
+            "peers = 200\nowners = 5\nsettle = \"30s\"\n[network]\nlatency = \"5ms\"\n\
+             [functions]\ncount = 10\nreplicas = [4, 4]\nservice = \"50ms\"\n\
+             [host]\nslow = 0.25\nslow_factor = 100\n\
+             [anycalls]\ncount = 1000\ninterval = \"50ms\"\ndeadline = \"8s\"\n\
+             idempotent = {idempotent}"
+        ));
+        let report = peerless_sim::report::run(&scenario, 3);
+        report.anycall.expect("calls")
+    };
+    let (hedged, waited) = (run(true), run(false));
+    assert_eq!(hedged.succeeded, 1000);
+    assert!(waited.succeeded < 950, "some wait behind others: {}", waited.succeeded);
+    assert!(waited.executions <= 1000, "none may be run twice: {}", waited.executions);
+    let p99 = [hedged.latency_ms.p99, waited.latency_ms.p99];
+    assert!(p99[0] < 3_500.0 && p99[1] > 5_000.0, "{p99:?}");
+    assert!(hedged.executions < 1_500, "{}", hedged.executions);
+}

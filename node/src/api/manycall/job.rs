@@ -19,7 +19,7 @@ use crate::calls::{Answer, Outgoing, Source};
 use crate::clock::{Stopwatch, span};
 use crate::id::NodeId;
 use crate::node::Node;
-use crate::units::parse_duration;
+use crate::units::{parse_duration, parse_quorum};
 
 /// Answers of a job that are here and not yet written, together.
 const RESULTS_BYTES_MAX: usize = 64 << 20;
@@ -76,12 +76,15 @@ impl Job {
     ) -> Result<Self, ApiError> {
         let deadline = options.deadline.as_deref().map(parse_duration).transpose();
         let deadline = deadline.map_err(|why| ApiError::bad(format!("deadline: {why}")))?;
+        let quorum = options.quorum.as_deref().map(parse_quorum).transpose();
+        let quorum = quorum.map_err(|why| ApiError::bad(format!("quorum: {why}")))?;
         let asking = Asking::new(node);
         let mut headers = HeaderMap::new();
         let json = HeaderValue::from_static("application/json");
         headers.insert(header::CONTENT_TYPE, json);
         let bodies = crate::calls::Items {
             bodies: std::sync::Mutex::default(),
+            compared: quorum.is_some(),
             results: Budget::new(RESULTS_BYTES_MAX),
         };
         let outgoing = node.calls.prepare(
@@ -97,6 +100,7 @@ impl Job {
             function: function.key,
             deadline: deadline.map(|length| node.clock.now() + span(length)),
             retries: options.retries.unwrap_or(RETRIES),
+            quorum,
         };
         asking.ask(request).await;
         let feed = Arc::new(Feed::new(node.clone(), asking.ticket, outgoing));

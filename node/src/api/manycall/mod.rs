@@ -47,6 +47,7 @@ const RESULT_BYTES: usize = 64;
 struct Options {
     retries: Option<u8>,
     deadline: Option<String>,
+    quorum: Option<String>,
 }
 
 impl Options {
@@ -59,8 +60,10 @@ impl Options {
                     options.retries = Some(value.parse().map_err(|_| wrong())?);
                 }
                 "deadline" => options.deadline = Some(value),
+                "quorum" => options.quorum = Some(value),
                 other => {
-                    let why = format!("unknown option {other:?}; there are retries and deadline");
+                    let why =
+                        format!("unknown option {other:?}; there are retries, deadline and quorum");
                     return Err(ApiError::bad(why));
                 }
             }
