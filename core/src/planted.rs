@@ -369,6 +369,7 @@ impl Bug {
                 | Self::HedgesAnything
                 | Self::NeverRegains
                 | Self::DialsOnce
+                | Self::LabelsUntold
                 | Self::LetsExpire
                 | Self::SearchesAgain
                 | Self::NeverLeases
