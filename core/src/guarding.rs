@@ -246,7 +246,7 @@ impl<P: Peer> Core<P> {
         let Some(record) = self.guarded(function, turn) else {
             return self.unwatch(function);
         };
-        let wanted = record.spec.as_ref().map_or(1, |spec| spec.replicas.0.max(1));
+        let wanted = record.wanted_least();
         let Standing { live, dead, all } = self.standing(function, turn);
         let rank = self.holder_rank(function, turn);
         let Some(rank) = rank.filter(|_| live < wanted && !planted::is(Bug::NeverGuards)) else {
@@ -333,7 +333,7 @@ impl<P: Peer> Core<P> {
                 self.unwatch(function);
                 continue;
             };
-            let wanted = record.spec.as_ref().map_or(1, |spec| spec.replicas.0.max(1));
+            let wanted = record.wanted_least();
             let installs = INSTALLS_MAX.saturating_sub(self.installs_under_way()).min(wanted);
             if installs == 0 {
                 return;

@@ -84,11 +84,9 @@ impl<P: Peer> Core<P> {
             turn.tell(ticket, Event::Failed(Failure::Superseded { version }));
             return;
         }
-        let wanted = record.spec.as_ref().map_or(0, |spec| usize::from(spec.replicas.0));
+        let wanted = usize::from(record.wanted_least());
         let purpose = Purposed::Deploy(ticket);
-        let tag = self
-            .placements
-            .insert(self.incarnation, Placement::new(record, wanted.max(1), purpose));
+        let tag = self.placements.insert(self.incarnation, Placement::new(record, wanted, purpose));
         self.asks.insert(ticket, Work::Placement(tag));
         self.place(tag, turn);
     }

@@ -93,6 +93,11 @@ impl Record {
         self.spec.as_ref().map_or(cap, |spec| spec.timeout.min(cap))
     }
 
+    /// How many hosts its owner wants at least; one, where it does not say.
+    pub(crate) fn wanted_least(&self) -> u16 {
+        self.spec.as_ref().map_or(1, |spec| spec.replicas.0.max(1))
+    }
+
     /// Whether it asks its hosts for no label. Else how full others are says nothing: few may host it.
     pub(crate) fn is_for_any(&self) -> bool {
         self.spec.as_ref().is_none_or(|spec| spec.constraints.is_empty())

@@ -418,20 +418,25 @@ pub(crate) mod tests {
         }
     }
 
+    /// A tombstone that a later version of this program has signed: what this one reads in it, and its
+    /// bytes.
+    fn with_an_unknown_field(version: u64, expires_ms: u64) -> (Details, Vec<u8>) {
+        let owner = keys::owner(&a_key());
+        let details = Details { name: "echo".into(), owner, version, expires_ms, what: None };
+        let mut payload = Writer::default();
+        payload.append(&super::payload(&details));
+        payload.bytes(900, b"from a later version");
+        let payload = payload.finish();
+        let mut signed = Writer::default();
+        signed.bytes(1, &payload);
+        signed.bytes(2, &a_key().sign(&[DOMAIN, &payload].concat()).unwrap());
+        (details, signed.finish())
+    }
+
     #[test]
     fn a_renewed_record_says_the_same_for_longer() {
-        let old = Details {
-            name: "echo".into(),
-            owner: keys::owner(&a_key()),
-            version: 5,
-            expires_ms: 70,
-            what: None,
-        };
-        let mut payload = payload(&old);
-        let mut more = Writer::default();
-        more.bytes(900, b"from a later version");
-        payload.extend(more.finish());
-        let old = signed(&payload, &a_key()).unwrap();
+        let (_, old) = with_an_unknown_field(5, 70);
+        let old = verify(&old).unwrap();
         let new = renew(&old, 90, &a_key()).unwrap();
         assert_eq!((new.version, new.expires), (6, Time(90 * 1_000_000)));
         assert_eq!(details(&new).name, "echo");
@@ -444,21 +449,7 @@ pub(crate) mod tests {
 
     #[test]
     fn unknown_fields_survive() {
-        let wanted = Details {
-            name: "echo".into(),
-            owner: keys::owner(&a_key()),
-            version: 1,
-            expires_ms: 2,
-            what: None,
-        };
-        let mut payload = payload(&wanted);
-        let mut more = Writer::default();
-        more.bytes(900, b"from a later version");
-        payload.extend(more.finish());
-        let mut signed = Writer::default();
-        signed.bytes(1, &payload);
-        signed.bytes(2, &a_key().sign(&[DOMAIN, &payload].concat()).unwrap());
-        let bytes = signed.finish();
+        let (wanted, bytes) = with_an_unknown_field(1, 2);
         let record = verify(&bytes).unwrap();
         assert_eq!(*record.bytes, *bytes);
         assert_eq!(details(&record), wanted);

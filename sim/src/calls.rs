@@ -339,10 +339,7 @@ impl World {
 
     /// A peer is gone: those who call it and those whom it calls notice by and by.
     pub(crate) fn break_calls(&mut self, me: u32, silence: Silence) {
-        let after = match silence {
-            Silence::Machine => self.network.settings().keep_alive,
-            Silence::Process => Span::ZERO,
-        };
+        let after = self.noticed_after(silence);
         let desk = self.desk(me);
         desk.jobs.clear();
         desk.by_attempt.clear();

@@ -301,8 +301,7 @@ impl World {
     fn user_soon(&mut self, peer: u32, request: Request<Index>) {
         let ticket = self.next_ticket();
         self.work.users += 1;
-        let open = Open { start: self.now, attempts: 0, doing: Doing::Other };
-        self.work.open.insert((peer, ticket), open);
+        self.open(peer, ticket, Doing::Other);
         self.tell(peer, self.now, Input::Ask(ticket, request));
     }
 
@@ -327,9 +326,13 @@ impl World {
         &self.work
     }
 
-    fn ask(&mut self, peer: u32, ticket: Ticket, doing: Doing, request: Request<Index>) {
+    fn open(&mut self, peer: u32, ticket: Ticket, doing: Doing) {
         let open = Open { start: self.now, attempts: 0, doing };
         self.work.open.insert((peer, ticket), open);
+    }
+
+    fn ask(&mut self, peer: u32, ticket: Ticket, doing: Doing, request: Request<Index>) {
+        self.open(peer, ticket, doing);
         if let Some(recorder) = &mut self.recorder {
             recorder.asked(peer, ticket, &request);
         }

@@ -154,6 +154,14 @@ impl World {
         (0..self.seats.len() as u32).filter(|peer| self.is_up(*peer)).collect()
     }
 
+    /// How long, beside the way, others that are connected to a peer take to notice that it is gone.
+    pub(crate) fn noticed_after(&self, silence: Silence) -> Span {
+        match silence {
+            Silence::Machine => self.network.settings().keep_alive,
+            Silence::Process => Span::ZERO,
+        }
+    }
+
     /// What others see of a peer that is gone.
     pub(crate) fn silence_of(&self, peer: u32) -> Silence {
         self.gone.get(&peer).copied().unwrap_or(Silence::Machine)

@@ -205,10 +205,7 @@ impl World {
         if self.scenario.connections.is_none() {
             return;
         }
-        let after = match silence {
-            Silence::Machine => self.network.settings().keep_alive,
-            Silence::Process => Span::ZERO,
-        };
+        let after = self.noticed_after(silence);
         let lines = std::mem::take(self.lines(peer));
         for other in lines.peers() {
             let time = self.now + after + self.network.latency(peer, other);
@@ -353,10 +350,7 @@ impl World {
         if self.is_up(me) {
             return self.send_on(me, from, code(size, got));
         }
-        let after = match self.silence_of(me) {
-            Silence::Machine => self.network.settings().keep_alive,
-            Silence::Process => Span::ZERO,
-        };
+        let after = self.noticed_after(self.silence_of(me));
         let time = self.now + after + self.network.latency(me, from);
         self.push_packet(me, from, time, code(0, Got::Nothing));
     }
